@@ -1,0 +1,22 @@
+"""minigrad: tensors and automatic differentiation on NumPy, and on CuPy where there is a GPU, small enough to read.
+
+    >>> import minigrad as mg
+    >>> x = mg.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.], dtype=float32)
+
+Read it in this order: `tensor.py` (an array that remembers how it was made), `op.py` (how an op is made), `ops/`
+(the ops, each beside its derivative), `graph.py` (the way back).
+"""
+
+from minigrad.backend import is_available
+from minigrad.graph import detect_anomaly, enable_grad, grad, no_grad
+from minigrad.ops import *
+from minigrad.tensor import Tensor, tensor
+
+__version__ = "0.1.0"
+
+from minigrad import data, nn, optim, testing  # noqa: E402 - these are written with the names above
+from minigrad.checkpoint import load, save  # noqa: E402
+from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp  # noqa: E402

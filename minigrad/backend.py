@@ -1,0 +1,108 @@
+"""The one place that knows there are two array libraries: NumPy, and CuPy where there is an NVIDIA GPU.
+
+Everything else asks `array_module(x)` for the library that made `x` and calls functions of that name in it. CuPy is
+imported when a GPU is asked for, never before.
+"""
+
+import importlib.util
+import math
+import sys
+
+import numpy
+
+DEVICES = ("cpu", "cuda")
+
+
+def _cupy():
+    """CuPy if anything has imported it yet, else None: without it no array can live on a GPU."""
+    return sys.modules.get("cupy")
+
+
+def is_available(device):
+    """Whether arrays can be made on `device`, "cpu" or "cuda"."""
+    if device not in DEVICES:
+        raise ValueError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return True
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    import cupy
+
+    return bool(cupy.cuda.is_available())
+
+
+def is_array(value):
+    """Whether `value` is an array of one of the two libraries (a NumPy scalar is not)."""
+    return isinstance(value, numpy.ndarray) or ((cupy := _cupy()) is not None and isinstance(value, cupy.ndarray))
+
+
+def array_module(*values):
+    """The library, `numpy` or `cupy`, that the arrays among `values` belong to.
+
+    Raises
+    ------
+    TypeError
+        If they belong to both. Nothing is ever copied between devices without being asked for.
+    """
+    cupy = _cupy()
+    if cupy is None:
+        return numpy
+    on_gpu = [value for value in values if isinstance(value, cupy.ndarray)]
+    on_cpu = [value for value in values if isinstance(value, numpy.ndarray)]
+    if on_gpu and on_cpu:
+        raise TypeError(
+            f"arrays on two devices: cpu {on_cpu[0].shape} {on_cpu[0].dtype} and cuda {on_gpu[0].shape} "
+            f'{on_gpu[0].dtype}; move one of them with .to("cuda") or .to("cpu")'
+        )
+    return cupy if on_gpu else numpy
+
+
+def device_of(array):
+    """"cpu" or "cuda"."""
+    return "cpu" if array_module(array) is numpy else "cuda"
+
+
+def module_for(device):
+    """The library that makes arrays on `device`; RuntimeError when there is no such device here."""
+    if not is_available(device):
+        raise RuntimeError("no CUDA device: CuPy is not installed or finds no NVIDIA GPU; use device='cpu'")
+    if device == "cpu":
+        return numpy
+    import cupy
+
+    return cupy
+
+
+def to_device(array, device):
+    """`array` on `device`: itself when it is there already, else a copy."""
+    target = module_for(device)
+    if array_module(array) is target:
+        return array
+    return array.get() if target is numpy else target.asarray(array)
+
+
+def to_numpy(array):
+    """`array` as a NumPy array: itself when it is one, else a copy from the GPU."""
+    return to_device(array, "cpu")
+
+
+def windows(xp, x, shape, strides):
+    """A view of `x` with the given shape and strides in bytes, without any check."""
+    return xp.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def scatter_add(xp, target, index, values):
+    """`target[index] += values` in which repeated indices add up, as plain `+=` would not."""
+    xp.add.at(target, index, values)
+
+
+def erf(xp, x):
+    """The error function. NumPy has none, so there each entry goes through `math.erf`."""
+    if xp is numpy:
+        return numpy.asarray(_erf(x), dtype=numpy.result_type(x, numpy.float16))
+    from cupyx.scipy.special import erf as cupy_erf
+
+    return cupy_erf(x)
+
+
+_erf = numpy.frompyfunc(math.erf, 1, 1)

@@ -1,0 +1,85 @@
+"""Fetch a file once, and trust it only when its checksum is right."""
+
+import gzip
+import hashlib
+import http.client
+import os
+import shutil
+import urllib.request
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+from .folders import DataError
+
+TIMEOUT = 30  # seconds without a byte before a mirror counts as dead
+
+
+def download(urls, path, md5, what, gzipped=False):
+    """Fetch a file from the first mirror that delivers it intact.
+
+    The bytes go to ``path`` + ``".part"``, which replaces `path` in one step once the checksum is right: `path`
+    never holds half a file. If `path` has the right checksum already, nothing is fetched, so a file placed there
+    by hand will do.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        Mirrors, tried in this order.
+    path : path-like
+        Where the file should be; missing folders are made.
+    md5 : str
+        The expected MD5 sum in hexadecimal.
+    what : str
+        What the file is, for the progress bar and the error message.
+    gzipped : bool
+        Take the checksum of what the gzip file contains. Mirrors may pack the same contents differently.
+
+    Raises
+    ------
+    DataError
+        If no mirror delivered; the message names addresses, path and checksum, to place the file by hand.
+    """
+    path = Path(path)
+    if path.exists() and md5_of(path, gzipped) == md5:
+        return
+    part = path.with_name(path.name + ".part")
+    failures = []
+    for url in urls:
+        try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            stream(url, part, what)
+            found = md5_of(part, gzipped)
+            if found == md5:
+                os.replace(part, path)
+                return
+            failures.append(f"{url}: {'a damaged gzip file' if found is None else f'MD5 {found}'}")
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{url}: {type(error).__name__}: {error}")
+        finally:
+            with suppress(OSError):  # where nothing can be deleted, nothing was written
+                part.unlink(missing_ok=True)
+    raise DataError(
+        f"{what} could not be downloaded ({'; '.join(failures)}); fetch it by hand from {' or '.join(urls)}, "
+        f"check that {'its unpacked contents have' if gzipped else 'it has'} MD5 {md5}, and place it at {path}"
+    )
+
+
+def stream(url, part, what):
+    """Copy the bytes at `url` to the file `part`, with a progress bar on a terminal's stderr."""
+    from tqdm import tqdm
+
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(part, "wb") as file:
+        length = response.headers.get("Content-Length")
+        total = None if length is None else int(length)
+        with tqdm.wrapattr(response, "read", total=total, desc=what, unit="B", disable=None) as counted:
+            shutil.copyfileobj(counted, file, 1 << 16)
+
+
+def md5_of(path, gzipped=False):
+    """Return the MD5 sum of a file, or of a gzip file's contents; None if the gzip file is damaged."""
+    try:
+        with gzip.open(path, "rb") if gzipped else open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return None

@@ -1,0 +1,33 @@
+"""Sequential and Flatten: layers one after the other."""
+
+from minigrad.nn.module import Module
+
+
+class Sequential(Module):
+    """Calls its layers one after the other; `model[i]`, `len(model)` and iteration give the layers."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        for i, layer in enumerate(layers):
+            setattr(self, str(i), layer)
+
+    def __iter__(self):
+        return (child for _, child in self.children())
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index):
+        return list(self)[index]
+
+    def forward(self, x):
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+class Flatten(Module):
+    """(N, …) to (N, everything else)."""
+
+    def forward(self, x):
+        return x.reshape((x.shape[0], -1))

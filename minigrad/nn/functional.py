@@ -1,0 +1,109 @@
+"""The layers' functions without the layers: they work on arrays and on Tensors and keep no state."""
+
+import numpy
+
+from minigrad import backend
+from minigrad.op import primitive
+from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
+from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
+from minigrad.ops.linear_algebra import matmul
+from minigrad.ops.reduction import log_softmax, mean
+from minigrad.ops.shape import getitem, swapaxes
+from minigrad.tensor import Tensor
+
+__all__ = [
+    "avg_pool2d", "binary_cross_entropy_with_logits", "conv2d", "conv_transpose2d", "cross_entropy", "dropout",
+    "huber_loss", "linear", "max_pool2d", "mse_loss", "normalize", "one_hot",
+]  # fmt: skip
+
+
+def linear(x, weight, bias=None):
+    """x Wᵀ + b, for x (…, in), weight (out, in) and bias (out,); the result is (…, out)."""
+    y = matmul(x, swapaxes(weight, 0, 1))
+    return y if bias is None else y + bias
+
+
+def _normalize_rule(g, y, x, axes, eps):
+    inverse = 1 / _deviation(x, axes, eps)
+    return inverse * (g - mean(g, axes, keepdims=True) - y * mean(g * y, axes, keepdims=True))
+
+
+def _deviation(x, axes, eps):
+    return (mean(square(x - mean(x, axes, keepdims=True)), axes, keepdims=True) + eps) ** 0.5
+
+
+@primitive(_normalize_rule)
+def normalize(xp, x, axes, eps):
+    """(x - mean) / √(variance + eps) with the mean and the (biased) variance over `axes`."""
+    centered = x - x.mean(axis=axes, keepdims=True)
+    centered /= xp.sqrt((centered * centered).mean(axis=axes, keepdims=True) + eps)
+    return centered
+
+
+def dropout(x, p, rng):
+    """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
+    keep = rng.random(x.shape, dtype=numpy.float32) >= p
+    return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
+
+
+def on_device_of(x, drawn):
+    """Numbers drawn on the host, moved to where `x` is."""
+    data = x.data if isinstance(x, Tensor) else x
+    return backend.to_device(drawn, backend.device_of(data))
+
+
+def one_hot(labels, classes, dtype=numpy.float32):
+    """(N,) integer labels as an (N, classes) array with a 1 in each row."""
+    labels = checked_labels(labels, classes)
+    xp = backend.array_module(labels)
+    return (labels[:, None] == xp.arange(classes)).astype(dtype)
+
+
+def checked_labels(labels, classes):
+    """`labels` as a one-dimensional integer array; IndexError if one of them is not in 0 … classes - 1."""
+    labels = labels.data if isinstance(labels, Tensor) else labels
+    labels = labels if backend.is_array(labels) else numpy.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise TypeError(f"labels must be a one-dimensional array of integers, not {labels.shape} {labels.dtype}")
+    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < classes):
+        raise IndexError(f"labels must lie between 0 and {classes - 1}, but go from {labels.min()} to {labels.max()}")
+    return labels
+
+
+def cross_entropy(logits, labels):
+    """Mean of -log softmax(logits)[label].
+
+    Parameters
+    ----------
+    logits : (N, classes) array or Tensor
+    labels : (N,) array of integers
+        IndexError if one is out of range, TypeError if they are not integers.
+
+    Returns
+    -------
+    0-d Tensor (or number, for plain arrays), in nats
+    """
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(f"cross_entropy: logits {logits.shape} must be (N, classes), with N = {len(labels)} labels")
+    labels = on_device_of(logits, checked_labels(labels, logits.shape[1]))
+    rows = backend.array_module(labels).arange(len(labels))
+    return -mean(getitem(log_softmax(logits), (rows, labels)))
+
+
+def binary_cross_entropy_with_logits(logits, targets):
+    """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1."""
+    return mean(softplus(logits) - targets * logits)
+
+
+def mse_loss(prediction, target):
+    """Mean squared difference."""
+    return mean(square(prediction - target))
+
+
+def huber_loss(prediction, target, delta=1.0):
+    """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta)."""
+    d = abs(prediction - target)
+    small = minimum(d, delta)
+    return mean(0.5 * square(small) + delta * maximum(d - delta, 0))

@@ -1,0 +1,209 @@
+"""Module: something with parameters. Parameter and Buffer: the tensors that a module owns.
+
+There is no registration. A module's parameters are the `Parameter`s among its attributes, its buffers the `Buffer`s,
+its children the `Module`s, in the order in which they were assigned; a list or tuple of modules counts too.
+"""
+
+import numpy
+
+from minigrad import backend
+from minigrad.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is trained. Made from an array, which it keeps, or from a tensor."""
+
+    __slots__ = ()
+
+    def __init__(self, data):
+        super().__init__(data.data if isinstance(data, Tensor) else data)
+        self.requires_grad = True
+
+    def __deepcopy__(self, memo):
+        return type(self)(self._data.copy())
+
+    def __reduce__(self):
+        return type(self), (self._data,)
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module's state but is not trained, such as a running mean."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo):
+        return type(self)(self._data.copy())
+
+    def __reduce__(self):
+        return type(self), (self._data,)
+
+
+class Module:
+    """Base of all layers and models: assign parameters and layers as attributes, and define `forward`."""
+
+    def __init__(self):
+        self.training = True
+        self._hooks = []
+        self._computed = {}  # attribute → function of this module: see `compute`
+
+    def __call__(self, *args, **kwargs):
+        output = self.forward(*args, **kwargs)
+        for hook in self._hooks:
+            replaced = hook(self, args, output)
+            output = output if replaced is None else replaced
+        return output
+
+    def forward(self, *args, **kwargs):
+        raise TypeError(f"{type(self).__name__} does not define forward()")
+
+    # ---- what is inside -------------------------------------------------------------------------------------------
+
+    def children(self):
+        """(name, module) for each module directly inside."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
+
+    def named_modules(self, prefix=""):
+        """(name, module) for this module and everything inside, outermost first; this module's own name is ""."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self):
+        """This module and everything inside."""
+        return [module for _, module in self.named_modules()]
+
+    def _named(self, kind):
+        seen = set()
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind) and value not in seen:  # a shared one counts once
+                    seen.add(value)
+                    yield (f"{prefix}.{name}" if prefix else name), value
+
+    def named_parameters(self):
+        """(name, parameter) pairs; names are the attributes' names joined by dots."""
+        return list(self._named(Parameter))
+
+    def parameters(self):
+        """Every parameter, each once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self):
+        """(name, buffer) pairs."""
+        return list(self._named(Buffer))
+
+    def buffers(self):
+        """Every buffer, each once."""
+        return [buffer for _, buffer in self.named_buffers()]
+
+    # ---- what can be done to all of it ----------------------------------------------------------------------------
+
+    def train(self, mode=True):
+        """Switch everything inside to training (noise, dropout, statistics of the batch), or not. Returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Switch everything inside to evaluation: deterministic, with running statistics. Returns self."""
+        return self.train(False)
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device):
+        """Move all parameters and buffers to "cpu" or "cuda". Returns self."""
+        for tensor in [*self.parameters(), *self.buffers()]:
+            tensor.data = backend.to_device(tensor.data, device)
+        return self
+
+    def state_dict(self):
+        """A copy of all parameters and buffers, as a dict from names to NumPy arrays."""
+        return {name: numpy.array(value.numpy()) for name, value in [*self.named_parameters(), *self.named_buffers()]}
+
+    def load_state_dict(self, state):
+        """Take over parameters and buffers from a dict from names to arrays or tensors.
+
+        Raises
+        ------
+        KeyError
+            If names are missing or unknown; says which. Nothing has been changed then.
+        ValueError
+            If a shape differs. Nothing has been changed then.
+        """
+        mine = dict([*self.named_parameters(), *self.named_buffers()])
+        missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        if missing or unknown:
+            raise KeyError(f"state dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
+        new = {name: numpy.asarray(value.numpy() if isinstance(value, Tensor) else value) for name, value in state.items()}
+        for name, value in new.items():
+            if value.shape != mine[name].shape:
+                raise ValueError(f"state dict: {name} has shape {value.shape}, the model {mine[name].shape}")
+        for module in self.modules():
+            module.check_state({n: new[full] for n, full in self._names_in(module, mine)})
+        for name, tensor in mine.items():
+            tensor.data = backend.to_device(new[name].astype(tensor.dtype), tensor.device)
+
+    def _names_in(self, module, mine):
+        by_tensor = {tensor: name for name, tensor in mine.items()}
+        return [(n, by_tensor[t]) for n, t in vars(module).items() if isinstance(t, (Parameter, Buffer))]
+
+    def check_state(self, state):
+        """Refuse values that this module cannot work with, given by attribute name: raise ValueError."""
+        for computed in self._computed.values():
+            if hasattr(computed, "check_state"):
+                computed.check_state(self, state)
+
+    # ---- for those who change what a layer does without rewriting it ------------------------------------------------
+
+    def register_forward_hook(self, hook):
+        """Call `hook(module, inputs, output)` after each forward pass; what it returns, if not None, is the output.
+
+        Returns a function that takes the hook away again.
+        """
+        self._hooks.append(hook)
+        return lambda: self._hooks.remove(hook)
+
+    def compute(self, name, function):
+        """From now on attribute `name` is `function(self)`, computed anew at each access; None ends that.
+
+        This is how a layer's weight becomes a function of other parameters while the layer itself stays as it is.
+        """
+        if function is None:
+            del self._computed[name]
+        else:
+            vars(self).pop(name, None)
+            self._computed[name] = function
+
+    def __getattr__(self, name):  # only asked for what is not an ordinary attribute
+        computed = vars(self).get("_computed", {})
+        if name in computed:
+            return computed[name](self)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __setattr__(self, name, value):
+        if name in vars(self).get("_computed", {}):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is computed from other parameters ({self._computed[name]}); "
+                "set those, or remove the parameterization first"
+            )
+        super().__setattr__(name, value)
+
+    # ---- how it looks ---------------------------------------------------------------------------------------------
+
+    def extra_repr(self):
+        """What to show between the parentheses of a layer without children."""
+        return ""
+
+    def __repr__(self):
+        children = list(self.children())
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in children]
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"

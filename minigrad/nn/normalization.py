@@ -1,0 +1,79 @@
+"""BatchNorm and LayerNorm: features with mean 0 and variance 1, then a learned scale and shift."""
+
+import numpy
+
+from minigrad import backend
+from minigrad.nn import functional
+from minigrad.nn.module import Buffer, Module, Parameter
+
+
+class BatchNorm(Module):
+    """Batch normalization (Ioffe & Szegedy 2015) of (N, C) or (N, C, H, W), for each channel C.
+
+    In training, t' = γ (t - μ) / √(σ² + eps) + β with the batch's own mean μ and biased variance σ²; in evaluation
+    with running averages, which follow the batches as `(1 - momentum) · old + momentum · new`, the variance unbiased.
+
+    Parameters
+    ----------
+    features : int
+    momentum : float
+        Weight of the newest batch in the running averages.
+    eps : float
+    """
+
+    def __init__(self, features, momentum=0.1, eps=1e-5):
+        super().__init__()
+        self.features, self.momentum, self.eps = features, momentum, eps
+        self.weight = Parameter(numpy.ones(features, numpy.float32))
+        self.bias = Parameter(numpy.zeros(features, numpy.float32))
+        self.running_mean = Buffer(numpy.zeros(features, numpy.float32))
+        self.running_var = Buffer(numpy.ones(features, numpy.float32))
+
+    def forward(self, x):
+        axes, shape = channel_axes(x, self.features, "BatchNorm")
+        if self.training:
+            count = x.size // self.features
+            if count < 2:
+                raise ValueError("BatchNorm: training needs more than one value per channel; use a larger batch or eval()")
+            data = x.data
+            follow(self.running_mean, data.mean(axis=axes), self.momentum)
+            follow(self.running_var, data.var(axis=axes) * (count / (count - 1)), self.momentum)
+            y = functional.normalize(x, axes, self.eps)
+        else:
+            xp = backend.array_module(self.running_var.data)
+            scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))
+            y = (x - self.running_mean.reshape(shape)) * scale.reshape(shape)
+        return y * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+    def extra_repr(self):
+        return f"{self.features}, momentum={self.momentum}, eps={self.eps}"
+
+
+def channel_axes(x, features, name):
+    """(the axes to average over, the shape that lines channels up with x) for x (N, C) or (N, C, H, W)."""
+    if x.ndim not in (2, 4) or x.shape[1] != features:
+        raise ValueError(f"{name}: expected x of shape (N, {features}) or (N, {features}, H, W), got {x.shape}")
+    return ((0,), (1, -1)) if x.ndim == 2 else ((0, 2, 3), (1, -1, 1, 1))
+
+
+def follow(running, new, momentum):
+    """Move a running average towards a new value."""
+    running.data = running.data * (1 - momentum) + new.astype(running.dtype) * momentum
+
+
+class LayerNorm(Module):
+    """Layer normalization (Ba et al. 2016): each example's last axis gets mean 0 and variance 1, then γ and β."""
+
+    def __init__(self, features, eps=1e-5):
+        super().__init__()
+        self.features, self.eps = features, eps
+        self.weight = Parameter(numpy.ones(features, numpy.float32))
+        self.bias = Parameter(numpy.zeros(features, numpy.float32))
+
+    def forward(self, x):
+        if x.shape[-1] != self.features:
+            raise ValueError(f"LayerNorm: expected a last axis of size {self.features}, got shape {x.shape}")
+        return functional.normalize(x, (x.ndim - 1,), self.eps) * self.weight + self.bias
+
+    def extra_repr(self):
+        return f"{self.features}, eps={self.eps}"

@@ -1,0 +1,123 @@
+"""Functions of each entry by itself, each line the function and its derivative.
+
+Operands of two-operand functions are broadcast against each other; `unbroadcast` undoes that for the gradients.
+"""
+
+import math
+
+from minigrad import backend
+from minigrad.op import op, primitive
+from minigrad.ops.shape import unbroadcast
+
+__all__ = [
+    "abs", "add", "clip", "cos", "divide", "elu", "equal", "erf", "exp", "greater", "greater_equal", "leaky_relu",
+    "less", "less_equal", "log", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "relu",
+    "sigmoid", "sign", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
+]  # fmt: skip
+
+# ---- arithmetic ---------------------------------------------------------------------------------------------------
+
+add = op("add", "a + b.", lambda xp, a, b: a + b,
+         lambda g, _y, _a, _b: unbroadcast(g, _a),
+         lambda g, _y, _a, _b: unbroadcast(g, _b))  # fmt: skip
+subtract = op("subtract", "a - b.", lambda xp, a, b: a - b,
+              lambda g, _y, _a, _b: unbroadcast(g, _a),
+              lambda g, _y, _a, _b: unbroadcast(-g, _b))  # fmt: skip
+multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
+              lambda g, _y, _a, b: unbroadcast(g * b, _a),
+              lambda g, _y, a, _b: unbroadcast(g * a, _b))  # fmt: skip
+divide = op("divide", "a / b.", lambda xp, a, b: a / b,
+            lambda g, _y, _a, b: unbroadcast(g / b, _a),
+            lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
+power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
+           lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
+           lambda g, y, a, b: unbroadcast(g * y * log(where(a == 0, 1, a)), b))  # fmt: skip
+negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
+
+# ---- functions of one variable --------------------------------------------------------------------------------------
+
+exp = op("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y)
+log = op("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x)
+sqrt = op("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
+          lambda g, y, _x: g / (2 * y))  # fmt: skip
+square = op("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
+sin = op("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
+cos = op("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
+tanh = op("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
+sigmoid = op("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
+             lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
+             lambda g, y, _x: g * y * (1 - y))  # fmt: skip
+softplus = op("softplus", "log(1 + exp(x)), computed without overflow.",
+              lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))),
+              lambda g, _y, x: g * sigmoid(x))  # fmt: skip
+erf = op("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
+         lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
+abs = op("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
+         lambda g, _y, x: g * sign(x))  # fmt: skip
+sign = op("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x), lambda g, _y, _x: g * 0)
+
+# ---- activations ----------------------------------------------------------------------------------------------------
+
+relu = op("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
+          lambda g, y, _x: g * (y > 0))  # fmt: skip
+
+
+@primitive(lambda g, _y, x, slope=0.01: where(x > 0, g, g * slope))
+def leaky_relu(xp, x, slope=0.01):
+    """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
+    return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)
+
+
+@primitive(lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0))))
+def elu(xp, x, alpha=1.0):
+    """x where x > 0, else alpha · (exp(x) - 1)."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+# ---- choosing -------------------------------------------------------------------------------------------------------
+
+where = op("where", "a where the condition holds, else b.", lambda xp, condition, a, b: xp.where(condition, a, b),
+           None,
+           lambda g, _y, condition, _a, _b: unbroadcast(where(condition, g, 0), _a),
+           lambda g, _y, condition, _a, _b: unbroadcast(where(condition, 0, g), _b))  # fmt: skip
+maximum = op("maximum", "The larger of a and b; where they tie, the gradient is split evenly.",
+             lambda xp, a, b: xp.maximum(a, b),
+             lambda g, _y, a, b: unbroadcast(_share(g, a > b, a == b), a),
+             lambda g, _y, a, b: unbroadcast(_share(g, b > a, a == b), b))  # fmt: skip
+minimum = op("minimum", "The smaller of a and b; where they tie, the gradient is split evenly.",
+             lambda xp, a, b: xp.minimum(a, b),
+             lambda g, _y, a, b: unbroadcast(_share(g, a < b, a == b), a),
+             lambda g, _y, a, b: unbroadcast(_share(g, b < a, a == b), b))  # fmt: skip
+
+
+@primitive(lambda g, y, x, low=None, high=None: g * (x == y))
+def clip(xp, x, low=None, high=None):
+    """x, but at least `low` and at most `high`; the gradient passes where x was not changed, bounds included."""
+    if low is None and high is None:
+        raise ValueError("clip needs a lower bound, an upper bound, or both")
+    x = x if low is None else xp.maximum(x, low)
+    return x if high is None else xp.minimum(x, high)
+
+
+# ---- comparisons: no derivative -------------------------------------------------------------------------------------
+
+equal = op("equal", "a == b, entry by entry.", lambda xp, a, b: xp.equal(a, b), None, None)
+not_equal = op("not_equal", "a != b, entry by entry.", lambda xp, a, b: xp.not_equal(a, b), None, None)
+greater = op("greater", "a > b, entry by entry.", lambda xp, a, b: a > b, None, None)
+greater_equal = op("greater_equal", "a >= b, entry by entry.", lambda xp, a, b: a >= b, None, None)
+less = op("less", "a < b, entry by entry.", lambda xp, a, b: a < b, None, None)
+less_equal = op("less_equal", "a <= b, entry by entry.", lambda xp, a, b: a <= b, None, None)
+
+# ---- what the rules above share -------------------------------------------------------------------------------------
+
+
+def _one_less(b):
+    """b - 1, but where b is 0, 1: the factor b makes the product 0 there, and 0 · 0⁻¹ would be NaN."""
+    if isinstance(b, (int, float)):
+        return b - 1 if b else 1
+    return where(b == 0, 1, b - 1)
+
+
+def _share(g, wins, ties):
+    """g where an operand wins, half of it where it ties, else 0."""
+    return where(ties, g * 0.5, where(wins, g, 0))

@@ -1,0 +1,235 @@
+"""Rearranging, repeating and adding up: linear functions, of which each has its derivative among the others.
+
+`sum` and `broadcast_to` are each other's derivative, so are `getitem` and `scatter`, `pad` and a slice,
+`concatenate` and slices; a reshape or a transposition is undone by another one.
+"""
+
+import builtins
+
+from minigrad import backend
+from minigrad.op import op, primitive
+
+__all__ = [
+    "astype", "broadcast_to", "concatenate", "cumsum", "expand_dims", "flip", "getitem", "moveaxis", "pad", "reshape",
+    "split", "squeeze", "stack", "sum", "swapaxes", "take", "transpose",
+]  # fmt: skip
+
+def unbroadcast(g, like):
+    """`g` summed over the axes along which something of the shape of `like` was repeated to get the shape of `g`."""
+    shape = getattr(like, "shape", ())
+    if g.shape == shape:
+        return g
+    new = g.ndim - len(shape)
+    repeated = tuple(i for i in range(g.ndim) if i < new or (shape[i - new] == 1 and g.shape[i] != 1))
+    return reshape(sum(g, axis=repeated), shape)
+
+
+def normalized_axes(axis, ndim):
+    """`axis` (None for all, an int, or a tuple) as a tuple of non-negative ints."""
+    axes = tuple(range(ndim)) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
+    return tuple(a % ndim for a in axes)
+
+
+def with_reduced_axes(g, shape, axis):
+    """The result `g` of reducing an array of `shape` over `axis`, with the reduced axes put back with size 1."""
+    axes = normalized_axes(axis, len(shape))
+    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+# ---- adding up and repeating ----------------------------------------------------------------------------------------
+
+
+@primitive(
+    lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(with_reduced_axes(g, _x.shape, axis), _x.shape)
+)
+def sum(xp, x, axis=None, keepdims=False):
+    """The sum over `axis` (None: all; an int; a tuple)."""
+    return x.sum(axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "b" else x.dtype)
+
+
+@primitive(lambda g, _y, _x, shape: unbroadcast(g, _x))
+def broadcast_to(xp, x, shape):
+    """`x` repeated, without a copy, to the given shape."""
+    return xp.broadcast_to(x, shape)
+
+
+@primitive(lambda g, _y, _x, axis=-1: flip(cumsum(flip(g, axis), axis), axis))
+def cumsum(xp, x, axis=-1):
+    """Running sums along one axis."""
+    return xp.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "b" else x.dtype)
+
+
+# ---- the same entries in another order ------------------------------------------------------------------------------
+
+
+@primitive(lambda g, _y, _x, shape: reshape(g, _x.shape))
+def _reshape(xp, x, shape):
+    """The same entries, in row-major order, in another shape; one size may be -1."""
+    return xp.reshape(x, shape)
+
+
+def reshape(x, *shape):
+    """The same entries, in row-major order, in another shape, given as a tuple or one by one; one size may be -1."""
+    return _reshape(x, shape[0] if len(shape) == 1 else shape)
+
+
+@primitive(lambda g, _y, _x, axes: transpose(g, _inverse(axes)))
+def _transpose(xp, x, axes):
+    """The axes in another order."""
+    return xp.transpose(x, axes)
+
+
+def transpose(x, *axes):
+    """The axes in the given order (a tuple, or one by one), or reversed if none is given."""
+    axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    return _transpose(x, tuple(a % x.ndim for a in axes) if axes else tuple(reversed(range(x.ndim))))
+
+
+def _inverse(axes):
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+def swapaxes(x, axis1, axis2):
+    """Two axes exchanged."""
+    axes = list(range(x.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return transpose(x, axes)
+
+
+def moveaxis(x, source, destination):
+    """One axis moved to another position, the others kept in order."""
+    axes = [a for a in range(x.ndim) if a != source % x.ndim]
+    axes.insert(destination % x.ndim, source % x.ndim)
+    return transpose(x, axes)
+
+
+def expand_dims(x, axis):
+    """A new axis of size 1 at position `axis` of the result."""
+    axis = axis % (x.ndim + 1)
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x, axis=None):
+    """Without the axes of size 1: all of them, or those in `axis`."""
+    axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalized_axes(axis, x.ndim)
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of shape {x.shape} has size {x.shape[a]}, not 1")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+@primitive(lambda g, _y, _x, axis=None: flip(g, axis))
+def flip(xp, x, axis=None):
+    """The entries in reversed order along `axis` (None: every axis)."""
+    return xp.flip(x, axis)
+
+
+# ---- picking and placing --------------------------------------------------------------------------------------------
+
+
+@primitive(lambda g, _y, _x, index: scatter(g, index, _x.shape))
+def _getitem(xp, x, index):
+    """x[index]."""
+    return x[index]
+
+
+def getitem(x, index):
+    """x[index], for integers, slices, `...`, None, boolean masks, and arrays of integers."""
+    return _getitem(x, _plain(index))
+
+
+@primitive(lambda g, _y, _x, index, shape: getitem(g, index))
+def scatter(xp, x, index, shape):
+    """Zeros of `shape`, with `x` added at `index`; entries that `index` names twice add up."""
+    result = xp.zeros(shape, x.dtype)
+    if _is_basic(index):
+        result[index] = x
+    else:
+        backend.scatter_add(xp, result, index, x)
+    return result
+
+
+def _plain(index):
+    """An index without Tensors in it."""
+    if isinstance(index, tuple):
+        return tuple(_plain(i) for i in index)
+    return getattr(index, "_data", index)
+
+
+def _is_basic(index):
+    """Whether no entry can be named twice: only integers, slices, `...` and None."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in parts)
+
+
+def take(x, indices, axis=None):
+    """The entries of `x` at integer `indices` along `axis` (None: of the flattened array)."""
+    if axis is None:
+        return getitem(reshape(x, -1), indices)
+    return getitem(x, (slice(None),) * normalized_axes(axis, x.ndim)[0] + (indices,))
+
+
+@primitive(lambda g, _y, _x, pad_width, value=0: getitem(g, _inside(pad_width, _x.shape)))
+def _pad(xp, x, pad_width, value=0):
+    """`x` with `value` around it."""
+    return xp.pad(x, pad_width, constant_values=value)
+
+
+def pad(x, pad_width, value=0):
+    """`x` with `value` around it; `pad_width` is a number, or one (before, after) pair for each axis."""
+    if isinstance(pad_width, int):
+        pad_width = ((pad_width, pad_width),) * x.ndim
+    return _pad(x, tuple(map(tuple, pad_width)), value)
+
+
+def _inside(pad_width, shape):
+    return tuple(slice(before, before + n) for (before, _), n in zip(pad_width, shape, strict=True))
+
+
+# ---- putting together and taking apart ------------------------------------------------------------------------------
+
+
+def _concatenate_rule(position, g, _y, *_xs, axis):
+    start = builtins.sum(x.shape[axis] for x in _xs[:position])
+    return getitem(g, (slice(None),) * (axis % g.ndim) + (slice(start, start + _xs[position].shape[axis]),))
+
+
+@primitive(rule_for_every=_concatenate_rule)
+def _concatenate(xp, *xs, axis):
+    """Arrays one after the other along an axis."""
+    return xp.concatenate(xs, axis=axis)
+
+
+def concatenate(xs, axis=0):
+    """The arrays or tensors in the sequence `xs`, one after the other along an axis that exists."""
+    return _concatenate(*xs, axis=axis)
+
+
+def stack(xs, axis=0):
+    """The arrays or tensors in the sequence `xs`, all of one shape, along a new axis."""
+    return _concatenate(*(expand_dims(x, axis) for x in xs), axis=axis)
+
+
+def split(x, sections, axis=0):
+    """A list of parts of `x` along `axis`: `sections` equal ones, or, for a sequence, cut at those positions."""
+    axis = normalized_axes(axis, x.ndim)[0]
+    size = x.shape[axis]
+    if isinstance(sections, int):
+        if size % sections:
+            raise ValueError(f"split: axis {axis} of size {size} does not divide into {sections} equal parts")
+        cuts = range(0, size + 1, size // sections)
+    else:
+        cuts = (0, *sections, size)
+    before = (slice(None),) * axis
+    return [getitem(x, (*before, slice(a, b))) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+# ---- another dtype, another device ----------------------------------------------------------------------------------
+
+astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(dtype),
+            lambda g, _y, _x, dtype: astype(g, _x.dtype))  # fmt: skip
+to_device = op("to_device", 'x on "cpu" or "cuda".', lambda xp, x, device: backend.to_device(x, device),
+               lambda g, _y, _x, device: to_device(g, "cuda" if device == "cpu" else "cpu"))  # fmt: skip

@@ -1,0 +1,99 @@
+"""SGD and Adam: how a gradient becomes a step.
+
+An optimizer never writes into a parameter's array; it puts a new array in its place. A graph that still needs the old
+numbers keeps them, so a step between forward and backward cannot falsify a gradient.
+"""
+
+import numpy
+
+from minigrad import backend
+
+
+class Optimizer:
+    """Base of the optimizers: it holds parameters, the learning rate, and what it remembers of each parameter.
+
+    Attributes
+    ----------
+    lr : float
+        The learning rate η; may be changed at any time, as may other hyperparameters.
+    """
+
+    def __init__(self, params, lr):
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__} got no parameters")
+        if lr < 0:
+            raise ValueError(f"the learning rate must not be negative, got {lr}")
+        self.lr = lr
+        self.steps = 0
+        self.state = [{} for _ in self.params]  # name → array like the parameter
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def step(self):
+        """Change every parameter that has a gradient."""
+        self.steps += 1
+        for parameter, state in zip(self.params, self.state, strict=True):
+            if parameter.grad is not None:
+                parameter.data = self.updated(parameter.data, parameter.grad.data, state)
+
+    def updated(self, x, grad, state):
+        """The new array for a parameter `x` with gradient `grad`."""
+        raise TypeError(f"{type(self).__name__} does not define updated()")
+
+    def state_dict(self):
+        """What has to be saved to go on later: a dict of numbers and NumPy arrays."""
+        return {
+            "steps": self.steps,
+            "state": [{key: numpy.array(backend.to_numpy(value)) for key, value in s.items()} for s in self.state],
+        }
+
+    def load_state_dict(self, saved):
+        """Go on from what `state_dict` gave."""
+        if len(saved["state"]) != len(self.params):
+            raise ValueError(f"saved state of {len(saved['state'])} parameters, the optimizer has {len(self.params)}")
+        self.steps = int(saved["steps"])
+        self.state = [
+            {key: backend.to_device(value, parameter.device) for key, value in s.items()}
+            for parameter, s in zip(self.params, saved["state"], strict=True)
+        ]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p ← momentum · p + ∇, x ← x - lr · p; weight decay adds weight_decay · x to ∇."""
+
+    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0):
+        super().__init__(params, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+
+    def updated(self, x, grad, state):
+        if self.weight_decay:
+            grad = grad + self.weight_decay * x
+        if self.momentum:
+            grad = state["momentum"] = state["momentum"] * self.momentum + grad if "momentum" in state else grad.copy()
+        return x - self.lr * grad
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2014, algorithm 1): x ← x - lr · m̂ / (√v̂ + eps).
+
+    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0,
+    with the current β. Weight decay, if any, adds weight_decay · x to the gradient.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def updated(self, x, grad, state):
+        xp = backend.array_module(x)
+        beta1, beta2 = self.betas
+        if self.weight_decay:
+            grad = grad + self.weight_decay * x
+        m = state["m"] = state["m"] * beta1 + grad * (1 - beta1) if state else grad * (1 - beta1)
+        v = state["v"] = state["v"] * beta2 + grad * grad * (1 - beta2) if "v" in state else grad * grad * (1 - beta2)
+        rate = self.lr / (1 - beta1**self.steps)
+        return x - rate * m / (xp.sqrt(v) * (1 / (1 - beta2**self.steps) ** 0.5) + self.eps)

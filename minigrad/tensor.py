@@ -1,0 +1,237 @@
+"""Tensor: an array that remembers how it was made.
+
+A `Tensor` is two things: an array, and, if a gradient is wanted, the `Node` that says which op made the array and
+from what. Nodes point to the nodes that they were made from and to nothing else, so the tape is a graph without
+cycles, and Python frees it when the last tensor that needs it goes.
+"""
+
+import itertools
+
+import numpy
+
+from minigrad import backend
+
+_ages = itertools.count()
+
+
+class Node:
+    """One entry of the tape: the op that ran, what it ran on, and what is needed to go back through it.
+
+    A node is younger than everything that it was made from, so going through nodes from the youngest to the oldest
+    meets each of them after all of its uses: age is the topological order.
+    """
+
+    __slots__ = ("age", "args", "dtype", "grad", "hooks", "op", "params", "parents", "retains", "shape", "value")
+
+    def __init__(self, value, op=None, parents=(), args=(), params=None, keeps_value=False):
+        self.age = next(_ages)
+        self.shape, self.dtype = value.shape, value.dtype
+        self.op = op  # None for a leaf: a tensor that the user made
+        self.parents = parents  # one per argument; None where no gradient flows
+        self.args = args  # the op's arguments as plain arrays, None once backward has freed them
+        self.params = params
+        self.value = value if keeps_value else None
+        self.grad = None  # the gradient that the user sees, a Tensor
+        self.retains = op is None
+        self.hooks = ()
+
+
+class Tensor:
+    """An array with an optional record of how it was made. Make one with `mg.tensor`.
+
+    Attributes
+    ----------
+    data : numpy.ndarray or cupy.ndarray
+        The numbers. Assign a new array of the same shape to replace them; the old array stays as it was.
+    grad : Tensor or None
+        The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
+    requires_grad : bool
+        Whether operations on this tensor are recorded.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_node")
+    __array_ufunc__ = None  # NumPy and CuPy then leave `array * tensor` to Tensor.__rmul__
+
+    def __init__(self, data, node=None):
+        self._data = data
+        self._node = node
+
+    # ---- what it is -------------------------------------------------------------------------------------------
+
+    @property
+    def data(self):
+        return self._data
+
+    @data.setter
+    def data(self, array):
+        if isinstance(array, Tensor):
+            array = array._data
+        if not backend.is_array(array):
+            array = backend.array_module(self._data).asarray(array, dtype=self._data.dtype)
+        if array.shape != self._data.shape:
+            raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
+        self._data = array
+        if self._node is not None:
+            self._node.dtype = array.dtype
+
+    shape = property(lambda self: self._data.shape)
+    ndim = property(lambda self: self._data.ndim)
+    size = property(lambda self: self._data.size)
+    dtype = property(lambda self: self._data.dtype)
+    device = property(lambda self: backend.device_of(self._data))
+
+    def __repr__(self):
+        text = numpy.array2string(self.numpy(), separator=", ", prefix="tensor(")
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        device = "" if self.device == "cpu" else f', device="{self.device}"'
+        return f"tensor({text}, dtype={self.dtype}{device}{grad})"
+
+    def __len__(self):
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        return bool(self._data)
+
+    def __float__(self):
+        return float(self._data)
+
+    def __int__(self):
+        return int(self._data)
+
+    def __array__(self, dtype=None, copy=None):
+        return numpy.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def numpy(self):
+        """The numbers as a NumPy array: `data` itself on the CPU, a copy from the GPU."""
+        return backend.to_numpy(self._data)
+
+    def item(self):
+        """The number in a tensor of one element, as a Python scalar."""
+        return self._data.item()
+
+    # ---- its place on the tape --------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self):
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted):
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad of a computed tensor follows from its inputs; use detach() to cut it off")
+        if wanted and self._data.dtype.kind != "f":
+            raise TypeError(f"only floating-point tensors can require a gradient, not {self.dtype}")
+        self._node = (self._node or Node(self._data)) if wanted else None
+
+    @property
+    def is_leaf(self):
+        """Whether the user made this tensor: true also of every tensor that needs no gradient."""
+        return self._node is None or self._node.op is None
+
+    @property
+    def grad(self):
+        return None if self._node is None else self._node.grad
+
+    @grad.setter
+    def grad(self, value):
+        if self._node is None:
+            raise RuntimeError("this tensor does not require a gradient; make it with requires_grad=True")
+        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
+            raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")
+        self._node.grad = value
+
+    def retain_grad(self):
+        """Keep the gradient of this computed tensor too when `backward` passes it (leaves always do)."""
+        if self._node is None:
+            raise RuntimeError("retain_grad() on a tensor that does not require a gradient")
+        self._node.retains = True
+
+    def register_hook(self, function):
+        """Call `function(grad)` when this tensor's gradient is complete; what it returns, if not None, replaces it.
+
+        Returns a function that takes the hook away again.
+        """
+        if self._node is None:
+            raise RuntimeError("register_hook() on a tensor that does not require a gradient")
+        node = self._node
+        node.hooks = (*node.hooks, function)
+
+        def remove():
+            node.hooks = tuple(hook for hook in node.hooks if hook is not function)
+
+        return remove
+
+    def backward(self, grad=None, retain_graph=False, create_graph=False):
+        """Add the gradient of this tensor to `.grad` of every leaf that it was made from.
+
+        Parameters
+        ----------
+        grad : array_like, optional
+            The gradient to start from, of this tensor's shape; 1 for a tensor of one element.
+        retain_graph : bool
+            Keep what the tape has stored, so that backward can run through it again.
+        create_graph : bool
+            Record the backward pass itself, so that the gradients can be differentiated in turn.
+        """
+        from minigrad.graph import backward
+
+        backward(self, grad, retain_graph, create_graph)
+
+    def detach(self):
+        """The same numbers (not copied) without the record."""
+        return Tensor(self._data)
+
+    def to(self, target):
+        """This tensor on a device ("cpu", "cuda"), recorded, so that gradients come back to where it was."""
+        if target not in backend.DEVICES:
+            raise ValueError(f"unknown device {target!r}; for another dtype use astype(dtype)")
+        from minigrad.ops.shape import to_device
+
+        return self if target == self.device else to_device(self, target)
+
+
+def tensor(data, dtype=None, device=None, requires_grad=False):
+    """Make a Tensor from numbers, a nested list, an array or another tensor. The numbers are copied.
+
+    Arrays keep their dtype; Python floats become float32 and Python integers int64.
+
+    Parameters
+    ----------
+    data : array_like
+    dtype : dtype, optional
+    device : {"cpu", "cuda"}, optional
+        Where the numbers go; by default they stay where they are.
+    requires_grad : bool
+        Record what is done with this tensor. TypeError unless its dtype is floating-point.
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    if not backend.is_array(data):
+        plain = not isinstance(data, numpy.generic)
+        if isinstance(data, (list, tuple)):  # a list may hold tensors or NumPy numbers, whose dtype then counts
+            plain = not any(hasattr(entry, "dtype") for entry in _entries(data))
+            data = [numpy.asarray(entry) for entry in data] if not plain else data
+        data = numpy.asarray(data)
+        if data.dtype == object:
+            raise TypeError("tensor() needs numbers in a rectangular arrangement")
+        if plain and dtype is None and data.dtype == numpy.float64:
+            dtype = numpy.float32
+    if data.dtype.kind not in "bfiu":
+        raise TypeError(f"tensor() takes real numbers, integers and booleans, not {data.dtype}")
+    data = backend.to_device(data, device) if device is not None else data
+    made = Tensor(backend.array_module(data).array(data, dtype=dtype))
+    made.requires_grad = requires_grad
+    return made
+
+
+def _entries(nested):
+    for entry in nested:
+        if isinstance(entry, (list, tuple)):
+            yield from _entries(entry)
+        else:
+            yield entry

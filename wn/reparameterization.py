@@ -1,0 +1,163 @@
+"""Equation 2: w = g v/‖v‖. A weight vector as a length g (or e^s) and a direction v/‖v‖.
+
+`weight_norm` is the function; `WeightNorm`, `apply_weight_norm` and `remove_weight_norm` put it into layers.
+"""
+
+from dataclasses import dataclass
+
+import numpy
+
+import minigrad as mg
+from minigrad import backend, nn
+from minigrad.op import primitive
+from wn.gradients import as_column, explicit_gradients, other_axes
+
+
+def weight_norm(v, g, axis=0):
+    """w = g v/‖v‖, one length and one direction for each index along `axis` (equation 2).
+
+    Its gradients are equation 3 in closed form, `wn.explicit_gradients`; tests compare them with those that autograd
+    derives from `weight_norm_composite`.
+
+    Parameters
+    ----------
+    v : array or Tensor
+        The directions; ‖v‖ runs over every axis but `axis`.
+    g : array or Tensor
+        The lengths, in shape (v.shape[axis],) or any other with as many entries.
+    axis : int
+
+    Returns
+    -------
+    array or Tensor of the shape of v
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    return _weight_norm(v, g, axis)
+
+
+@primitive(
+    lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis)[0],
+    lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis)[1],
+)
+def _weight_norm(xp, v, g, axis):
+    """g v/‖v‖."""
+    return v * (as_column(g, v, axis) / mg.norm(v, other_axes(v.ndim, axis), keepdims=True))
+
+
+def weight_norm_composite(v, g, axis=0):
+    """The same function out of the library's ordinary ops, so that autograd finds its gradients by itself."""
+    return as_column(g, v, axis) * v / mg.norm(v, other_axes(v.ndim, axis), keepdims=True)
+
+
+@dataclass(frozen=True)
+class WeightNormalization:
+    """How one weight of a layer is computed: from which parameters, with which axis, and with which kind of scale."""
+
+    name: str
+    axis: int
+    scale: str
+
+    def __call__(self, layer):
+        return weight_norm(getattr(layer, f"{self.name}_v"), self.length(layer), self.axis)
+
+    def length(self, layer):
+        """‖w‖ for each weight vector: g, or e^s."""
+        g = getattr(layer, f"{self.name}_g")
+        return g if self.scale == "linear" else mg.exp(g)
+
+    def multiply_length(self, layer, factor):
+        """Make every weight vector `factor` times as long (one positive number for each)."""
+        g = getattr(layer, f"{self.name}_g")
+        factor = factor.reshape(g.shape).astype(g.dtype)
+        g.data = g.data * factor if self.scale == "linear" else g.data + backend.array_module(factor).log(factor)
+
+    def check_state(self, layer, state):
+        """Refuse directions of length zero, for which w is undefined."""
+        if f"{self.name}_v" in state:
+            _refuse_zero_vectors(state[f"{self.name}_v"], self.axis, f"{type(layer).__name__}.{self.name}_v")
+
+
+def output_axis(layer, name="weight"):
+    """The axis of a layer's weight that counts its outputs: 1 for transposed convolutions, else 0."""
+    return 1 if isinstance(layer, nn.ConvTranspose2d) and name == "weight" else 0
+
+
+def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - reads like the layers it stands among
+    """Weight-normalize one weight of a layer, in place, without changing what the layer computes.
+
+    The parameter `name` is replaced by two: `name_v`, which starts as the weight itself, and `name_g`, which starts
+    at its norms (or their logarithms). `layer.name` stays readable, as w = g v/‖v‖.
+
+    Parameters
+    ----------
+    layer : nn.Module
+    name : str
+        Which of its parameters.
+    axis : int
+        The axis that counts the weight vectors: 0 for Linear and Conv2d, 1 for ConvTranspose2d.
+    scale : {"linear", "exp"}
+        Whether `name_g` is the length g, or its logarithm s with g = e^s (section 2 of the paper).
+
+    Returns
+    -------
+    nn.Module
+        `layer` itself.
+
+    Raises
+    ------
+    ValueError
+        If a weight vector is zero, if the layer has no such parameter, or if it is normalized already.
+    """
+    if scale not in ("linear", "exp"):
+        raise ValueError(f'scale must be "linear" (g) or "exp" (g = e^s), not {scale!r}')
+    if name in layer._computed:
+        raise ValueError(f"{type(layer).__name__}.{name} is computed already, by {layer._computed[name]}")
+    weight = vars(layer).get(name)
+    if not isinstance(weight, nn.Parameter):
+        have = [n for n, value in vars(layer).items() if isinstance(value, nn.Parameter)]
+        raise ValueError(f"{type(layer).__name__} has no parameter {name!r}; it has {have}")
+    axes = other_axes(weight.ndim, axis)
+    _refuse_zero_vectors(weight.data, axis, f"{type(layer).__name__}.{name}")
+    lengths = mg.norm(weight.data, axes, keepdims=True)
+    layer.compute(name, WeightNormalization(name, axis, scale))
+    setattr(layer, f"{name}_g", nn.Parameter(lengths if scale == "linear" else mg.log(lengths)))
+    setattr(layer, f"{name}_v", nn.Parameter(weight.data))
+    return layer
+
+
+def normalizations(layer):
+    """The WeightNormalization of each normalized weight of one layer."""
+    return [c for c in layer._computed.values() if isinstance(c, WeightNormalization)]
+
+
+def apply_weight_norm(module, scale="linear"):
+    """Weight-normalize every Linear, Conv2d and ConvTranspose2d inside `module`, along its output axis. Returns it."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and not normalizations(layer):
+            WeightNorm(layer, "weight", output_axis(layer), scale)
+    return module
+
+
+def remove_weight_norm(module):
+    """Turn every weight-normalized weight inside `module` back into an ordinary one, w = g v/‖v‖. Returns `module`."""
+    for layer in module.modules():
+        for normalization in normalizations(layer):
+            name = normalization.name
+            with mg.no_grad():
+                weight = normalization(layer).data
+            layer.compute(name, None)
+            delattr(layer, f"{name}_g")
+            delattr(layer, f"{name}_v")
+            setattr(layer, name, nn.Parameter(weight))
+    return module
+
+
+def _refuse_zero_vectors(v, axis, what):
+    norms = backend.to_numpy(mg.norm(v, other_axes(v.ndim, axis)))
+    if not norms.all():
+        row = int(numpy.argmin(norms))
+        raise ValueError(f"{what}: weight vector {row} is zero and has no direction; initialize it with random numbers")
