@@ -17,6 +17,6 @@ from minigrad.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
 
-from minigrad import data, nn, optim, testing  # noqa: E402 - these are written with the names above
-from minigrad.checkpoint import load, save  # noqa: E402
-from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp  # noqa: E402
+from minigrad import data, nn, optim, testing
+from minigrad.checkpoint import load, save
+from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp

@@ -58,7 +58,7 @@ def array_module(*values):
 
 
 def device_of(array):
-    """"cpu" or "cuda"."""
+    """ "cpu" or "cuda"."""
     return "cpu" if array_module(array) is numpy else "cuda"
 
 

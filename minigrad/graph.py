@@ -110,8 +110,8 @@ def _starting_gradient(output, grad):
     xp = backend.array_module(output._data)
     if grad is None:
         if output.size != 1:
-            raise RuntimeError(f"backward from a tensor of shape {output.shape} needs a gradient of that shape to start "
-                               "from; or reduce it to one number first, with sum() or mean()")  # fmt: skip
+            raise RuntimeError(f"backward from a tensor of shape {output.shape} needs a gradient of that shape to "
+                               "start from; or reduce it to one number first, with sum() or mean()")  # fmt: skip
         return Tensor(xp.ones_like(output._data))
     start = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=output.dtype))
     if start.shape != output.shape:

@@ -28,7 +28,10 @@ def for_each(function, items):
     items = list(items)
     with _lock:
         if _pool is None:
-            _pool, _blas = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad"), threadpoolctl.ThreadpoolController()
+            _pool, _blas = (
+                ThreadPoolExecutor(cores(), thread_name_prefix="minigrad"),
+                threadpoolctl.ThreadpoolController(),
+            )
     with _blas.limit(limits=1, user_api="blas"):
         return [function(item) for item in items] if len(items) == 1 else list(_pool.map(function, items))
 

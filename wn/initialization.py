@@ -68,8 +68,8 @@ def _initialize(layer, t, name):
     deviation = data.std(axis=axes, dtype=xp.float64)
     if not (deviation > 0).all():
         unit = int((deviation > 0).argmin())
-        raise ValueError(f"data_dependent_init: unit {unit} of layer {name or type(layer).__name__!r} has the same "
-                         "pre-activation for the whole batch; use more than one example, and inputs that vary")  # fmt: skip
+        raise ValueError(f"data_dependent_init: unit {unit} of layer {name or type(layer).__name__!r} has the "
+                         "same pre-activation for the whole batch; use more than one example, and inputs that vary")  # fmt: skip
     found = normalizations(layer)
     for normalization in found:
         normalization.multiply_length(layer, 1 / deviation)

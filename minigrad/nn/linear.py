@@ -20,7 +20,8 @@ class Linear(Module):
     def __init__(self, in_features, out_features, bias=True, rng=None):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(uniform((out_features, in_features), in_features, rng := rng or numpy.random.default_rng()))
+        rng = rng or numpy.random.default_rng()
+        self.weight = Parameter(uniform((out_features, in_features), in_features, rng))
         self.bias = Parameter(uniform(out_features, in_features, rng)) if bias else None
 
     def forward(self, x):

@@ -141,7 +141,9 @@ class Module:
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
         if missing or unknown:
             raise KeyError(f"state dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
-        new = {name: numpy.asarray(value.numpy() if isinstance(value, Tensor) else value) for name, value in state.items()}
+        new = {
+            name: numpy.asarray(value.numpy() if isinstance(value, Tensor) else value) for name, value in state.items()
+        }
         for name, value in new.items():
             if value.shape != mine[name].shape:
                 raise ValueError(f"state dict: {name} has shape {value.shape}, the model {mine[name].shape}")

@@ -7,7 +7,7 @@ from minigrad.nn.module import Module
 
 
 class Dropout(Module):
-    """In training, sets each entry to 0 with probability `p` and divides the others by 1 - p (Srivastava et al. 2014)."""
+    """In training, sets entries to 0 with probability `p`, divides the others by 1 - p (Srivastava et al. 2014)."""
 
     def __init__(self, p=0.5, rng=None):
         super().__init__()

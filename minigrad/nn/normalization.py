@@ -34,7 +34,9 @@ class BatchNorm(Module):
         if self.training:
             count = x.size // self.features
             if count < 2:
-                raise ValueError("BatchNorm: training needs more than one value per channel; use a larger batch or eval()")
+                raise ValueError(
+                    "BatchNorm: training needs more than one value a channel; use a larger batch or eval()"
+                )
             data = x.data
             follow(self.running_mean, data.mean(axis=axes), self.momentum)
             follow(self.running_var, data.var(axis=axes) * (count / (count - 1)), self.momentum)

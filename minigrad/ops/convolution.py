@@ -7,13 +7,13 @@ Shapes: x (N, C, H, W); w (O, C, kh, kw); y (N, O, H', W') with H' = (H + 2·pad
 As everywhere in deep learning this is a cross-correlation: the kernel is not flipped.
 """
 
-from minigrad import backend
 from minigrad.kernels import convolution as kernel
-from minigrad.op import op, primitive
+from minigrad.op import primitive
 
 __all__ = [
     "avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d",
 ]  # fmt: skip
+
 
 def _checked(x, w, stride, padding):
     """The output's height and width; ValueError for shapes that do not fit together."""

@@ -17,7 +17,7 @@ _matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmu
 def matmul(a, b):
     """a @ b: matrices (…, n, k) and (…, k, m), the leading axes broadcast; a vector counts as one row or one column."""
     if not a.ndim or not b.ndim:
-        raise ValueError(f"matmul needs arrays of at least one dimension, got {a.shape} and {b.shape}; use * for numbers")
+        raise ValueError(f"matmul needs at least one dimension, got shapes {a.shape} and {b.shape}; use * for numbers")
     product = _matmul(expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, 1) if b.ndim == 1 else b)
     product = squeeze(product, -1) if b.ndim == 1 else product
     return squeeze(product, -2 if b.ndim > 1 else -1) if a.ndim == 1 else product

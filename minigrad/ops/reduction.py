@@ -10,7 +10,6 @@ from minigrad.ops.elementwise import exp, multiply, square, where
 from minigrad.ops.shape import (
     astype,
     broadcast_to,
-    expand_dims,
     getitem,
     normalized_axes,
     reshape,
@@ -22,6 +21,7 @@ from minigrad.ops.shape import (
 __all__ = [
     "argmax", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "std", "var",
 ]  # fmt: skip
+
 
 def _count(x, axis):
     return math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
@@ -116,7 +116,7 @@ def prod(xp, x, axis=None, keepdims=False):
     return x.prod(axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "b" else x.dtype)
 
 
-# ---- normalized exponentials: the largest entry is taken out first, so that exp cannot overflow -----------------------
+# ---- normalized exponentials: the largest entry is taken out first, so that exp cannot overflow --------------------
 
 
 @primitive(

@@ -5,6 +5,7 @@
 """
 
 import builtins
+import itertools
 
 from minigrad import backend
 from minigrad.op import op, primitive
@@ -13,6 +14,7 @@ __all__ = [
     "astype", "broadcast_to", "concatenate", "cumsum", "expand_dims", "flip", "getitem", "moveaxis", "pad", "reshape",
     "split", "squeeze", "stack", "sum", "swapaxes", "take", "transpose",
 ]  # fmt: skip
+
 
 def unbroadcast(g, like):
     """`g` summed over the axes along which something of the shape of `like` was repeated to get the shape of `g`."""
@@ -42,9 +44,7 @@ def with_reduced_axes(g, shape, axis):
 # ---- adding up and repeating ----------------------------------------------------------------------------------------
 
 
-@primitive(
-    lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(with_reduced_axes(g, _x.shape, axis), _x.shape)
-)
+@primitive(lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(with_reduced_axes(g, _x.shape, axis), _x.shape))
 def sum(xp, x, axis=None, keepdims=False):
     """The sum over `axis` (None: all; an int; a tuple)."""
     return x.sum(axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "b" else x.dtype)
@@ -224,7 +224,7 @@ def split(x, sections, axis=0):
     else:
         cuts = (0, *sections, size)
     before = (slice(None),) * axis
-    return [getitem(x, (*before, slice(a, b))) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [getitem(x, (*before, slice(a, b))) for a, b in itertools.pairwise(cuts)]
 
 
 # ---- another dtype, another device ----------------------------------------------------------------------------------
