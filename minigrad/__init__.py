@@ -12,11 +12,14 @@ Read it in this order: `tensor.py` (an array that remembers how it was made), `o
 
 from minigrad.backend import is_available
 from minigrad.graph import detect_anomaly, enable_grad, grad, no_grad
+from minigrad.memory import keep_freed_memory
 from minigrad.ops import *
 from minigrad.tensor import Tensor, tensor
 
 __version__ = "0.1.0"
 
-from minigrad import data, nn, optim, testing
+keep_freed_memory()
+
+from minigrad import data, draw, nn, optim, testing
 from minigrad.checkpoint import load, save
 from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp

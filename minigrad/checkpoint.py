@@ -7,7 +7,6 @@ NumPy's .npz with one JSON text in it; no pickle, so loading a checkpoint cannot
 
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import numpy
@@ -46,11 +45,13 @@ def load(path):
     CheckpointError
         If the file is not a checkpoint or is damaged.
     """
-    try:
-        with numpy.load(path, allow_pickle=False) as archive:
-            return _restored(json.loads(str(archive["tree"])), archive)
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint ({error}); delete it to start anew") from None
+    with open(path, "rb") as file:
+        try:
+            with numpy.load(file, allow_pickle=False) as archive:
+                return _restored(json.loads(str(archive["tree"])), archive)
+        except Exception as error:  # damaged bytes make zipfile and NumPy raise errors of a dozen kinds
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise CheckpointError(f"{path} is not a readable checkpoint ({reason}); delete it to start anew") from None
 
 
 def _skeleton(tree, arrays):
@@ -65,7 +66,7 @@ def _skeleton(tree, arrays):
         return tree.item()
     tree = tree.data if isinstance(tree, Tensor) else tree
     if backend.is_array(tree):
-        if tree.dtype == object:
+        if tree.dtype.hasobject:
             raise TypeError("a checkpoint holds arrays of numbers and strings, not of objects")
         arrays.append(backend.to_numpy(tree))
         return {"array": len(arrays) - 1}

@@ -99,11 +99,13 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
     found = {node: total for node, total in _sweep(starts, wanted, retain_graph, create_graph) if node in wanted}
-    results = [
-        found[tensor._node] if tensor._node in found else Tensor(tensor._data * 0)  # keeps device, shape, dtype
-        for tensor in input_list
-    ]
+    results = [found[tensor._node] if tensor._node in found else zeros_like(tensor) for tensor in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def zeros_like(tensor):
+    """A Tensor of zeros with the shape, dtype and device of another."""
+    return Tensor(backend.array_module(tensor._data).zeros_like(tensor._data))
 
 
 def _starting_gradient(output, grad):
@@ -154,9 +156,16 @@ def _sweep(starts, wanted, retain_graph, create_graph):
                 if wanted is None or parent in on_path:
                     known = totals.get(parent)
                     # Never in place: the same array may be on its way to another node.
-                    totals[parent] = contribution if known is None else known + contribution
+                    totals[parent] = contribution if known is None else _added(known, contribution)
             if not retain_graph:
                 node.args = node.value = None
+
+
+def _added(a, b):
+    total = a + b
+    if not (isinstance(total, Tensor) or backend.is_array(total)):  # NumPy turns 0-d results into scalars
+        total = backend.array_module(a).asarray(total)
+    return total
 
 
 def _reachable(starts):

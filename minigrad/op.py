@@ -92,7 +92,15 @@ def op(name, doc, forward, *rules, rule_for_every=None):
                     parents = parents or [None] * operands
                     parents[i] = args[i]._node
         xp = backend.array_module(*values)
+        if params and any(isinstance(value, Tensor) for value in params.values()):
+            raise TypeError(f"{name}: pass tensors by position, not by keyword")
+        if any(isinstance(arg, Tensor) and arg._node is not None for arg in args[operands:]):
+            raise TypeError(f"{name}: only its first {operands} arguments have derivatives; detach() the others")
         if any_tensor:
+            if len(args) < operands:
+                raise TypeError(f"{name} takes {operands} arrays by position, got {len(args)}")
+            values[operands:] = map(_plain_number, values[operands:])
+            params = {key: _plain_number(value) for key, value in params.items()}
             if operands > 1:
                 _agree_on_dtype(record, values, operands)
             try:
@@ -103,7 +111,7 @@ def op(name, doc, forward, *rules, rule_for_every=None):
                 value = xp.asarray(value)
             if state.detecting_anomaly:
                 check_finite(value, name)
-            if parents is None or not state.recording:
+            if parents is None or not state.recording or value.dtype.kind != "f":
                 return Tensor(value)
             kept = [
                 Spec(v.shape, v.dtype)
@@ -112,8 +120,6 @@ def op(name, doc, forward, *rules, rule_for_every=None):
                 for i, v in enumerate(values)
             ]
             return Tensor(value, Node(value, record, tuple(parents), kept, params, record.keeps_value))
-        if any(isinstance(value, Tensor) for value in params.values()):
-            raise TypeError(f"{name}: pass tensors by position, not by keyword")
         return forward(xp, *values, **params)
 
     apply.__name__ = apply.__qualname__ = name
@@ -129,6 +135,11 @@ def primitive(*rules, rule_for_every=None):
     return lambda forward: op(
         forward.__name__.strip("_"), inspect.getdoc(forward), forward, *rules, rule_for_every=rule_for_every
     )
+
+
+def _plain_number(value):
+    """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
+    return value.item() if isinstance(value, numpy.floating) else value
 
 
 def _agree_on_dtype(record, values, operands):

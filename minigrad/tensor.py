@@ -143,7 +143,7 @@ class Tensor:
             raise RuntimeError("this tensor does not require a gradient; make it with requires_grad=True")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")
-        self._node.grad = value
+        self._node.grad = value if value is None or isinstance(value, Tensor) else Tensor(value)
 
     def retain_grad(self):
         """Keep the gradient of this computed tensor too when `backward` passes it (leaves always do)."""

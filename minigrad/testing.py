@@ -7,7 +7,7 @@ the size of the function and its derivatives.
 
 import numpy
 
-from minigrad.graph import grad, no_grad
+from minigrad.graph import grad
 from minigrad.tensor import Tensor
 
 EPSILON = numpy.finfo(numpy.float64).eps
@@ -38,42 +38,49 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     """
     args = [numpy.array(a.data if isinstance(a, Tensor) else a, dtype=numpy.float64) for a in args]
     eps, rtol, atol = eps or STEP, 1e-6 if rtol is None else rtol, 1e-6 if atol is None else atol
-    function = _summed(f)
     for level in range(1, order + 1):
-        _check_first_order(function, args, eps, rtol, atol, level)
-        function = _summed(_gradients(function))
+        _check_first_order(f, args, eps, rtol, atol, level)
+        if level < order:
+            f, args = _gradients(f, args)
 
 
-def _summed(f):
-    """`f` made a single number by fixed random weights, so that one gradient checks every output."""
-    rng, weights = numpy.random.default_rng(0), []
-
-    def summed(*tensors):
-        outputs = f(*tensors)
-        outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        if not weights:
-            weights.extend(rng.uniform(0.5, 1.5, o.shape) * rng.choice([-1, 1], o.shape) for o in outputs)
-        return sum(((o * w).sum() for o, w in zip(outputs, weights, strict=True)), start=0.0)
-
-    return summed
+def _outputs(f, tensors):
+    outputs = f(*tensors)
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
 
-def _gradients(scalar):
-    return lambda *tensors: grad(scalar(*tensors), tensors, create_graph=True)
+def _weights(f, args):
+    """Fixed random numbers, one for each output of `f`, that make one number out of all outputs."""
+    rng = numpy.random.default_rng(0)
+    shapes = [output.shape for output in _outputs(f, [_leaf(a) for a in args])]
+    return [numpy.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)) for shape in shapes]
 
 
-def _check_first_order(scalar, args, eps, rtol, atol, level):
+def _gradients(f, args):
+    """The gradients of `f`, as a function of its arguments and of the gradients u to start from; and values for both.
+
+    A rule must be differentiable in u too: in a chain of functions, u depends on the arguments.
+    """
+    count = len(args)
+    return (
+        lambda *tensors: grad(_outputs(f, tensors[:count]), tensors[:count], tensors[count:], create_graph=True),
+        [*args, *_weights(f, args)],
+    )
+
+
+def _check_first_order(f, args, eps, rtol, atol, level):
+    weights = _weights(f, args)
+
+    def scalar(*tensors):  # one gradient of this checks every output
+        return sum(((o * w).sum() for o, w in zip(_outputs(f, tensors), weights, strict=True)), start=0.0)
+
     tensors = [_leaf(a) for a in args]
     computed = [g.numpy() for g in grad(scalar(*tensors), tensors)]
 
     def value(position, entry, step):
         moved = [a.copy() if i == position else a for i, a in enumerate(args)]
         moved[position][entry] += step
-        leaves = [_leaf(a) for a in moved]
-        if level > 1:
-            return scalar(*leaves).item()
-        with no_grad():
-            return scalar(*leaves).item()
+        return scalar(*(_leaf(a) for a in moved)).item()
 
     for position, (arg, gradient) in enumerate(zip(args, computed, strict=True)):
         scale = numpy.abs(gradient).max(initial=0.0)

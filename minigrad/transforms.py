@@ -3,7 +3,7 @@
 import numpy
 
 from minigrad import backend
-from minigrad.graph import enable_grad, grad
+from minigrad.graph import enable_grad, grad, zeros_like
 from minigrad.tensor import Tensor
 
 
@@ -28,7 +28,7 @@ def vjp(f, *args):
 
     def pull_back(u):
         if not value.requires_grad:
-            results = [Tensor(leaf.data * 0) for leaf in leaves]
+            results = [zeros_like(leaf) for leaf in leaves]
         else:
             results = grad(value, leaves, u, retain_graph=True)
         return results[0] if len(results) == 1 else tuple(results)
@@ -56,11 +56,11 @@ def jvp(f, args, tangents):
     with enable_grad():
         value = f(*leaves)
         if not value.requires_grad:
-            return value, Tensor(value.data * 0)
-        u = _leaf(value.data * 0)
+            return value, zeros_like(value)
+        u = _leaf(zeros_like(value))
         pulled = grad(value, leaves, u, create_graph=True)
         along = sum(((p * t).sum() for p, t in zip(pulled, tangents, strict=True)), start=0.0)
-    tangent = grad(along, u) if along.requires_grad else Tensor(value.data * 0)
+    tangent = grad(along, u) if along.requires_grad else zeros_like(value)
     return value.detach(), tangent
 
 
@@ -83,7 +83,7 @@ def hvp(f, args, vectors):
     with enable_grad():
         first = grad(f(*leaves), leaves, create_graph=True)
         along = sum(((g * v).sum() for g, v in zip(first, vectors, strict=True)), start=0.0)
-    results = grad(along, leaves) if along.requires_grad else [Tensor(leaf.data * 0) for leaf in leaves]
+    results = grad(along, leaves) if along.requires_grad else [zeros_like(leaf) for leaf in leaves]
     return results[0] if single else results
 
 

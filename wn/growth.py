@@ -104,8 +104,8 @@ class NormTracker:
         """What has to be saved to go on later."""
         return {
             "count": self._count,
-            "steps": self.steps,
-            "predicted": self._predicted,
+            "steps": list(self.steps),
+            "predicted": dict(self._predicted),
             "rows": {name: {q: numpy.stack(r) for q, r in rows.items()} for name, rows in self._rows.items()},
         }
 

@@ -68,10 +68,17 @@ def _initialize(layer, t, name):
     deviation = data.std(axis=axes, dtype=xp.float64)
     if not (deviation > 0).all():
         unit = int((deviation > 0).argmin())
-        raise ValueError(f"data_dependent_init: unit {unit} of layer {name or type(layer).__name__!r} has the "
-                         "same pre-activation for the whole batch; use more than one example, and inputs that vary")  # fmt: skip
+        raise ValueError(
+            f"data_dependent_init: unit {unit} of layer {name or type(layer).__name__!r} has the same pre-activation "
+            "for the whole batch; use more than one example, and inputs that vary"
+        )
     found = normalizations(layer)
     for normalization in found:
+        if normalization.name != "weight" or normalization.axis % layer.weight.ndim != output_axis(layer):
+            raise ValueError(
+                f"data_dependent_init: {normalization} of layer {name or type(layer).__name__!r} does not have one "
+                f"length for each output: that is axis {output_axis(layer)} of its weight"
+            )
         normalization.multiply_length(layer, 1 / deviation)
     if not found:
         axis = output_axis(layer)

@@ -42,7 +42,7 @@ class MeanOnlyBatchNorm(Module):
         axes, shape = channel_axes(t, self.features, "MeanOnlyBatchNorm")
         if self.training:
             mean = t.mean(axis=axes)
-            follow(self.running_mean, mean.data, self.momentum)
+            follow(self.running_mean, mean, self.momentum)
         else:
             mean = self.running_mean
         return t + (self.bias - mean).reshape(shape)

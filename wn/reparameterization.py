@@ -45,12 +45,14 @@ def weight_norm(v, g, axis=0):
 )
 def _weight_norm(xp, v, g, axis):
     """g v/‖v‖."""
-    return v * (as_column(g, v, axis) / mg.norm(v, other_axes(v.ndim, axis), keepdims=True))
+    axes = other_axes(v.ndim, axis)
+    return v * (as_column(g, v, axis) / mg.norm(v, axes, keepdims=True))
 
 
 def weight_norm_composite(v, g, axis=0):
     """The same function out of the library's ordinary ops, so that autograd finds its gradients by itself."""
-    return as_column(g, v, axis) * v / mg.norm(v, other_axes(v.ndim, axis), keepdims=True)
+    axes = other_axes(v.ndim, axis)
+    return as_column(g, v, axis) * v / mg.norm(v, axes, keepdims=True)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
-"""How convolutions are computed fast, on the CPU: each image's windows are laid out as columns (im2col) in a buffer
-that is reused for the next image, so that it stays in cache, and one matrix product does the rest. The batch is cut
-into chunks of a fixed size, which are spread over the cores.
+"""How convolutions are computed fast, on the CPU: a few images' windows are laid out as columns (im2col) in a buffer
+that is reused for the next few, so that it stays in cache, and a matrix product does the rest. The batch is cut into
+chunks of a fixed size, which are spread over the cores.
 
 The plain versions of both functions, `reference_*`, say what is computed; tests compare the two.
 """
+
+import math
 
 import numpy
 
 from minigrad import parallel
 
-CHUNK = 8  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
+CHUNK = 10  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
+BUFFER = 2**21  # bytes of columns at a time, if one image's are fewer: large enough to amortize Python's overhead
 
 
 def correlate(xp, x, w, stride, offset, spread, span):
@@ -40,10 +43,10 @@ def correlate(xp, x, w, stride, offset, spread, span):
     canvas_shape = (x.shape[1], span[0] + w.shape[2] - 1, span[1] + w.shape[3] - 1)
 
     def convolve(images):
-        canvas, columns = _buffers(xp, canvas_shape, w.shape[2:], out, y.dtype)
-        for n in images:
-            _lay_out(x[n], canvas, columns, stride, offset, spread)
-            xp.matmul(matrix, columns.reshape(matrix.shape[1], -1), out=y[n].reshape(len(matrix), -1))
+        for few, canvas, columns in _in_buffers(xp, images, canvas_shape, w.shape[2:], out, y.dtype):
+            _lay_out(x[few], canvas, columns, stride, offset, spread)
+            target = y[few].reshape(len(columns), len(matrix), -1)
+            xp.matmul(matrix, columns.reshape(len(columns), matrix.shape[1], math.prod(out)), out=target)
 
     _over_chunks(xp, convolve, len(x))
     return y
@@ -67,16 +70,18 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
     """
     shape = (gy.shape[1], x.shape[1], *size)
     dtype = xp.result_type(gy, x)
+    if not math.prod(shape):
+        return xp.zeros(shape, dtype)
     out = gy.shape[2:]
     span = tuple((n - 1) * s + 1 for n, s in zip(out, stride, strict=True))
     canvas_shape = (x.shape[1], span[0] + size[0] - 1, span[1] + size[1] - 1)
 
     def partial_sum(images):
-        canvas, columns = _buffers(xp, canvas_shape, size, out, dtype)
         total = xp.zeros((shape[0], shape[1] * size[0] * size[1]), dtype)
-        for n in images:
-            _lay_out(x[n], canvas, columns, stride, offset, (1, 1))
-            total += gy[n].reshape(shape[0], -1) @ columns.reshape(total.shape[1], -1).T
+        for few, canvas, columns in _in_buffers(xp, images, canvas_shape, size, out, dtype):
+            _lay_out(x[few], canvas, columns, stride, offset, (1, 1))
+            rows = columns.reshape(len(columns), total.shape[1], -1).swapaxes(1, 2)
+            total += xp.matmul(gy[few].reshape(len(columns), shape[0], -1), rows).sum(axis=0)
         return total
 
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
@@ -87,29 +92,35 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
 
 
 def _over_chunks(xp, function, count):
-    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     return parallel.for_each(function, chunks) if xp is numpy else [function(chunk) for chunk in chunks]
 
 
-def _buffers(xp, canvas_shape, size, out, dtype):
-    return xp.zeros(canvas_shape, dtype), xp.empty((canvas_shape[0], *size, *out), dtype)
+def _in_buffers(xp, images, canvas_shape, size, out, dtype):
+    """(a few of the images as a slice, their canvas, their columns), the same buffers each time."""
+    columns_shape = (canvas_shape[0], *size, *out)
+    room = max(1, BUFFER // max(1, math.prod(columns_shape) * xp.dtype(dtype).itemsize))
+    count = min(room, images.stop - images.start)
+    canvas, columns = xp.zeros((count, *canvas_shape), dtype), xp.empty((count, *columns_shape), dtype)
+    for start in range(images.start, images.stop, count):
+        stop = min(start + count, images.stop)
+        yield slice(start, stop), canvas[: stop - start], columns[: stop - start]
 
 
-def _lay_out(image, canvas, columns, stride, offset, spread):
-    """Put one image (C, H, W) on the canvas and its windows into `columns` (C, kh, kw, H', W')."""
+def _lay_out(images, canvas, columns, stride, offset, spread):
+    """Put images (n, C, H, W) on the canvas and their windows into `columns` (n, C, kh, kw, H', W')."""
     here, there = [], []
-    for n, room, o, s in zip(image.shape[1:], canvas.shape[1:], offset, spread, strict=True):
+    for n, room, o, s in zip(images.shape[2:], canvas.shape[2:], offset, spread, strict=True):
         first = max(0, -(o // s))  # the first pixel that lies on the canvas
-        last = min(n, (room - 1 - o) // s + 1)
-        here.append(slice(first, max(first, last)))
-        there.append(slice(o + first * s, o + (max(first, last) - 1) * s + 1 if last > first else o + first * s, s))
-    canvas[:, there[0], there[1]] = image[:, here[0], here[1]]
-    height, width = columns.shape[3:]
-    for a in range(columns.shape[1]):
-        for b in range(columns.shape[2]):
-            columns[:, a, b] = canvas[
-                :, a : a + (height - 1) * stride[0] + 1 : stride[0], b : b + (width - 1) * stride[1] + 1 : stride[1]
-            ]
+        last = max(first, min(n, (room - 1 - o) // s + 1))  # one past the last
+        here.append(slice(first, last))
+        there.append(slice(o + first * s, max(0, o + (last - 1) * s + 1), s))
+    canvas[:, :, there[0], there[1]] = images[:, :, here[0], here[1]]
+    (height, width), (down, across) = columns.shape[4:], stride
+    for a in range(columns.shape[2]):
+        for b in range(columns.shape[3]):
+            rows, cols = slice(a, a + (height - 1) * down + 1, down), slice(b, b + (width - 1) * across + 1, across)
+            columns[:, :, a, b] = canvas[:, :, rows, cols]
 
 
 # ---- what is computed, without any hurry ----------------------------------------------------------------------------

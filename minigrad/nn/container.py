@@ -1,5 +1,7 @@
 """Sequential and Flatten: layers one after the other."""
 
+import math
+
 from minigrad.nn.module import Module
 
 
@@ -30,4 +32,4 @@ class Flatten(Module):
     """(N, …) to (N, everything else)."""
 
     def forward(self, x):
-        return x.reshape((x.shape[0], -1))
+        return x.reshape((x.shape[0], math.prod(x.shape[1:])))

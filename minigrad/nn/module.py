@@ -20,10 +20,16 @@ class Parameter(Tensor):
         self.requires_grad = True
 
     def __deepcopy__(self, memo):
-        return type(self)(self._data.copy())
+        return _parameter(type(self), self._data.copy(), self.requires_grad)
 
     def __reduce__(self):
-        return type(self), (self._data,)
+        return _parameter, (type(self), self._data, self.requires_grad)
+
+
+def _parameter(kind, data, requires_grad):
+    made = kind(data)
+    made.requires_grad = requires_grad
+    return made
 
 
 class Buffer(Tensor):
@@ -142,7 +148,8 @@ class Module:
         if missing or unknown:
             raise KeyError(f"state dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
         new = {
-            name: numpy.asarray(value.numpy() if isinstance(value, Tensor) else value) for name, value in state.items()
+            name: numpy.array(value.numpy() if isinstance(value, Tensor) else value, dtype=mine[name].dtype)
+            for name, value in state.items()
         }
         for name, value in new.items():
             if value.shape != mine[name].shape:
@@ -150,7 +157,7 @@ class Module:
         for module in self.modules():
             module.check_state({n: new[full] for n, full in self._names_in(module, mine)})
         for name, tensor in mine.items():
-            tensor.data = backend.to_device(new[name].astype(tensor.dtype), tensor.device)
+            tensor.data = backend.to_device(new[name], tensor.device)
 
     def _names_in(self, module, mine):
         by_tensor = {tensor: name for name, tensor in mine.items()}

@@ -5,6 +5,7 @@ import numpy
 from minigrad import backend
 from minigrad.nn import functional
 from minigrad.nn.module import Buffer, Module, Parameter
+from minigrad.tensor import Tensor
 
 
 class BatchNorm(Module):
@@ -37,7 +38,7 @@ class BatchNorm(Module):
                 raise ValueError(
                     "BatchNorm: training needs more than one value a channel; use a larger batch or eval()"
                 )
-            data = x.data
+            data = x.data if isinstance(x, Tensor) else x
             follow(self.running_mean, data.mean(axis=axes), self.momentum)
             follow(self.running_var, data.var(axis=axes) * (count / (count - 1)), self.momentum)
             y = functional.normalize(x, axes, self.eps)
@@ -60,6 +61,7 @@ def channel_axes(x, features, name):
 
 def follow(running, new, momentum):
     """Move a running average towards a new value."""
+    new = new.data if isinstance(new, Tensor) else new
     running.data = running.data * (1 - momentum) + new.astype(running.dtype) * momentum
 
 

@@ -28,8 +28,8 @@ Tensor.__hash__ = object.__hash__  # == compares entries, but a tensor in a set 
 
 for function in (
     abs, argmax, astype, broadcast_to, clip, cos, cumsum, exp, flip, log, log_softmax, logsumexp, matmul, max, mean,
-    min, moveaxis, norm, prod, relu, reshape, sigmoid, sin, softmax, split, sqrt, square, squeeze, std, sum, swapaxes, take,
-    tanh, transpose, var,
+    min, moveaxis, norm, prod, relu, reshape, sigmoid, sin, softmax, split, sqrt, square, squeeze, std, sum, swapaxes,
+    take, tanh, transpose, var,
 ):  # fmt: skip
     setattr(Tensor, function.__name__.strip("_"), function)
 

@@ -28,10 +28,11 @@ def _checked(x, w, stride, padding):
 
 
 def pair(value, name):
-    """(value, value) for an int, or the given pair."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) for v in both):
-        raise ValueError(f"{name} must be an int or a pair of ints, not {value!r}")
+    """(value, value) for an int, or the given pair; ValueError unless they are ints, at least 1, or 0 for a padding."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    least = 0 if "padding" in name else 1
+    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+        raise ValueError(f"{name} must be an int or a pair of ints, at least {least}, not {value!r}")
     return both
 
 

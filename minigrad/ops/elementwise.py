@@ -7,7 +7,7 @@ import math
 
 from minigrad import backend
 from minigrad.op import op, primitive
-from minigrad.ops.shape import unbroadcast
+from minigrad.ops.shape import astype, unbroadcast
 
 __all__ = [
     "abs", "add", "clip", "cos", "divide", "elu", "equal", "erf", "exp", "greater", "greater_equal", "leaky_relu",
@@ -59,10 +59,10 @@ sign = op("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: x
 # ---- activations ----------------------------------------------------------------------------------------------------
 
 relu = op("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
-          lambda g, y, _x: g * (y > 0))  # fmt: skip
+          lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
 
 
-@primitive(lambda g, _y, x, slope=0.01: where(x > 0, g, g * slope))
+@primitive(lambda g, _y, x, slope=0.01: g * (astype(x > 0, g.dtype) * (1 - slope) + slope))
 def leaky_relu(xp, x, slope=0.01):
     """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
     return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)

@@ -29,6 +29,8 @@ def tensordot(a, b, axes=2):
         axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
     over_a, over_b = (normalized_axes(tuple(x) if not isinstance(x, int) else x, y.ndim)
                       for x, y in zip(axes, (a, b), strict=True))  # fmt: skip
+    if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
+        raise ValueError(f"tensordot: axes {over_a} of shape {a.shape} do not fit axes {over_b} of shape {b.shape}")
     kept_a = tuple(i for i in range(a.ndim) if i not in over_a)
     kept_b = tuple(i for i in range(b.ndim) if i not in over_b)
     rows, columns = tuple(a.shape[i] for i in kept_a), tuple(b.shape[i] for i in kept_b)

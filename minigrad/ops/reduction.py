@@ -3,6 +3,7 @@
 `axis` is None (all), an int or a tuple; with `keepdims` the reduced axes stay, with size 1.
 """
 
+import builtins
 import math
 
 from minigrad.op import op, primitive
@@ -42,16 +43,20 @@ def max_1(n):
     return n or 1
 
 
+def _degrees_of_freedom(x, axis, ddof):
+    return builtins.max(_count(x, axis) - ddof, 0)  # 0 makes the result NaN, as in NumPy
+
+
 def var(x, axis=None, keepdims=False, ddof=0):
     """The variance over `axis`: squared deviations from the mean, added up and divided by (count - ddof)."""
     deviation = x - mean(x, axis, keepdims=True)
-    return sum(square(deviation), axis, keepdims) * (1 / (_count(x, axis) - ddof))
+    return sum(square(deviation), axis, keepdims) / _degrees_of_freedom(x, axis, ddof)
 
 
 def std(x, axis=None, keepdims=False, ddof=0):
     """The standard deviation over `axis`; where all entries are equal its gradient is taken as 0."""
     deviation = x - mean(x, axis, keepdims=True)
-    return norm(deviation, axis, keepdims) * (1 / math.sqrt(_count(x, axis) - ddof))
+    return norm(deviation, axis, keepdims) / math.sqrt(_degrees_of_freedom(x, axis, ddof))
 
 
 # ---- extremes -------------------------------------------------------------------------------------------------------
@@ -113,7 +118,7 @@ def _product_rule(g, _y, x, axis=None, keepdims=False):
 @primitive(_product_rule)
 def prod(xp, x, axis=None, keepdims=False):
     """The product over `axis`."""
-    return x.prod(axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "b" else x.dtype)
+    return x.prod(axis=axis, keepdims=keepdims)
 
 
 # ---- normalized exponentials: the largest entry is taken out first, so that exp cannot overflow --------------------

@@ -47,7 +47,7 @@ def with_reduced_axes(g, shape, axis):
 @primitive(lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(with_reduced_axes(g, _x.shape, axis), _x.shape))
 def sum(xp, x, axis=None, keepdims=False):
     """The sum over `axis` (None: all; an int; a tuple)."""
-    return x.sum(axis=axis, keepdims=keepdims, dtype=None if x.dtype.kind == "b" else x.dtype)
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
 @primitive(lambda g, _y, _x, shape: unbroadcast(g, _x))
@@ -56,10 +56,10 @@ def broadcast_to(xp, x, shape):
     return xp.broadcast_to(x, shape)
 
 
-@primitive(lambda g, _y, _x, axis=-1: flip(cumsum(flip(g, axis), axis), axis))
+@primitive(lambda g, _y, _x, axis=-1: reshape(flip(cumsum(flip(g, axis), axis), axis), _x.shape))
 def cumsum(xp, x, axis=-1):
     """Running sums along one axis."""
-    return xp.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "b" else x.dtype)
+    return xp.cumsum(x, axis=axis)
 
 
 # ---- the same entries in another order ------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def _transpose(xp, x, axes):
 def transpose(x, *axes):
     """The axes in the given order (a tuple, or one by one), or reversed if none is given."""
     axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    return _transpose(x, tuple(a % x.ndim for a in axes) if axes else tuple(reversed(range(x.ndim))))
+    return _transpose(x, normalized_axes(tuple(axes), x.ndim) if axes else tuple(reversed(range(x.ndim))))
 
 
 def _inverse(axes):
@@ -101,14 +101,15 @@ def swapaxes(x, axis1, axis2):
 
 def moveaxis(x, source, destination):
     """One axis moved to another position, the others kept in order."""
-    axes = [a for a in range(x.ndim) if a != source % x.ndim]
-    axes.insert(destination % x.ndim, source % x.ndim)
+    source, destination = normalized_axes((source, destination), x.ndim)
+    axes = [a for a in range(x.ndim) if a != source]
+    axes.insert(destination, source)
     return transpose(x, axes)
 
 
 def expand_dims(x, axis):
     """A new axis of size 1 at position `axis` of the result."""
-    axis = axis % (x.ndim + 1)
+    axis = normalized_axes(axis, x.ndim + 1)[0]
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -182,7 +183,7 @@ def pad(x, pad_width, value=0):
     """`x` with `value` around it; `pad_width` is a number, or one (before, after) pair for each axis."""
     if isinstance(pad_width, int):
         pad_width = ((pad_width, pad_width),) * x.ndim
-    return _pad(x, tuple(map(tuple, pad_width)), value)
+    return _pad(x, tuple(map(tuple, pad_width)), value) if x.ndim else x
 
 
 def _inside(pad_width, shape):
@@ -220,7 +221,7 @@ def split(x, sections, axis=0):
     if isinstance(sections, int):
         if size % sections:
             raise ValueError(f"split: axis {axis} of size {size} does not divide into {sections} equal parts")
-        cuts = range(0, size + 1, size // sections)
+        cuts = [i * (size // sections) for i in range(sections + 1)]
     else:
         cuts = (0, *sections, size)
     before = (slice(None),) * axis

@@ -24,7 +24,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__} got no parameters")
         if lr < 0:
             raise ValueError(f"the learning rate must not be negative, got {lr}")
-        self.lr = lr
+        self.lr = lr  # steps take float(lr): a NumPy number would turn float32 parameters into float64
         self.steps = 0
         self.state = [{} for _ in self.params]  # name → array like the parameter
 
@@ -74,7 +74,7 @@ class SGD(Optimizer):
             grad = grad + self.weight_decay * x
         if self.momentum:
             grad = state["momentum"] = state["momentum"] * self.momentum + grad if "momentum" in state else grad.copy()
-        return x - self.lr * grad
+        return x - float(self.lr) * grad
 
 
 class Adam(Optimizer):
@@ -95,5 +95,5 @@ class Adam(Optimizer):
             grad = grad + self.weight_decay * x
         m = state["m"] = state["m"] * beta1 + grad * (1 - beta1) if state else grad * (1 - beta1)
         v = state["v"] = state["v"] * beta2 + grad * grad * (1 - beta2) if "v" in state else grad * grad * (1 - beta2)
-        rate = self.lr / (1 - beta1**self.steps)
+        rate = float(self.lr) / (1 - beta1**self.steps)
         return x - rate * m / (xp.sqrt(v) * (1 / (1 - beta2**self.steps) ** 0.5) + self.eps)

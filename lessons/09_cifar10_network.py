@@ -1,0 +1,456 @@
+r"""The CIFAR-10 network, five ways
+================================
+
+The experiment of the paper's section 5.1: one convolutional network (table 1), five parameterizations, the same
+starting point, and the question which of them learns fastest and which is right most often on new pictures.
+
+Afterwards you will be able to explain
+
+- what each of the five does to the pre-activations, and what it costs;
+- how five differently parameterized networks can start as one and the same function;
+- how to read training curves by epoch and by wall clock, and what a short run can and cannot show;
+- how far weight vectors grow during training, layer by layer, and what that does to the size of the steps.
+
+Read first: lesson 01 (the tape), lesson 03 (weight normalization); the paper's sections 3, 4 and 5.1.
+
+Claims checked: all five networks start as the same function (section 5.1); the gradient for v is orthogonal to v in
+every layer of the real network (section 2.1); with weight normalization every layer's ‖v‖ grows although the
+optimizer is Adam (section 2.1: "qualitatively we still find the same effect"); batch normalization and weight
+normalization with mean-only batch normalization learn faster than the normal parameterization (section 5.1, figure 1).
+
+Time: quick about 3 min, full about 9 days on two CPU cores (a GPU is meant for it).
+"""
+
+# %%
+# The default (``--quick``) is a narrow network on a few thousand pictures, so that all five fit into three minutes on
+# two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs. The pictures are CIFAR-10
+# where it can be found, and otherwise an embedded synthetic set of ten classes of shapes; see the README.
+
+import time
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minigrad as mg
+import wn
+from lessons import COLOURS, Lesson
+from minigrad import data, nn, optim
+from minigrad.nn import functional as F
+
+lesson = Lesson(__file__)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Everything that differs between a quick and a full run."""
+
+    widths: tuple  # channels of the first three layers, and of all that follow
+    train: int  # pictures
+    test: int
+    batch: int
+    epochs: int
+    dropout: float
+    epsilon: float  # added to the eigenvalues in whitening
+
+
+FULL = Size(widths=(96, 192), train=50_000, test=10_000, batch=100, epochs=200, dropout=0.5, epsilon=1e-5)
+QUICK = Size(widths=(16, 32), train=3_000, test=1_000, batch=50, epochs=8, dropout=0.1, epsilon=1e-2)
+size = FULL if lesson.full else QUICK
+
+# %%
+# 1. Pictures
+# -----------
+#
+# A picture is 3 × 32 × 32 bytes, scaled to $(u - 127.5)/128$. Neighbouring pixels are nearly equal, so the 3072
+# inputs are strongly correlated. *ZCA whitening* takes that away: with the eigenvectors $U$ and eigenvalues $S$ of
+# the pixels' covariance matrix, $x \mapsto (x - m)\,U \operatorname{diag}\!\bigl(1/\sqrt{S + \varepsilon}\bigr) U^\top$.
+# Among
+# all maps that whiten, this one changes the picture least.
+#
+# The paper estimates the covariance from all 50,000 training pictures and uses $\varepsilon = 10^{-5}$. The directions
+# with the smallest eigenvalues are then blown up the most; in synthetic or compressed pictures they hold little but
+# noise. The quick run therefore uses $\varepsilon = 10^{-2}$. Its statistics come from more pictures than it trains
+# on: all 50,000 of CIFAR-10, or 10,000 synthetic ones.
+
+if lesson.data == "cifar10":
+    pictures = data.load_cifar10(download=lesson.flags.download)
+    for_statistics = pictures.train_images
+else:
+    pictures = data.synthetic_pictures(train=max(size.train, 10_000), test=size.test, seed=lesson.seed)
+    for_statistics = pictures.train_images[:10_000]
+
+zca = data.zca_cached(data.scale_pixels(for_statistics), epsilon=size.epsilon)
+train_x, train_y = zca(data.scale_pixels(pictures.train_images[: size.train])), pictures.train_labels[: size.train]
+test_x, test_y = zca(data.scale_pixels(pictures.test_images[: size.test])), pictures.test_labels[: size.test]
+print(
+    f"{pictures.description}: {len(train_x):,} training and {len(test_x):,} test pictures, {train_x.nbytes / 1e6:.0f} MB"
+)
+
+# %%
+
+figure, axes = plt.subplots(2, 10, figsize=(7, 2.0))
+for c, name in enumerate(pictures.class_names):
+    i = np.flatnonzero(train_y == c)[0]
+    axes[0, c].imshow(pictures.train_images[i].transpose(1, 2, 0))
+    axes[1, c].imshow(np.clip(0.5 + train_x[i].transpose(1, 2, 0) / 6, 0, 1))
+    axes[0, c].set_title(name, fontsize=8)
+for ax in axes.flat:
+    ax.set_axis_off()
+figure.suptitle("One picture of each class; below, whitened (gray is 0)", fontsize=10)
+lesson.figure(figure, "pictures", note=pictures.description)
+
+# %%
+# 2. The network
+# --------------
+#
+# Table 1 of the paper, line by line. Every convolution and the final dense layer is followed by what the
+# parameterization asks for: batch normalization divides and shifts by the batch's statistics, mean-only batch
+# normalization (equation 7) only shifts, and the other two leave it at a bias. Where a mean is subtracted, a bias
+# before it would have no effect, so there is none.
+
+PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
+
+
+def normalized(layer, channels, parameterization):
+    """A layer, and after it what the parameterization asks for."""
+    if parameterization == "batch norm":
+        return [layer, nn.BatchNorm(channels, eps=1e-6)]
+    if "mean-only" in parameterization:
+        return [layer, wn.MeanOnlyBatchNorm(channels)]
+    return [layer]
+
+
+def network(parameterization, rng):
+    """Table 1 with every weight v drawn from N(0, 0.05²)."""
+    bias = parameterization in ("normal", "weight norm")
+
+    def conv(inputs, outputs, kernel, padding=0):
+        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, rng=rng)
+        return [*normalized(layer, outputs, parameterization), nn.LeakyReLU(0.1)]
+
+    a, b = size.widths
+    model = nn.Sequential(
+        nn.GaussianNoise(0.15, rng),
+        *conv(3, a, 3, padding=1), *conv(a, a, 3, padding=1), *conv(a, a, 3, padding=1),
+        nn.MaxPool2d(2), nn.Dropout(size.dropout, rng),
+        *conv(a, b, 3, padding=1), *conv(b, b, 3, padding=1), *conv(b, b, 3, padding=1),
+        nn.MaxPool2d(2), nn.Dropout(size.dropout, rng),
+        *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
+        nn.GlobalAvgPool2d(),
+        *normalized(nn.Linear(b, 10, bias=bias, rng=rng), 10, parameterization),
+    )  # fmt: skip
+    for layer in weight_layers(model):
+        layer.weight.data = rng.normal(0, 0.05, layer.weight.shape).astype(np.float32)
+    return model
+
+
+def weight_layers(model):
+    return [layer for layer in model if isinstance(layer, (nn.Conv2d, nn.Linear))]
+
+
+print(network("weight norm", lesson.rng(0)))
+
+# %%
+# 3. One starting point
+# ---------------------
+#
+# Section 3: draw $v$ from $N(0, 0.05^2)$, send one batch of 500 pictures through, and choose $g$ and $b$ such that
+# every pre-activation has mean 0 and variance 1 (equations 5 and 6). "The network parameters are initialized using
+# the scheme of section 3 such that all four cases have identical parameters starting out" (section 5.1). So the
+# networks without weight normalization are made from those with it: initialize $v$, $g$ and $b$, then multiply out
+# $w = g\,v/\lVert v\rVert$. Only full batch normalization needs no such pass, because it normalizes every batch
+# anyway; it keeps $w = v$.
+
+start = train_x[: 500 if len(train_x) >= 500 else len(train_x)]
+
+
+def initialized(parameterization):
+    """A network of this parameterization, at the common starting point, and the generator of its noise."""
+    rng = lesson.rng(1)  # the same numbers for all five
+    model = network(parameterization, rng)
+    if parameterization != "batch norm":
+        wn.apply_weight_norm(model)
+        wn.data_dependent_init(model, start)
+    if parameterization in ("normal", "mean-only BN"):
+        wn.remove_weight_norm(model)
+    for layer in model:
+        if isinstance(layer, wn.MeanOnlyBatchNorm):
+            layer.running_mean.data = np.zeros_like(layer.running_mean.data)  # it saw a pass that was no training
+    return model.to(lesson.device), lesson.rng(2)
+
+
+# %%
+# Are the five networks the same function at the start? On the batch that they were initialized with, and with the
+# same noise, their outputs must agree up to rounding. Nine layers in float32, each normalized to variance 1, leave
+# differences of perhaps a thousand times $\varepsilon = 1.2\cdot 10^{-7}$; a wrong factor anywhere would show as a
+# difference of order 1.
+
+
+def outputs_at_start(parameterization):
+    model, _ = initialized(parameterization)
+    for layer in model:
+        if isinstance(layer, (nn.GaussianNoise, nn.Dropout)):
+            layer.rng = lesson.rng(1, 1)  # the noise of all five
+    with mg.no_grad():
+        return model(mg.tensor(start, device=lesson.device)).numpy()
+
+
+outputs = {p: outputs_at_start(p) for p in PARAMETERIZATIONS}
+for p, out in outputs.items():
+    print(f"{p:18} logits: mean {out.mean():+.3f}, deviation {out.std():.3f}, first {out[0, 0]:+.5f}")
+
+# %%
+# 4. Training
+# -----------
+#
+# Adam, with the paper's schedule: constant for the first half, then the learning rate falls linearly to zero and
+# $\beta_1$ is 0.5 instead of 0.9. The paper picks each parameterization's learning rate from
+# {0.0003, 0.001, 0.003, 0.01}; figure 1 uses 0.003, and 0.0003 for the normal parameterization.
+
+if lesson.full:
+    RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"normal": 0.0003, "mean-only BN": 0.0003}
+else:
+    RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"weight norm": 0.001}
+
+
+def error(model, x, y):
+    """The share of pictures that the model gets wrong, in percent."""
+    model.eval()
+    wrong = 0
+    with mg.no_grad():
+        for few, labels in data.batches([x, y], 200):
+            wrong += int((model(mg.tensor(few, device=lesson.device)).numpy().argmax(axis=1) != labels).sum())
+    return 100 * wrong / len(y)
+
+
+# %%
+# The loop, written out. After each epoch everything that the rest depends on goes into a checkpoint: parameters,
+# what Adam remembers, the state of the random generator, and the curves. A run that is killed goes on from there, and
+# comes to the same numbers bit for bit.
+
+
+def train(parameterization):
+    """Train one network; its curves (dict of lists, one entry per epoch) and its NormTracker."""
+    model, rng = initialized(parameterization)
+    for layer in model:
+        if isinstance(layer, (nn.GaussianNoise, nn.Dropout)):
+            layer.rng = rng
+    optimizer = optim.Adam(model.parameters(), lr=RATES[parameterization])
+    steps = -(-len(train_x) // size.batch)
+    tracker = wn.NormTracker(model, optimizer, every=max(1, steps * size.epochs // 200))
+    curves = {"training error": [], "test error": [], "loss": [], "seconds": []}
+
+    checkpoint = lesson.checkpoint(parameterization, {"size": str(size), "data": pictures.description})
+    saved = checkpoint.load()
+    if saved:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        tracker.load_state_dict(saved["tracker"])
+        rng.bit_generator.state = saved["rng"]
+        curves = saved["curves"]
+    done = len(curves["loss"])
+    bar = lesson.progress(None, parameterization, total=steps * size.epochs, initial=steps * done)
+
+    for epoch in range(done, size.epochs):
+        started = time.perf_counter()
+        factor = optim.schedules.constant_then_linear(epoch, size.epochs)
+        optimizer.lr = RATES[parameterization] * factor
+        optimizer.betas = (0.9 if epoch < size.epochs // 2 else 0.5, 0.999)
+        model.train()
+        wrong, total_loss = 0, 0.0
+        for x, y in data.batches([train_x, train_y], size.batch, rng):
+            logits = model(mg.tensor(x, device=lesson.device))
+            loss = F.cross_entropy(logits, y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            tracker.record()
+            wrong += int((logits.numpy().argmax(axis=1) != y).sum())
+            total_loss += loss.item() * len(y)
+            bar.update()
+        seconds = time.perf_counter() - started
+        curves["training error"].append(100 * wrong / len(train_y))
+        curves["test error"].append(error(model, test_x, test_y))
+        curves["loss"].append(total_loss / len(train_y))
+        curves["seconds"].append(seconds)
+        bar.set_postfix_str(f"epoch {epoch + 1}: training error {curves['training error'][-1]:.1f} %")
+        checkpoint.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves,
+                         "tracker": tracker.state_dict(), "rng": rng.bit_generator.state})  # fmt: skip
+    bar.close()
+    return model, curves, tracker
+
+
+# %%
+# One difference between figure 1 and most others of its kind: the training error is measured while training, with
+# noise and dropout on, so a network may do better on test pictures than on training pictures.
+
+models, curves, trackers = {}, {}, {}
+for p in PARAMETERIZATIONS:
+    models[p], curves[p], trackers[p] = train(p)
+    last = {name: values[-1] for name, values in curves[p].items()}
+    print(f"{p:18} learning rate {RATES[p]:<6} training error {last['training error']:5.1f} %, "
+          f"test error {last['test error']:5.1f} %, {sum(curves[p]['seconds']):.0f} s")  # fmt: skip
+
+lesson.measurements |= {"curves": curves, "learning rates": RATES, "size": str(size), "data": pictures.description}
+
+# %%
+# 5. The curves
+# -------------
+#
+# On the left is the paper's figure 1: progress by epoch. On the right, the same points by the time they took. What
+# costs time is not what makes the name of a method: batch normalization goes through every pre-activation several
+# times, in both directions, while weight normalization only touches the weights, of which there are far fewer.
+
+figure, axes = plt.subplots(2, 2, figsize=(7, 5.6), sharey="row", sharex="col")
+epochs = np.arange(1, size.epochs + 1)
+for p in PARAMETERIZATIONS:
+    for row, quantity in enumerate(["training error", "test error"]):
+        seconds = np.cumsum(curves[p]["seconds"])
+        for ax, horizontal in zip(axes[row], [epochs, seconds], strict=True):
+            ax.plot(horizontal, curves[p][quantity], color=COLOURS[p], label=p, marker="" if lesson.full else "o", ms=3)
+        axes[row, 0].set_ylabel(f"{quantity} (%)")
+axes[1, 0].set_xlabel("epoch")
+axes[1, 1].set_xlabel("time spent in training (s)")
+axes[0, 0].legend(fontsize=8)
+figure.suptitle("Five parameterizations of one network, from one starting point", fontsize=11)
+lesson.figure(figure, "curves", note=pictures.description)
+
+# %%
+
+print(f"{'':18} {'learning':>8} {'training':>9} {'test':>7} {'seconds':>9} {'relative to':>11}")
+print(f"{'':18} {'rate':>8} {'error %':>9} {'error %':>7} {'an epoch':>9} {'normal':>11}")
+per_epoch = {p: float(np.median(curves[p]["seconds"])) for p in PARAMETERIZATIONS}
+for p in PARAMETERIZATIONS:
+    print(f"{p:18} {RATES[p]:8} {curves[p]['training error'][-1]:9.2f} {curves[p]['test error'][-1]:7.2f} "
+          f"{per_epoch[p]:9.2f} {per_epoch[p] / per_epoch['normal']:11.2f}")  # fmt: skip
+print("The paper, after 200 epochs: normal 8.43, weight norm 8.46, batch norm 8.05, mean-only BN 8.52, "
+      "WN + mean-only BN 7.31 % test error.")  # fmt: skip
+
+# %%
+# The first claim: one starting point. It is about part 3, and does not depend on any training.
+
+lesson.claim("the five networks start as the same function: largest difference of a logit",
+             max(np.abs(outputs[p] - outputs["normal"]).max() for p in PARAMETERIZATIONS), below=0.01)  # fmt: skip
+
+# %%
+# Then figure 1's order, as far as this run can show it.
+
+final = {p: curves[p]["training error"][-1] for p in PARAMETERIZATIONS}
+lesson.claim("batch normalization ends with a lower training error than the normal parameterization (ratio)",
+             final["batch norm"] / final["normal"], below=1)  # fmt: skip
+lesson.claim("WN + mean-only BN ends with a lower training error than the normal parameterization (ratio)",
+             final["WN + mean-only BN"] / final["normal"], below=1)  # fmt: skip
+lesson.claim("WN + mean-only BN ends with a lower training error than WN alone (ratio)",
+             final["WN + mean-only BN"] / final["weight norm"], below=1)  # fmt: skip
+
+# %%
+# 6. How the weight vectors grow
+# ------------------------------
+#
+# In lesson 03, a step of plain gradient descent was at a right angle to $v$, and so made it longer. The optimizer here
+# is Adam, which divides each entry of the gradient by its own typical size, so its steps are not at a right angle.
+# The gradient still is. For every unit of every layer of the trained network, the cosine of the angle between $v$ and
+# $\nabla_v L$:
+
+model = models["weight norm"].train()
+F.cross_entropy(model(mg.tensor(start, device=lesson.device)), train_y[: len(start)]).backward()
+cosines = []
+for layer in weight_layers(model):
+    v, gradient = (t.numpy().reshape(len(layer.weight_v), -1).astype(np.float64)
+                   for t in (layer.weight_v, layer.weight_v.grad))  # fmt: skip
+    cosines.append((v * gradient).sum(axis=1) / np.linalg.norm(v, axis=1) / np.linalg.norm(gradient, axis=1))
+largest_cosine = max(np.abs(c).max() for c in cosines)
+print(f"largest |cos| over {sum(map(len, cosines))} units: {largest_cosine:.1e}")
+
+# %%
+# $\nabla_v L$ is a difference of two float32 numbers (equation 3) that may be a hundred times as large as what is
+# left of them, so a cosine of a hundred times $\varepsilon = 1.2\cdot10^{-7}$ is rounding.
+
+lesson.claim(
+    "∇_v L is orthogonal to v in every unit of the trained network (largest |cos|)", largest_cosine, below=1e-4
+)
+
+# %%
+# What Adam makes of it. Below, a line for each layer, the mean over its units. On the left, $\lVert v\rVert$ relative
+# to its beginning. In the middle the effective learning rate $\eta/\lVert v\rVert^2$ of the direction
+# $v/\lVert v\rVert$, which would count under plain gradient descent. Adam's steps do not shrink with the gradient,
+# so for Adam the third is the measure: the relative step $c = \lVert\Delta v\rVert/\lVert v\rVert$, which is the
+# angle in radians by which a weight vector turns in one step.
+
+tracker = trackers["weight norm"]
+names = [f"conv {i}" for i in range(1, len(tracker.layers))] + ["dense"]
+shades = plt.colormaps["viridis"](np.linspace(0, 0.9, len(names)))
+steps = np.array(tracker.steps)
+figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.4))
+for layer, name, shade in zip(tracker.layers, names, shades, strict=True):
+    norm = tracker.history(layer, "norm")
+    axes[0].plot(steps, (norm / norm[0]).mean(axis=1), color=shade, label=name)
+    axes[1].semilogy(steps, tracker.history(layer, "effective_lr").mean(axis=1), color=shade)
+    axes[2].semilogy(steps[1:], tracker.history(layer, "relative_step")[1:].mean(axis=1), color=shade, linewidth=1)
+for ax, label in zip(axes, [r"$\|v\| \,/\, \|v_0\|$", r"effective learning rate $\eta/\|v\|^2$",
+                            r"relative step $c = \|\Delta v\|/\|v\|$ (radians)"], strict=True):  # fmt: skip
+    ax.set(xlabel="step", title=label)
+    ax.title.set_fontsize(9)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+lesson.figure(figure, "growth_by_layer", note=pictures.description)
+
+# %%
+growth = {layer: float((tracker.history(layer, "norm")[-1] / tracker.history(layer, "norm")[0]).mean())
+          for layer in tracker.layers}  # fmt: skip
+for (layer, ratio), name in zip(growth.items(), names, strict=True):
+    print(f"{name:8} ‖v‖ grew to {ratio:.2f} times its length; g went from "
+          f"{tracker.history(layer, 'g')[0].mean():.2f} to {tracker.history(layer, 'g')[-1].mean():.2f}")  # fmt: skip
+lesson.claim(
+    "under Adam, ‖v‖ has grown in every layer (smallest mean ratio to the start)", min(growth.values()), above=1
+)
+
+# %%
+# And in the other parameterizations? There, the weight itself is followed. Before batch normalization a weight's
+# length has no effect on the output either, so its gradient too is at a right angle to it, and it grows for the same
+# reason. Without any normalization, the length of $w$ is part of the function, and the loss decides.
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.4), sharex=True)
+for p in PARAMETERIZATIONS:
+    followed = trackers[p]
+    growth_of_p = np.mean(
+        [(n / n[0]).mean(axis=1) for n in (followed.history(k, "norm") for k in followed.layers)], axis=0
+    )
+    turned = np.mean([followed.history(k, "relative_step")[1:].mean(axis=1) for k in followed.layers], axis=0)
+    left.plot(followed.steps, growth_of_p, color=COLOURS[p], label=p)
+    right.semilogy(followed.steps[1:], turned, color=COLOURS[p], linewidth=1)
+left.set(xlabel="step", ylabel=r"$\|v\|/\|v_0\|$, or $\|w\|/\|w_0\|$", title="Growth, mean over layers")
+right.set(xlabel="step", ylabel="relative step $c$", title="Relative step, mean over layers")
+left.legend(fontsize=8)
+lesson.figure(figure, "growth_by_parameterization", note=pictures.description)
+
+# %%
+# 7. What a small run can show, and what it cannot
+# ------------------------------------------------
+#
+# The quick run sees a few hundred steps of a narrow network, one seed, and learning rates fixed beforehand. It can show
+# that the five start alike, that gradients and growth are as the paper says, and which parameterizations are fast at
+# the beginning. There, taking away the mean is what matters most: at the start the last layer's inputs are means over
+# an image, nearly the same for all images, and data-dependent initialization makes up for their small deviation with a
+# large $g$. Any change of an earlier layer then moves all logits of a class at once. The parameterizations that
+# subtract the batch's mean are immune to that; the normal one and weight normalization alone first have to learn it.
+#
+# It cannot show who is right most often on new pictures after 200 epochs (figure 2 of the paper): the differences
+# there are within half a percent and one, and need all of the data, the full network and several seeds. It also
+# cannot tell whether weight normalization beats the normal parameterization in the long run. For both, run ``--full``.
+#
+# Exercises
+# ---------
+#
+# 1. Run with ``--seed 1`` and ``--seed 2``. Which orders in the figure stay, which change? Which of them would you put
+#    into a paper?
+# 2. Change ``RATES``: try {0.0003, 0.001, 0.003, 0.01} for each of the five. Plot the final training error against the
+#    learning rate. Look for the width of the valley, not only its depth.
+# 3. Set ``epsilon`` to 1e-5 and look at the figure of the pictures again. What happens to the whitened ones, and what
+#    to the curves?
+# 4. Initialize the normal parameterization without the pass of section 3 (leave ``wn.data_dependent_init`` out). Predict
+#    first which layers' pre-activations vanish.
+# 5. Kill the lesson while it trains (Ctrl-C, or ``kill -9``), start it again with the same flags, and compare
+#    ``metrics.json`` with that of a run that was left alone.
+
+lesson.finish()

@@ -1,0 +1,326 @@
+"""What every lesson shares: the flags, the output folder, figures, claims and checkpoints.
+
+A lesson is a script. Its first cell makes a `Lesson`, which reads the command line; its last cell calls `finish()`.
+Everything that a learner should see is in the lesson; this file only keeps it tidy.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy
+
+import minigrad as mg
+from minigrad.checkpoint import CheckpointError
+from minigrad.data import DataError, cache_folder
+
+FOLDER = Path(__file__).parent
+
+# The same colour for the same parameterization in every lesson: Okabe and Ito's palette, safe for the colour-blind.
+COLOURS = {
+    "normal": "#0072B2",
+    "weight norm": "#D55E00",
+    "batch norm": "#000000",
+    "WN + mean-only BN": "#009E73",
+    "mean-only BN": "#CC79A7",
+    "weight norm, log-scale": "#56B4E9",
+}
+
+
+class UsageError(Exception):
+    """Something the user asked for that cannot be had; the message is one line. Exit code 2."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, what should be measured if it is true, what was measured, and whether that agrees."""
+
+    text: str
+    expected: str
+    measured: float
+    holds: bool
+
+
+def add_flags(parser):
+    """The flags that all lessons and their runner take."""
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", dest="full", action="store_false", default=False, help="small (default)")
+    size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--data", choices=["auto", "synthetic", "cifar10"], default="auto",
+                        help="auto: CIFAR-10 if it is in $MINIGRAD_DATA or the cache folder, else synthetic")  # fmt: skip
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
+    parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
+    parser.add_argument("--show", action="store_true", help="show each figure in a window")
+
+
+class Lesson:
+    """One run of one lesson.
+
+    Attributes
+    ----------
+    number, name : int, str
+        5 and "05_norm_growth", from the file's name.
+    full : bool
+        Whether to run at the paper's size.
+    device : {"cpu", "cuda"}
+    data : {"synthetic", "cifar10"}
+    seed : int
+    out : Path
+        The lesson's own output folder, which exists.
+    """
+
+    def __init__(self, file):
+        self.file = Path(file)
+        self.name = self.file.stem
+        self.number = int(self.name.split("_")[0])
+        sys.excepthook = _one_line_errors
+        parser = argparse.ArgumentParser(prog=f"lessons/{self.file.name}", description=title(self.file))
+        add_flags(parser)
+        # A notebook or an editor's interactive window has arguments of its own: there the defaults hold.
+        self.flags = parser.parse_args([] if "ipykernel" in sys.modules else None)
+        self.full, self.seed = self.flags.full, self.flags.seed
+        self.device, self.data = choose_device(self.flags.device), choose_data(self.flags.data, self.flags.download)
+        self.out = writable_folder(Path(self.flags.out) / self.name)
+        self.claims, self.figures, self.measurements = [], [], {}
+        self._started = time.time()
+        sys.stdout = _Tee(sys.stdout, open(self.out / "log.txt", "w", encoding="utf-8"))
+        import matplotlib
+
+        if not self.flags.show:
+            matplotlib.use("Agg")
+        matplotlib.rcParams.update({
+            "figure.constrained_layout.use": True, "figure.figsize": (7.0, 4.2), "savefig.dpi": 130, "font.size": 10,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
+            "axes.prop_cycle": matplotlib.cycler(color=list(COLOURS.values())), "lines.linewidth": 1.6,
+            "legend.frameon": False,
+        })  # fmt: skip
+        size = "full" if self.full else "quick"
+        print(f"Lesson {self.number:02d}: {title(self.file)} ({size}, device {self.device}, seed {self.seed})\n")
+
+    def rng(self, *key):
+        """A NumPy random generator that depends on the seed, the lesson, and the integers in `key`, on nothing else."""
+        return numpy.random.default_rng(numpy.random.SeedSequence(self.seed, spawn_key=(self.number, *key)))
+
+    def progress(self, iterable, description, **options):
+        """`iterable` with a progress bar on standard error, if that is a terminal."""
+        from tqdm import tqdm
+
+        return tqdm(iterable, desc=description, disable=None, leave=False, dynamic_ncols=True, **options)
+
+    def figure(self, figure, name, note=""):
+        """Save a matplotlib figure as `name`.png in the output folder, with `note` (the data's description) below."""
+        if note:
+            figure.text(0.995, 0.002, note, ha="right", va="bottom", fontsize=7, color="0.4")
+            figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+        path = self.out / f"{name}.png"
+        figure.savefig(path)
+        self.figures.append(path.name)
+        print(f"figure: {path}")
+        import matplotlib.pyplot as plt
+
+        if self.flags.show:
+            plt.show()
+        plt.close(figure)
+
+    def claim(self, text, measured, *, below=None, above=None, near=None, within=None):
+        """Check a sentence against a measurement, and report it with the others.
+
+        Exactly one of: `below`, `above` (strict bounds), both (an interval), or `near` with an absolute tolerance
+        `within`. A measured NaN never holds.
+        """
+        measured = float(measured)
+        if near is not None:
+            expected, holds = f"{near:.6g} ± {within:.2g}", abs(measured - near) <= within
+        elif below is not None and above is not None:
+            expected, holds = f"{above:.4g} to {below:.4g}", above < measured < below
+        elif below is not None:
+            expected, holds = f"< {below:.4g}", measured < below
+        elif above is not None:
+            expected, holds = f"> {above:.4g}", measured > above
+        else:
+            raise TypeError("claim() needs below=, above=, or near= with within=")
+        self.claims.append(Claim(text, expected, measured, bool(holds)))
+        verdict = "holds" if holds else "DOES NOT HOLD"
+        print(f"claim: {text}\n       expected {expected}, measured {measured:.6g}: {verdict}")
+
+    def checkpoint(self, run, identity):
+        """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained."""
+        size = "full" if self.full else "quick"
+        folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
+        return Checkpoint(folder / f"{run}.npz", {"lesson": self.name, "run": run, **identity}, self.flags.fresh)
+
+    def finish(self):
+        """Write metrics.json, print the claims, and exit with code 1 if one of them does not hold."""
+        seconds = time.time() - self._started
+        metrics = {
+            "lesson": self.name, "title": title(self.file), "full": self.full, "seed": self.seed, "device": self.device,
+            "data": self.data, "seconds": round(seconds, 1),
+            "fingerprint": fingerprint(self.file, self.flags, self.data),
+            "claims": [asdict(claim) for claim in self.claims], "figures": self.figures,
+            "measurements": self.measurements, "versions": versions(), "commit": commit(),
+        }  # fmt: skip
+        partial = self.out / "metrics.json.part"
+        partial.write_text(json.dumps(metrics, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+        os.replace(partial, self.out / "metrics.json")
+        shutil.rmtree(self.out / "checkpoints", ignore_errors=True)  # they have served
+        failed = [claim for claim in self.claims if not claim.holds]
+        held = len(self.claims) - len(failed)
+        print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
+        if failed and "ipykernel" not in sys.modules:
+            sys.exit(1)
+
+
+class Checkpoint:
+    """The state of one training run, in one file that is replaced whole after each epoch."""
+
+    def __init__(self, path, identity, fresh):
+        self.path, self.identity = path, identity
+        if fresh:
+            path.unlink(missing_ok=True)
+
+    def load(self):
+        """The state last saved, or None at the beginning. CheckpointError if the file is of another run."""
+        if not self.path.exists():
+            return None
+        saved = mg.load(self.path)
+        if saved.get("identity") != self.identity:
+            raise CheckpointError(f"{self.path} is the checkpoint of another run ({saved.get('identity')}); "
+                                  "use --fresh to start anew, or another --out")  # fmt: skip
+        return saved["state"]
+
+    def save(self, state):
+        """Replace the file by one that holds `state`, atomically."""
+        mg.save(self.path, {"identity": self.identity, "state": state})
+
+
+# ---- what the flags mean --------------------------------------------------------------------------------------------
+
+
+def choose_device(wanted):
+    """ "cpu" or "cuda"; UsageError if a GPU is asked for and there is none."""
+    if wanted == "auto":
+        return "cuda" if mg.is_available("cuda") else "cpu"
+    if not mg.is_available(wanted):
+        raise UsageError("--device cuda: no NVIDIA GPU, or CuPy is not installed (pip install -e '.[gpu]')")
+    return wanted
+
+
+def choose_data(wanted, download=False):
+    """ "synthetic" or "cifar10"."""
+    if wanted == "auto":
+        found = download or (cache_folder() / "cifar-10-batches-bin").is_dir()
+        return "cifar10" if found else "synthetic"
+    return wanted
+
+
+def writable_folder(path):
+    """`path`, made if need be; UsageError if nothing can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        why = f"cannot write to the output folder {path}: {error.strerror}; choose another with --out"
+        raise UsageError(why) from None
+    return path
+
+
+# ---- what is known about a lesson without running it ----------------------------------------------------------------
+
+
+def lesson_files():
+    """{number: path} of all lessons."""
+    return {int(path.name[:2]): path for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
+
+
+def docstring(file):
+    """The lesson's docstring."""
+    return re.match(r'\s*r?"""(.*?)"""', Path(file).read_text(encoding="utf-8"), re.DOTALL).group(1)
+
+
+def title(file):
+    """The first line of the lesson's docstring."""
+    return docstring(file).strip().splitlines()[0].rstrip(".")
+
+
+def fingerprint(file, flags, data):
+    """A digest of everything that a lesson's results depend on: its source, the libraries, the flags."""
+    digest = hashlib.sha256()
+    root = FOLDER.parent
+    libraries = [*sorted(root.glob("minigrad/**/*.py")), *sorted(root.glob("wn/*.py"))]
+    for source in [Path(file), FOLDER / "__init__.py", *libraries]:
+        digest.update(source.read_bytes())
+    digest.update(json.dumps([flags.full, flags.device, data, flags.seed, versions()]).encode())
+    return digest.hexdigest()[:16]
+
+
+def versions():
+    """The versions that results may depend on."""
+    import matplotlib
+
+    return {"minigrad": mg.__version__, "python": platform.python_version(), "numpy": numpy.__version__,
+            "matplotlib": matplotlib.__version__}  # fmt: skip
+
+
+def commit():
+    """The commit of the source tree, with a + if it has been changed since; None outside a git checkout."""
+    try:
+        run = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=FOLDER, capture_output=True, text=True)
+    except OSError:
+        return None
+    return run.stdout.strip() or None
+
+
+# ---- standard output and errors -------------------------------------------------------------------------------------
+
+
+class _Tee:
+    """Standard output that also goes into the log."""
+
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text):
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+
+    def flush(self):
+        for stream in self.streams:
+            stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self.streams[0], name)
+
+
+def report_error(kind, error):
+    """Print what went wrong in one line if it is the user's to mend, and return the exit code; None if it is not."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\ninterrupted; the last checkpoint is kept", file=sys.stderr)
+        return 130
+    if issubclass(kind, (UsageError, DataError, CheckpointError)):
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return None
+
+
+def _one_line_errors(kind, error, traceback):
+    code = report_error(kind, error)
+    if code is None:
+        sys.__excepthook__(kind, error, traceback)
+        return
+    sys.stdout.flush()
+    os._exit(code)  # the hook has no other way to choose the exit code

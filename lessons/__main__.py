@@ -1,0 +1,145 @@
+"""Run the course: python -m lessons [N | N-M …] [flags]. All lessons, in order, quick, by default."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from lessons import (
+    UsageError,
+    add_flags,
+    choose_data,
+    choose_device,
+    docstring,
+    fingerprint,
+    lesson_files,
+    report_error,
+    title,
+    writable_folder,
+)
+
+
+def main(arguments=None):
+    """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
+    parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
+    parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")
+    parser.add_argument("-x", "--exit-first", action="store_true", help="stop at the first lesson that fails")
+    parser.add_argument("--json", metavar="FILE", help="also write the summary there")
+    add_flags(parser)
+    flags = parser.parse_args(arguments)
+    try:
+        chosen = select(flags.lessons)
+        if flags.list:
+            for number, file in chosen.items():
+                print(f"{number:02d}  {title(file)}  ({duration(file)})")
+            return 0
+        return run_all(chosen, flags)
+    except (UsageError, KeyboardInterrupt) as error:
+        return report_error(type(error), error)
+
+
+def select(wanted):
+    """{number: file} of the lessons asked for ("3", "3-8"), or all."""
+    files = lesson_files()
+    if not wanted:
+        return files
+    numbers = []
+    for text in wanted:
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+        if not match:
+            raise UsageError(f"{text!r} is not a lesson's number or a range such as 3-8; see --list")
+        first, last = int(match[1]), int(match[2] or match[1])
+        found = [number for number in files if first <= number <= last]
+        if not found:
+            raise UsageError(f"there is no lesson {text}; there are {', '.join(map(str, files))}")
+        numbers += found
+    return {number: files[number] for number in sorted(set(numbers))}
+
+
+def duration(file):
+    """What the lesson's docstring says after "Time:"."""
+    match = re.search(r"^Time: (.*?)\.?$", docstring(file), re.MULTILINE)
+    return match[1] if match else "time not stated"
+
+
+def run_all(chosen, flags):
+    """Run each lesson in a process of its own, then print the table of claims."""
+    device, data = choose_device(flags.device), choose_data(flags.data, flags.download)
+    out = writable_folder(Path(flags.out))
+    print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/\n")
+    results = []
+    for file in chosen.values():
+        metrics_file = out / file.stem / "metrics.json"
+        finished = None if flags.fresh else read_metrics(metrics_file)
+        if finished and finished["fingerprint"] == fingerprint(file, flags, data) and all_hold(finished):
+            print(f"{file.stem}: finished before with the same source and flags, not run again (--fresh runs it)\n")
+            results.append(finished)
+            continue
+        metrics_file.unlink(missing_ok=True)
+        code = run(file, flags)
+        print(flush=True)
+        if code in (2, 130):
+            return code
+        metrics = read_metrics(metrics_file)
+        results.append(metrics or {"lesson": file.stem, "claims": [], "seconds": float("nan"), "crashed": True})
+        if flags.exit_first and not all_hold(results[-1]):
+            break
+    print_table(results)
+    summary = json.dumps({"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results},
+                         indent=1)  # fmt: skip
+    for path in [out / "summary.json", *([Path(flags.json)] if flags.json else [])]:
+        try:
+            path.write_text(summary + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    return 0 if all(map(all_hold, results)) else 1
+
+
+def run(file, flags):
+    """Run one lesson; its exit code. An interrupt reaches the lesson too, which gets time to keep its checkpoint."""
+    command = [sys.executable, str(file), "--full" if flags.full else "--quick", "--device", flags.device,
+               "--data", flags.data, "--seed", str(flags.seed), "--out", flags.out]  # fmt: skip
+    command += [f"--{name}" for name in ("fresh", "show", "download") if getattr(flags, name)]
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        return 130
+
+
+def read_metrics(path):
+    """What a finished lesson has written, or None."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def all_hold(metrics):
+    """Whether a lesson came to its end and all its claims hold."""
+    return not metrics.get("crashed") and all(claim["holds"] for claim in metrics["claims"])
+
+
+def print_table(results):
+    """lesson, claim, expected, measured, verdict; a line per claim."""
+    rows = [("lesson", "claim", "expected", "measured", "verdict")]
+    for metrics in results:
+        for claim in metrics["claims"]:
+            verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
+            rows.append((metrics["lesson"][:2], claim["text"], claim["expected"], f"{claim['measured']:.4g}", verdict))
+        if metrics.get("crashed"):
+            rows.append((metrics["lesson"][:2], "(the lesson did not come to its end)", "", "", "FAILED"))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    seconds = sum(m["seconds"] for m in results if not m.get("crashed"))
+    held, total = sum(c["holds"] for m in results for c in m["claims"]), sum(len(m["claims"]) for m in results)
+    print(f"\n{len(results)} lessons, {held} of {total} claims hold, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,354 @@
+"""What holds at the edges: kinks, ties, zeros, empty and 0-d arrays, dtypes, bad input."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import minigrad as mg
+import wn
+from minigrad.nn import functional as F
+from minigrad.op import REGISTRY
+from minigrad.ops import convolution, elementwise, linear_algebra, reduction
+from minigrad.ops import shape as rearranging
+
+OPS = {
+    f.op.name: f
+    for module in (convolution, elementwise, linear_algebra, reduction, rearranging, F, wn.reparameterization)
+    for f in vars(module).values()
+    if callable(f) and hasattr(f, "op")
+}
+
+
+def leaf(data, dtype=np.float64):
+    return mg.tensor(np.array(data, dtype), requires_grad=True)
+
+
+def gradient(function, data, dtype=np.float64):
+    x = leaf(data, dtype)
+    y = function(x)
+    return mg.grad(y, x, np.ones(y.shape)).numpy()
+
+
+# ---- kinks and ties -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "at_zero"),
+    [(mg.relu, 0.0), (mg.abs, 0.0), (mg.sign, 0.0), (mg.norm, 0.0), (lambda x: mg.leaky_relu(x, 0.2), 0.2),
+     (lambda x: mg.elu(x, 0.7), 0.7), (mg.square, 0.0), (lambda x: x**0, 0.0), (lambda x: x**1, 1.0),
+     (lambda x: x**2, 0.0), (mg.std, 0.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_the_derivative_chosen_at_zero(function, at_zero, shape):
+    np.testing.assert_array_equal(gradient(function, np.zeros(shape)), np.full(shape, at_zero))
+
+
+def test_sqrt_at_zero_is_infinite_as_in_numpy():
+    with np.errstate(divide="ignore"):
+        assert gradient(mg.sqrt, 0.0) == np.inf
+
+
+def test_power_has_no_nan_at_zero():
+    a, b = leaf([0.0, 0.0, 2.0]), leaf([0.0, 2.0, 0.0])
+    for found, wanted in zip(mg.grad((a**b).sum(), [a, b]), ([0, 0, 0], [0, 0, np.log(2)]), strict=True):
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-15)
+
+
+@given(x=hnp.arrays(np.float64, hnp.array_shapes(max_dims=3, max_side=4), elements=st.integers(-1, 1)), data=st.data())
+@pytest.mark.parametrize("function", [mg.max, mg.min])
+def test_ties_share_the_gradient_of_an_extreme_evenly(function, x, data):
+    axis = data.draw(st.one_of(st.none(), st.integers(-x.ndim, x.ndim - 1)))
+    attained = x == getattr(np, function.__name__)(x, axis=axis, keepdims=True)
+    found = gradient(lambda t: function(t, axis=axis), x)
+    np.testing.assert_allclose(found, attained / attained.sum(axis=axis, keepdims=True), rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ties_are_counted_in_half_precision_too(dtype):
+    found = gradient(mg.max, np.zeros(5000), dtype)
+    np.testing.assert_allclose(found.astype(float), 1 / 5000, rtol=2 * np.finfo(np.float16).eps)
+
+
+@pytest.mark.parametrize("function", [mg.maximum, mg.minimum])
+def test_ties_between_two_operands_split_the_gradient(function):
+    x = leaf([1.0, 2.0])
+    assert mg.grad(function(x, np.array([1.0, 2.0])).sum(), x).numpy().tolist() == [0.5, 0.5]
+    assert mg.grad(function(x, x).sum(), x).numpy().tolist() == [1.0, 1.0]
+
+
+def test_clip_passes_the_gradient_at_its_bounds():
+    assert gradient(lambda x: mg.clip(x, -1, 1), [-2.0, -1.0, 0.0, 1.0, 2.0]).tolist() == [0, 1, 1, 1, 0]
+
+
+@given(x=hnp.arrays(np.float64, (2, 2, 4, 5), elements=st.integers(0, 2)), stride=st.integers(1, 3))
+def test_max_pooling_gives_the_gradient_to_the_first_of_ties(x, stride):
+    wanted = np.zeros_like(x)
+    for n, c in np.ndindex(x.shape[:2]):
+        for r in range(0, 3, stride):
+            for s in range(0, 4, stride):
+                i, j = np.unravel_index(x[n, c, r : r + 2, s : s + 2].argmax(), (2, 2))
+                wanted[n, c, r + i, s + j] += 1
+    np.testing.assert_array_equal(gradient(lambda t: mg.max_pool2d(t, 2, stride), x), wanted)
+
+
+@given(x=hnp.arrays(np.float64, 4, elements=st.sampled_from([0.0, 2.0, -3.0])))
+def test_the_gradient_of_a_product_is_exact_with_zeros(x):
+    wanted = [np.prod(np.delete(x, i)) for i in range(4)]
+    np.testing.assert_array_equal(gradient(mg.prod, x), wanted)
+
+
+# ---- large and small ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [mg.sigmoid, mg.softplus, mg.tanh, mg.elu, mg.erf, mg.softmax, mg.log_softmax,
+                                      mg.logsumexp, lambda x: F.cross_entropy(x.reshape(1, -1), np.array([0])),
+                                      lambda x: F.binary_cross_entropy_with_logits(x, np.ones(3))])  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_overflows_at_large_arguments(function, dtype):
+    x = leaf([1000.0, 0.0, -1000.0], dtype)
+    y = function(x)
+    assert np.isfinite(y.numpy()).all()
+    assert np.isfinite(mg.grad(y, x, np.ones(y.shape)).numpy()).all()
+
+
+# ---- zero-size and 0-d ----------------------------------------------------------------------------------------------
+
+EMPTY = [
+    lambda x: mg.sum(x), lambda x: mg.prod(x), lambda x: mg.norm(x), lambda x: mg.sum(x, axis=0),
+    lambda x: mg.max(x, axis=1), lambda x: mg.mean(x, axis=1), lambda x: mg.var(x, axis=1), lambda x: mg.std(x, axis=1),
+    lambda x: mg.softmax(x), lambda x: mg.logsumexp(x), lambda x: mg.cumsum(x), lambda x: mg.cumsum(x, 0),
+    lambda x: mg.split(x, 2)[0], lambda x: mg.split(x, 3, axis=1)[2], lambda x: x @ np.ones((3, 2)),
+    lambda x: mg.tensordot(x, np.ones((3, 2)), 1), lambda x: mg.take(x, np.zeros(0, int)), lambda x: x.T @ x,
+    lambda x: mg.nn.Flatten()(x.reshape(0, 1, 3)), lambda x: F.normalize(x, (1,), 0.1), lambda x: x[x > 0],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", EMPTY)
+def test_empty_arrays_go_forward_and_back(function):
+    assert gradient(function, np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_statistics_of_nothing_are_nan_as_in_numpy():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for function in (mg.mean, mg.var, mg.std, lambda x: mg.var(x, ddof=1)):
+            assert np.isnan(function(leaf(np.zeros(0))).item())
+        assert np.isnan(mg.var(leaf([1.0]), ddof=1).item())
+
+
+@pytest.mark.parametrize("function", [mg.sum, mg.mean, mg.max, mg.min, mg.prod, mg.norm, mg.var, mg.std, mg.cumsum,
+                                      mg.transpose, mg.squeeze, mg.flip, lambda x: mg.pad(x, 1), lambda x: x[...],
+                                      lambda x: x[None], lambda x: mg.logsumexp(x, axis=None), mg.relu, mg.erf,
+                                      lambda x: mg.softmax(x, axis=None)])  # fmt: skip
+def test_0d_arrays_go_forward_and_back(function):
+    found = gradient(function, 1.5)
+    assert isinstance(found, np.ndarray) and found.shape == ()
+
+
+# ---- dtypes ---------------------------------------------------------------------------------------------------------
+
+OPERATORS = [mg.add, mg.subtract, mg.multiply, mg.divide, mg.power, mg.maximum, mg.minimum,
+             lambda a, b: mg.where(np.array([True, False]), a, b)]  # fmt: skip
+FOLLOWERS = [2, 2.0, True, np.float64(2), np.int64(2), np.array(2), np.array([1, 2]), np.array([1, 2], np.uint8)]
+
+
+@pytest.mark.parametrize("function", OPERATORS)
+@pytest.mark.parametrize("other", FOLLOWERS, ids=lambda o: f"{type(o).__name__} {o}")
+@pytest.mark.parametrize("swapped", [False, True])
+def test_scalars_and_integers_follow_float32(function, other, swapped):
+    x = leaf([1.0, 2.0], np.float32)
+    y = function(other, x) if swapped else function(x, other)
+    first, second = mg.grad(y.sum(), x, create_graph=True), x
+    assert y.dtype == first.dtype == np.float32
+    if first.requires_grad:
+        assert mg.grad(first.sum(), second).dtype == np.float32
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, c: mg.leaky_relu(x, c), lambda x, c: mg.elu(x, alpha=c), lambda x, c: mg.clip(x, c), lambda x, c: x * c,
+    lambda x, c: c - x, lambda x, c: x**c, lambda x, c: c**x, lambda x, c: F.huber_loss(x, x * 0, c),
+    lambda x, c: F.normalize(x, (0,), c), lambda x, c: mg.leaky_relu(x, c + 2),
+])  # fmt: skip
+def test_numpy_scalars_as_parameters_do_not_promote(function):
+    x = leaf([1.0, -2.0], np.float32)
+    y = function(mg.abs(x), np.float64(0.5))
+    assert y.dtype == mg.grad(y.sum(), x).dtype == np.float32
+
+
+def test_an_explicit_float64_array_promotes_and_gradients_come_back_in_float32():
+    x = leaf([1.0, 2.0], np.float32)
+    y = x * np.array([1.0, 2.0])
+    assert y.dtype == np.float64 and mg.grad(y.sum(), x).dtype == np.float32
+
+
+@pytest.mark.parametrize("function", [mg.sum, mg.prod, mg.cumsum])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
+def test_sums_of_small_integers_do_not_wrap_around(function, dtype):
+    x = np.full(5, 100).astype(dtype)
+    wanted = getattr(np, function.__name__)(x)
+    for found in (function(x), function(mg.tensor(x))):
+        assert found.dtype == wanted.dtype and np.array_equal(np.asarray(found), wanted)
+
+
+def test_what_is_not_floating_point_is_not_recorded():
+    x = leaf([1.7, 2.2])
+    whole = x.astype(int)
+    assert not whole.requires_grad
+    assert mg.grad((x * whole).sum(), x).numpy().tolist() == [1, 2]
+
+
+# ---- bad input: each op says its name, what came, and what to do ----------------------------------------------------
+
+A, B = mg.tensor(np.ones((2, 3))), mg.tensor(np.ones((4, 5)))
+IMAGE, KERNEL = mg.tensor(np.ones((1, 2, 3, 3))), mg.tensor(np.ones((1, 3, 2, 2)))
+ONE = {"stride": (1, 1), "padding": (0, 0)}
+BAD = {
+    **{name: lambda f: f(A, B) for name in ("add", "subtract", "multiply", "divide", "power", "maximum", "minimum",
+                                            "equal", "not_equal", "greater", "greater_equal", "less", "less_equal",
+                                            "matmul")},
+    **{name: lambda f: f(A, axis=2) for name in ("sum", "mean", "max", "min", "argmax", "norm", "prod", "logsumexp",
+                                                 "softmax", "log_softmax", "flip", "cumsum")},
+    "where": lambda f: f(np.ones(2, bool), A, B),
+    "clip": lambda f: f(A),
+    "broadcast_to": lambda f: f(A, (3, 2)),
+    "reshape": lambda f: f(A, (4, 2)),
+    "transpose": lambda f: f(A, (0, 2)),
+    "getitem": lambda f: f(A, 5),
+    "scatter": lambda f: f(A, (slice(0, 1),), (1, 4)),
+    "pad": lambda f: f(A, ((1, 1), (1, 1), (1, 1))),
+    "concatenate": lambda f: f(A, B, axis=0),
+    "astype": lambda f: f(A, "no such dtype"),
+    "to_device": lambda f: f(A, "tpu"),
+    "conv2d": lambda f: f(IMAGE, KERNEL, **ONE),
+    "conv2d_input_gradient": lambda f: f(IMAGE, KERNEL, (4, 4), **ONE),
+    "conv2d_weight_gradient": lambda f: f(IMAGE, A, (2, 2), **ONE),
+    "max_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
+    "sum_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
+    "repeat_pool2d": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
+    "spread": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
+    "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
+    "normalize": lambda f: f(A, (2,), 0.1),
+    "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
+}  # fmt: skip
+ELEMENTWISE = {"abs", "cos", "elu", "erf", "exp", "leaky_relu", "log", "negative", "relu", "sigmoid", "sign", "sin",
+               "softplus", "sqrt", "square", "tanh"}  # fmt: skip # any array will do
+
+
+def test_every_op_has_a_bad_input_check():
+    assert REGISTRY.keys() == BAD.keys() | ELEMENTWISE == OPS.keys() | ELEMENTWISE
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_raises_an_error_that_names_the_op(name):
+    with pytest.raises((ValueError, TypeError, IndexError), match=name):
+        BAD[name](OPS[name])
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_a_tensor_given_by_keyword_is_refused_rather_than_not_recorded(name):
+    with pytest.raises(TypeError, match=name):
+        OPS[name](**{next(iter(OPS[name].__signature__.parameters)): A})
+
+
+def test_a_second_tensor_given_by_keyword_is_refused_too():
+    with pytest.raises(TypeError, match="add"):
+        mg.add(A, b=A)
+    with pytest.raises(TypeError, match="clip"):
+        mg.clip(A, low=leaf(0.0))
+
+
+def test_a_parameter_that_has_no_derivative_must_not_want_one():
+    with pytest.raises(TypeError, match="clip"):
+        mg.clip(A, leaf(0.0))
+
+
+def test_operands_that_are_no_numbers_are_refused():
+    for other in ([1, 2, 3], "a", None):
+        with pytest.raises(TypeError, match=r"add.*mg\.tensor"):
+            A + other
+
+
+def test_shape_errors_name_the_shapes():
+    with pytest.raises(ValueError, match=r"add.*\(2, 3\).*\(4, 5\)"):
+        A + B
+    with pytest.raises(ValueError, match=r"matmul.*\(2, 3\).*\(4, 5\)"):
+        A @ B
+    with pytest.raises(ValueError, match=r"\(\).*use \*"):
+        A @ mg.tensor(1.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: mg.expand_dims(A, 3), lambda: mg.expand_dims(A, -4), lambda: mg.moveaxis(A, 0, 2),
+     lambda: mg.moveaxis(A, 2, 0), lambda: mg.swapaxes(A, 0, 2), lambda: mg.transpose(A, 0, 3),
+     lambda: mg.transpose(A, 0, 0), lambda: mg.transpose(A, 0), lambda: mg.squeeze(A, 2), lambda: mg.take(A, [0], 2),
+     lambda: mg.stack([A, A], 3), lambda: mg.concatenate([A, A], 2), lambda: mg.split(A, 2, 2)],
+)  # fmt: skip
+def test_axes_out_of_range_do_not_wrap_around(call):
+    with pytest.raises((ValueError, IndexError)):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: mg.split(A, 2, 1), lambda: mg.squeeze(A, 0), lambda: mg.stack([A, B]), lambda: mg.tensordot(A, B, 1),
+     lambda: mg.tensordot(A, mg.tensor(np.ones((3, 2))), 2), lambda: mg.tensordot(A, A, ((0,), (1,))),
+     lambda: mg.conv2d(A, KERNEL), lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=0),
+     lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=(1, 2, 3)), lambda: mg.conv2d(IMAGE, IMAGE, stride=1.5),
+     lambda: mg.conv_transpose2d(IMAGE, KERNEL), lambda: mg.max_pool2d(A, 2), lambda: mg.avg_pool2d(IMAGE, 4),
+     lambda: mg.max_pool2d(IMAGE, 2, 0)],
+)  # fmt: skip
+def test_shapes_that_do_not_fit_are_refused(call):
+    with pytest.raises(ValueError):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: A[2], lambda: mg.take(A, [3], 1), lambda: A[np.array([0, 2])],
+     lambda: F.cross_entropy(A, np.array([0, 3])), lambda: F.one_hot(np.array([-1]), 3)],
+)  # fmt: skip
+def test_indices_out_of_range_are_refused(call):
+    with pytest.raises(IndexError):
+        call()
+
+
+@pytest.mark.parametrize("labels", [np.array([0.0, 1.0]), np.array([[0], [1]])])
+def test_labels_must_be_a_row_of_integers(labels):
+    with pytest.raises(TypeError, match="labels"):
+        F.cross_entropy(A, labels)
+
+
+def test_cross_entropy_wants_one_label_for_each_row():
+    with pytest.raises(ValueError, match="cross_entropy"):
+        F.cross_entropy(A, np.array([0]))
+
+
+# ---- the operators --------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_operators_are_the_functions_and_work_from_both_sides(seed):
+    a, b = np.random.default_rng(seed).uniform(0.5, 2, (2, 3, 3))
+    x, y = mg.tensor(a), mg.tensor(b)
+    pairs = [(x + y, a + b), (x - y, a - b), (x * y, a * b), (x / y, a / b), (x**y, a**b), (x @ y, a @ b), (-x, -a),
+             (a + y, a + b), (a - y, a - b), (a * y, a * b), (a / y, a / b), (a**y, a**b), (a @ y, a @ b),
+             (1 + y, 1 + b), (1 - y, 1 - b), (2 * y, 2 * b), (1 / y, 1 / b), (2**y, 2**b), (abs(-x), a),
+             (np.float64(2) * y, 2 * b), (x > y, a > b), (x >= 1, a >= 1), (x < y, a < b), (x <= y, a <= b),
+             (x == x, a == a), (x != y, a != b), (x.T, a.T), (x[0], a[0])]  # fmt: skip
+    for found, wanted in pairs:
+        assert isinstance(found, mg.Tensor)
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["abs", "argmax", "clip", "cumsum", "exp", "log", "max", "mean", "min", "norm", "prod",
+                                  "relu", "sigmoid", "softmax", "sqrt", "square", "std", "sum", "tanh", "transpose",
+                                  "var"])  # fmt: skip
+def test_methods_are_the_functions(name):
+    x = mg.tensor(np.linspace(0.5, 2, 6).reshape(2, 3))
+    args = (0.7,) if name == "clip" else ()
+    np.testing.assert_array_equal(getattr(x, name)(*args).numpy(), getattr(mg, name)(x, *args).numpy())

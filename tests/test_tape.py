@@ -1,0 +1,488 @@
+"""The tape: what is recorded, what comes back, and what is freed."""
+
+import gc
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.op import op
+
+
+def leaf(data, dtype=np.float64):
+    return mg.tensor(np.array(data, dtype), requires_grad=True)
+
+
+# ---- many uses, many paths, long chains -----------------------------------------------------------------------------
+
+
+@given(k=st.integers(1, 20), x=st.floats(-2, 2))
+def test_a_tensor_used_k_times_gets_k_gradients(k, x):
+    t = leaf(x)
+    sum((t for _ in range(k)), start=mg.tensor(0.0)).backward()
+    assert t.grad.item() == k
+
+
+def test_adding_a_tensor_to_itself():
+    x = leaf([1.0, 2.0])
+    (x + x + x).sum().backward()
+    assert x.grad.numpy().tolist() == [3, 3]
+
+
+def test_a_node_on_2_to_the_60_paths_is_visited_once():
+    x = leaf(1.0)
+    y, visits = x, []
+    for _ in range(60):
+        y = y + y
+        y.register_hook(visits.append)
+    y.backward()
+    assert x.grad.item() == 2.0**60 and len(visits) == 60
+
+
+def test_a_shared_node_gets_all_contributions_before_it_passes_them_on():
+    x = leaf(3.0)
+    y = x * x
+    (y * y + y).backward()
+    assert x.grad.item() == 4 * 27 + 2 * 3
+
+
+def test_a_chain_of_100000_ops_is_built_differentiated_and_freed():
+    limit = sys.getrecursionlimit()
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1.0
+    y.backward(retain_graph=True)
+    assert x.grad.item() == 1 and mg.grad(y, x).item() == 1
+    del y
+    assert sys.getrecursionlimit() == limit
+
+
+@st.composite
+def programs(draw):
+    """Straight-line programs: each step combines two earlier values."""
+    steps = draw(st.lists(st.tuples(st.sampled_from("+-*s"), st.integers(0, 99), st.integers(0, 99)), max_size=12))
+    return [(kind, i % (n + 3), j % (n + 3)) for n, (kind, i, j) in enumerate(steps)]
+
+
+def run(program, values, sin):
+    values = list(values)
+    for kind, i, j in program:
+        a, b = values[i], values[j]
+        values.append({"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b * 0.5,
+                       "s": lambda a, b: sin(a)}[kind](a, b))  # fmt: skip
+    return sum(values[1:], start=values[0])
+
+
+@given(program=programs(), seed=st.integers(0, 2**32 - 1))
+def test_gradients_of_any_program_are_those_of_the_complex_step(program, seed):
+    start = np.random.default_rng(seed).uniform(-1, 1, 3)
+    leaves = [leaf(s) for s in start]
+    run(program, leaves, mg.sin).backward()
+    for i in range(3):
+        moved = start.astype(complex)
+        moved[i] += 1e-30j  # no subtraction, so no error but rounding
+        wanted = run(program, moved, np.sin).imag / 1e-30
+        np.testing.assert_allclose(leaves[i].grad.numpy(), wanted, rtol=1e-10, atol=1e-10)
+
+
+# ---- where gradients end up -----------------------------------------------------------------------------------------
+
+
+def test_leaves_accumulate_and_can_be_cleared():
+    x = leaf([1.0, 2.0])
+    for k in (1, 2):
+        (x * x).sum().backward()
+        assert x.grad.numpy().tolist() == [2 * k, 4 * k]
+    x.grad = None
+    (x * x).sum().backward()
+    assert x.grad.numpy().tolist() == [2, 4]
+
+
+def test_intermediate_gradients_do_not_leak_into_the_next_backward():
+    x = leaf(2.0)
+    y = x * x
+    z = y * y
+    z.backward(retain_graph=True)
+    z.backward()
+    assert x.grad.item() == 2 * 4 * 8 and y.grad is None
+
+
+def test_every_leaf_owns_its_gradient():
+    x, y, start = leaf([1.0, 2.0]), leaf([1.0, 2.0]), np.ones(2)
+    (x + y + x.reshape(2)).backward(start)
+    x.grad.data[0] = 100
+    assert y.grad.numpy().tolist() == [1, 1] and start.tolist() == [1, 1]
+
+
+def test_gradients_can_be_written_to():
+    for function in (mg.sum, mg.mean, lambda t: mg.broadcast_to(t, (3, 2)).sum(), lambda t: (t + t).sum()):
+        x = leaf([1.0, 2.0])
+        function(x).backward()
+        x.grad.data *= 2  # not a read-only view of one number
+
+
+def test_the_gradient_of_a_number_is_an_array():
+    x = leaf(2.0, np.float32)
+    (x * x + x).backward()
+    assert isinstance(x.grad.data, np.ndarray) and x.grad.dtype == np.float32
+    assert isinstance(mg.grad(x * x + x, x).data, np.ndarray)
+
+
+def test_retain_grad_keeps_the_gradient_of_a_computed_tensor():
+    x = leaf(3.0)
+    y = x * x
+    z = x * 2.0
+    y.retain_grad()
+    (y * z).backward()
+    assert y.grad.item() == 6 and z.grad is None
+
+
+def test_grad_takes_arrays_and_refuses_what_does_not_fit():
+    x = leaf([1.0, 2.0])
+    x.grad = np.ones(2)
+    assert isinstance(x.grad, mg.Tensor)
+    (2 * x).sum().backward()
+    assert x.grad.numpy().tolist() == [3, 3]
+    for wrong in (np.ones(3), np.ones(2, np.float32)):
+        with pytest.raises(ValueError, match="grad must be"):
+            x.grad = wrong
+
+
+def test_hooks_see_the_complete_gradient_and_may_replace_it():
+    x = leaf(1.0)
+    y = x + x
+    seen = []
+    remove = y.register_hook(lambda g: seen.append(g.item()))
+    y.register_hook(lambda g: g * 10)
+    (y * 2.0 + y).backward(retain_graph=True)
+    assert seen == [3] and x.grad.item() == 60
+    remove()
+    (y * 1.0).backward()
+    assert seen == [3]
+
+
+def test_a_leaf_s_hook_runs_once_per_backward():
+    x, calls = leaf(1.0), []
+    x.register_hook(calls.append)
+    (x * x + x).backward()
+    assert [c.item() for c in calls] == [3]
+
+
+# ---- mg.grad --------------------------------------------------------------------------------------------------------
+
+
+def test_grad_leaves_every_grad_alone():
+    x, y = leaf(2.0), leaf(3.0)
+    z = x * y
+    z.retain_grad()
+    assert [g.item() for g in mg.grad(z * z, [x, y, z])] == [2 * 2 * 9, 2 * 4 * 3, 12]
+    assert x.grad is None and y.grad is None and z.grad is None
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.inf, np.nan])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_of_an_unconnected_input_is_zeros(value, dtype):
+    x, y = leaf([value, 1.0], dtype), leaf(1.0)
+    for output in (y * 2.0, mg.tensor(1.0)):
+        found = mg.grad(output, x)
+        assert found.numpy().tolist() == [0, 0] and found.dtype == dtype
+
+
+def test_several_outputs_count_as_their_sum():
+    x = leaf([1.0, 2.0])
+    y, z = x * 2.0, x * x
+    found = mg.grad([y, z, z], x, [np.ones(2), np.array([1.0, 0.0]), np.array([0.0, 3.0])])
+    assert found.numpy().tolist() == [4, 14]
+
+
+def test_an_output_may_be_an_input_or_on_the_way_to_another():
+    x = leaf(3.0)
+    y = x * x
+    assert [g.item() for g in mg.grad([y * 2.0, y], [x, y])] == [18, 3]
+    assert mg.grad(x, x).item() == 1
+
+
+def test_third_derivatives():
+    x = leaf(0.7)
+    y = mg.sin(x) * x**3
+    for wanted in (
+        lambda t: t**3 * np.cos(t) + 3 * t**2 * np.sin(t),
+        lambda t: 6 * t**2 * np.cos(t) - (t**3 - 6 * t) * np.sin(t),
+        lambda t: -9 * t**2 * np.sin(t) + (18 * t - t**3) * np.cos(t) + 6 * np.sin(t),
+    ):
+        y = mg.grad(y, x, create_graph=True)
+        assert y.item() == pytest.approx(wanted(0.7), rel=1e-12)
+
+
+def test_backward_with_create_graph_makes_grad_differentiable():
+    x = leaf(2.0)
+    (x**3).backward(create_graph=True)
+    assert mg.grad(x.grad, x).item() == 12
+
+
+def test_a_gradient_penalty_trains():
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    slope = mg.grad(mg.tanh(x * w).sum(), x, create_graph=True)
+    found = mg.grad((slope * slope).sum(), w).numpy()
+    y = np.tanh(x.numpy() * w.numpy())
+    slope = (1 - y**2) * w.numpy()
+    np.testing.assert_allclose(found, 2 * slope * ((1 - y**2) - 2 * y * (1 - y**2) * x.numpy() * w.numpy()), rtol=1e-12)
+
+
+# ---- errors that say what to do -------------------------------------------------------------------------------------
+
+
+def test_a_second_backward_says_retain_graph():
+    x = leaf(2.0)
+    y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"multiply.*retain_graph=True"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        (y * x).backward()
+
+
+def test_retain_graph_allows_a_second_backward():
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 8
+
+
+def test_backward_of_several_numbers_needs_a_start():
+    y = leaf([1.0, 2.0]) * 2.0
+    with pytest.raises(RuntimeError, match=r"\(2,\).*sum\(\)"):
+        y.backward()
+    with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
+        y.backward(np.ones(3))
+
+
+def test_backward_without_a_graph_says_requires_grad():
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        mg.tensor(1.0).backward()
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        mg.grad(leaf(1.0) * 2.0, mg.tensor(1.0))
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8, bool])
+def test_integers_cannot_require_a_gradient(dtype):
+    with pytest.raises(TypeError, match=np.dtype(dtype).name):
+        mg.tensor([1, 0], dtype=dtype, requires_grad=True)
+
+
+def test_requires_grad_of_a_computed_tensor_cannot_be_set():
+    y = leaf(1.0) * 2.0
+    with pytest.raises(RuntimeError, match="detach"):
+        y.requires_grad = False
+
+
+def test_a_rule_that_returns_the_wrong_shape_is_caught(registered):
+    wrong = registered(op("wrong_shape", "", lambda xp, x: x * 2, lambda g, _y, _x: g.sum()))
+    with pytest.raises(RuntimeError, match=r"wrong_shape.*\(\).*\(2,\)"):
+        wrong(leaf([1.0, 2.0])).backward(np.ones(2))
+
+
+@pytest.fixture
+def registered():
+    """Ops made in a test leave the registry afterwards."""
+    from minigrad.op import REGISTRY
+
+    names = set(REGISTRY)
+    yield lambda function: function
+    for name in REGISTRY.keys() - names:
+        del REGISTRY[name]
+
+
+# ---- switches -------------------------------------------------------------------------------------------------------
+
+
+def test_no_grad_records_nothing_as_a_context_and_as_a_decorator():
+    x = leaf(1.0)
+
+    @mg.no_grad()
+    def double(t):
+        return t * 2.0
+
+    with mg.no_grad():
+        assert not (x * 2.0).requires_grad
+        with mg.enable_grad():
+            assert (x * 2.0).requires_grad
+    assert not double(x).requires_grad and not double(x).requires_grad and (x * 2.0).requires_grad
+
+
+def test_no_grad_ends_with_an_error_too():
+    with pytest.raises(KeyError), mg.no_grad():
+        raise KeyError
+    assert (leaf(1.0) * 2.0).requires_grad
+
+
+def test_no_grad_is_for_its_own_thread():
+    inside, finish, results = threading.Event(), threading.Event(), []
+
+    def work():
+        inside.wait(10)
+        results.append((leaf(1.0) * 2.0).requires_grad)
+        finish.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with mg.no_grad():
+        inside.set()
+        finish.wait(10)
+    thread.join()
+    assert results == [True]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_backward_restores_the_recording_state_when_a_hook_fails(create_graph):
+    y = leaf(1.0) * 2.0
+
+    def fail(_):
+        raise KeyError("hook")
+
+    y.register_hook(fail)
+    with mg.no_grad():
+        with pytest.raises(KeyError):
+            y.backward(create_graph=create_graph)
+        assert not (leaf(1.0) * 2.0).requires_grad
+    assert (leaf(1.0) * 2.0).requires_grad
+
+
+def test_detect_anomaly_names_the_op_that_made_a_nan():
+    with mg.detect_anomaly(), np.errstate(all="ignore"):
+        with pytest.raises(FloatingPointError, match="log"):
+            mg.log(mg.tensor([-1.0]))
+        y = mg.sqrt(leaf(0.0))
+        with pytest.raises(FloatingPointError, match=r"backward.*sqrt"):
+            y.backward()
+    with np.errstate(all="ignore"):
+        mg.log(mg.tensor([-1.0]))
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["dropped", "backward", "grad", "grad of grad"])
+def test_a_graph_is_freed_by_reference_counting_alone(ending):
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(np.ones(10))
+        middle = mg.exp(x)
+        array, tensor = weakref.ref(middle.data), weakref.ref(middle)
+        y = (middle * middle).sum()
+        del middle
+        if ending == "backward":
+            y.backward()
+            assert array() is None  # freed as backward went by, though y is alive
+        elif ending == "grad":
+            mg.grad(y, x)
+        elif ending == "grad of grad":
+            mg.grad(mg.grad(y, x, create_graph=True).sum(), x)
+        del y
+        assert array() is None and tensor() is None
+    finally:
+        gc.enable()
+
+
+def test_the_tape_keeps_no_array_that_no_rule_needs():
+    x = leaf(np.ones(10))
+    first = x + 1.0
+    array = weakref.ref(first.data)
+    y = (first + 2.0).sum()
+    del first
+    assert array() is None
+    y.backward()
+
+
+# ---- tensors --------------------------------------------------------------------------------------------------------
+
+
+def test_tensor_copies_its_numbers_and_data_can_be_replaced():
+    array = np.ones(2)
+    x = mg.tensor(array)
+    array[0] = 5
+    assert x.numpy().tolist() == [1, 1]
+    x.data = np.zeros(2)
+    assert x.numpy().tolist() == [0, 0]
+    with pytest.raises(ValueError, match=r"\(2,\)"):
+        x.data = np.zeros(3)
+
+
+@pytest.mark.parametrize(("data", "dtype"), [
+    (1.5, np.float32), ([1.0, 2.0], np.float32), (3, np.int64), (True, bool), (np.float64(1), np.float64),
+    (np.ones(2), np.float64), ([np.float64(1.0)], np.float64), (np.ones(2, np.float16), np.float16),
+])  # fmt: skip
+def test_python_floats_become_float32_and_arrays_keep_their_dtype(data, dtype):
+    assert mg.tensor(data).dtype == dtype
+
+
+@pytest.mark.parametrize("data", ["text", [[1.0], [1.0, 2.0]], 1j, [None]])
+def test_what_is_not_a_rectangle_of_real_numbers_is_refused(data):
+    with pytest.raises((TypeError, ValueError)):
+        mg.tensor(data)
+
+
+def test_detach_cuts_the_record_and_shares_the_numbers():
+    x = leaf([1.0, 2.0])
+    y = (x * 2.0).detach()
+    assert not y.requires_grad
+    assert x.detach().data is x.data
+
+
+def test_tensors_count_as_themselves_in_sets():
+    x, y = mg.tensor([1.0]), mg.tensor([1.0])
+    assert len({x, y, x}) == 2
+
+
+# ---- transforms -----------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_vjp_and_jvp_are_transposes_and_agree_with_the_jacobian(seed):
+    rng = np.random.default_rng(seed)
+    x, v, u = rng.uniform(0.5, 2, 3), rng.standard_normal(3), rng.standard_normal((2, 3))
+
+    def f(t):
+        return mg.stack([mg.sin(t) * t.sum(), mg.exp(-t) / t])
+
+    jacobian = mg.jacobian(f, x).numpy()
+    value, pull_back = mg.vjp(f, x)
+    _, pushed = mg.jvp(f, [x], [v])
+    np.testing.assert_allclose(value.numpy(), f(mg.tensor(x)).numpy(), rtol=1e-15)
+    np.testing.assert_allclose(pull_back(u).numpy(), np.tensordot(u, jacobian, 2), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(pushed.numpy(), jacobian @ v, rtol=1e-12, atol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_hvp_agrees_with_the_hessian_which_is_symmetric(seed):
+    rng = np.random.default_rng(seed)
+    x, v = rng.uniform(0.5, 2, 4), rng.standard_normal(4)
+
+    def f(t):
+        return (t * t).sum() * mg.log(t).sum() + mg.prod(t)
+
+    hessian = mg.hessian(f, x).numpy()
+    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-12)
+    np.testing.assert_allclose(mg.hvp(f, x, v).numpy(), hessian @ v, rtol=1e-11, atol=1e-12)
+
+
+def test_transforms_of_constants_and_linear_functions_are_zero():
+    x = np.array([1.0, np.inf])
+    assert mg.hessian(lambda t: t.sum(), np.ones(2)).numpy().tolist() == [[0, 0], [0, 0]]
+    assert mg.jacobian(lambda t: mg.tensor(1.0), x).numpy().tolist() == [0, 0]
+    assert mg.jvp(lambda t: mg.tensor(1.0), [x], [x])[1].item() == 0
+    assert mg.hvp(lambda t: t.sum(), x, x).numpy().tolist() == [0, 0]
+
+
+def test_transforms_take_several_arguments():
+    value, pull_back = mg.vjp(lambda a, b: a * b, np.array(2.0), np.array(3.0))
+    assert value.item() == 6 and [g.item() for g in pull_back(np.array(1.0))] == [3, 2]
+    assert mg.jvp(lambda a, b: a * b, [np.array(2.0), np.array(3.0)], [np.array(1.0), np.array(10.0)])[1].item() == 23

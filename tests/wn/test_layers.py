@@ -1,0 +1,180 @@
+"""Weight normalization of layers: the function is kept, the names are right, zero vectors are refused."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wn
+from minigrad import nn
+
+seeds = st.integers(0, 2**32 - 1)
+LAYERS = {
+    "Linear": (lambda rng: nn.Linear(6, 4, rng=rng), (5, 6), 0),
+    "Linear without bias": (lambda rng: nn.Linear(6, 4, bias=False, rng=rng), (5, 6), 0),
+    "Conv2d": (lambda rng: nn.Conv2d(3, 4, 3, padding=1, rng=rng), (2, 3, 5, 5), 0),
+    "ConvTranspose2d": (lambda rng: nn.ConvTranspose2d(3, 4, 3, stride=2, rng=rng), (2, 3, 4, 4), 1),
+}
+each_layer = pytest.mark.parametrize("name", LAYERS)
+each_scale = pytest.mark.parametrize("scale", ["linear", "exp"])
+
+
+def made(name, seed=0):
+    make, shape, axis = LAYERS[name]
+    rng = np.random.default_rng(seed)
+    return make(rng), rng.standard_normal(shape).astype(np.float32), axis
+
+
+def network(seed=0):
+    rng = np.random.default_rng(seed)
+    return nn.Sequential(nn.Conv2d(1, 3, 3, rng=rng), nn.ReLU(), nn.ConvTranspose2d(3, 2, 2, rng=rng), nn.Flatten(),
+                         nn.Linear(50, 4, rng=rng))  # fmt: skip
+
+
+IMAGES = np.random.default_rng(9).standard_normal((8, 1, 6, 6)).astype(np.float32)
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums of up to a hundred numbers of size 1
+
+
+@each_layer
+@each_scale
+@given(seed=seeds)
+def test_wrapping_keeps_the_function_and_removing_keeps_it_again(name, scale, seed):
+    layer, x, axis = made(name, seed)
+    before = layer(x).numpy()
+    assert wn.WeightNorm(layer, axis=axis, scale=scale) is layer
+    np.testing.assert_allclose(layer(x).numpy(), before, **CLOSE)
+    layer.weight_g.data = layer.weight_g.data + np.float32(0.3)
+    changed = layer(x).numpy()
+    assert not np.allclose(changed, before)
+    assert wn.remove_weight_norm(layer) is layer
+    np.testing.assert_allclose(layer(x).numpy(), changed, **CLOSE)
+    assert isinstance(layer.weight, nn.Parameter) and layer._computed == {}
+
+
+@each_layer
+@each_scale
+def test_the_pair_has_the_names_and_shapes_of_pytorch(name, scale):
+    layer, _, axis = made(name)
+    shape = layer.weight.shape
+    wn.WeightNorm(layer, axis=axis, scale=scale)
+    state = layer.state_dict()
+    assert "weight" not in state and state["weight_v"].shape == shape
+    assert state["weight_g"].shape == tuple(n if i == axis else 1 for i, n in enumerate(shape))
+    lengths = np.sqrt(
+        (state["weight_v"] ** 2).sum(axis=tuple(i for i in range(len(shape)) if i != axis), keepdims=True)
+    )
+    np.testing.assert_allclose(
+        state["weight_g"], lengths if scale == "linear" else np.log(lengths), rtol=1e-5, atol=1e-6
+    )
+    assert {p.dtype for p in layer.parameters()} == {np.dtype(np.float32)}
+
+
+@each_layer
+@each_scale
+def test_gradients_flow_to_v_and_g(name, scale):
+    layer, x, axis = made(name)
+    plain = copy.deepcopy(layer)
+    wn.WeightNorm(layer, axis=axis, scale=scale)
+    (layer(x) ** 2).sum().backward()
+    (plain(x) ** 2).sum().backward()
+    v, length = layer.weight_v.numpy(), layer._computed["weight"].length(layer).numpy()
+    grad_v, grad_g = wn.explicit_gradients(plain.weight.grad.numpy(), v, length, axis)
+    np.testing.assert_allclose(layer.weight_v.grad.numpy(), grad_v, rtol=1e-4, atol=1e-3)
+    wanted = grad_g if scale == "linear" else grad_g * length  # ds: g = e^s
+    np.testing.assert_allclose(layer.weight_g.grad.numpy(), wanted, rtol=1e-4, atol=1e-3)
+
+
+@each_scale
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_wrapped_layers_can_be_copied_and_the_copies_are_independent(duplicate, scale):
+    model = wn.apply_weight_norm(network(), scale)
+    twin = duplicate(model)
+    np.testing.assert_array_equal(twin(IMAGES).numpy(), model(IMAGES).numpy())
+    assert list(twin.state_dict()) == list(model.state_dict())
+    before = model(IMAGES).numpy()
+    twin[0].weight_g.data = twin[0].weight_g.data * np.float32(2)
+    np.testing.assert_array_equal(model(IMAGES).numpy(), before)
+    assert not np.array_equal(twin(IMAGES).numpy(), before)
+
+
+@each_scale
+def test_state_dicts_go_from_model_to_model(scale):
+    source, target = wn.apply_weight_norm(network(0), scale), wn.apply_weight_norm(network(1), scale)
+    target.load_state_dict(source.state_dict())
+    np.testing.assert_array_equal(target(IMAGES).numpy(), source(IMAGES).numpy())
+
+
+def test_the_weight_is_never_stale():
+    layer = wn.WeightNorm(nn.Linear(3, 2))
+    layer.weight_v.data = np.array([[3, 4, 0], [0, 0, 2]], np.float32)
+    layer.weight_g.data = np.array([[10], [1]], np.float32)
+    np.testing.assert_allclose(layer.weight.numpy(), [[6, 8, 0], [0, 0, 1]], rtol=1e-6)
+
+
+def test_apply_finds_every_layer_with_its_output_axis_and_skips_what_is_done():
+    model = network()
+    before = model(IMAGES).numpy()
+    assert wn.apply_weight_norm(model) is model
+    wn.apply_weight_norm(model)
+    assert [model[i].weight_g.shape for i in (0, 2, 4)] == [(3, 1, 1, 1), (1, 2, 1, 1), (4, 1)]
+    np.testing.assert_allclose(model(IMAGES).numpy(), before, **CLOSE)
+    wn.remove_weight_norm(model)
+    np.testing.assert_allclose(model(IMAGES).numpy(), before, **CLOSE)
+    assert sorted(model.state_dict()) == sorted(network().state_dict())
+
+
+def test_a_shared_layer_is_wrapped_once():
+    layer = nn.Linear(4, 4)
+    model = wn.apply_weight_norm(nn.Sequential(layer, nn.ReLU(), layer))
+    assert len(model.parameters()) == 3
+
+
+def test_setting_the_weight_of_a_wrapped_layer_is_an_error_rather_than_ignored():
+    layer = wn.WeightNorm(nn.Linear(3, 2))
+    with pytest.raises(AttributeError, match="computed"):
+        layer.weight = nn.Parameter(np.ones((2, 3), np.float32))
+
+
+# ---- zero vectors ---------------------------------------------------------------------------------------------------
+
+
+@each_layer
+def test_zero_vectors_are_refused_when_wrapped(name):
+    layer, _, axis = made(name)
+    weight = layer.weight.numpy().copy()
+    np.moveaxis(weight, axis, 0)[2] = 0
+    layer.weight.data = weight
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}\.weight.*vector 2"):
+        wn.WeightNorm(layer, axis=axis)
+    assert "weight" in layer.state_dict()
+
+
+@each_layer
+@each_scale
+@pytest.mark.parametrize("tiny", [0.0, 1e-60])  # zero in float32
+def test_zero_vectors_are_refused_when_loaded_and_nothing_changes(name, scale, tiny):
+    layer, x, axis = made(name)
+    model = nn.Sequential(wn.WeightNorm(layer, axis=axis, scale=scale))
+    before, state = model(x).numpy(), {k: v.astype(float) for k, v in model.state_dict().items()}
+    np.moveaxis(state["0.weight_v"], axis, 0)[1] = tiny
+    with pytest.raises(ValueError, match=rf"{type(layer).__name__}\.weight_v.*vector 1"):
+        model.load_state_dict(state)
+    np.testing.assert_array_equal(model(x).numpy(), before)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"name": "nothing"}, {"scale": "cubic"}, {"axis": 2}, {"name": "bias", "axis": 1},
+])  # fmt: skip
+def test_bad_arguments_are_refused_and_the_layer_stays(wrong):
+    layer = nn.Linear(3, 2)
+    with pytest.raises(ValueError):
+        wn.WeightNorm(layer, **wrong)
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_a_layer_cannot_be_wrapped_twice():
+    with pytest.raises(ValueError, match="computed already"):
+        wn.WeightNorm(wn.WeightNorm(nn.Linear(3, 2)))
