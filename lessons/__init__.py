@@ -142,7 +142,8 @@ class Lesson:
         """
         measured = float(measured)
         if near is not None:
-            expected, holds = f"{near:.6g} ± {within:.2g}", abs(measured - near) <= within
+            expected = f"{near:.6g} ± {within:.2g}" if within else f"{near:.6g}"
+            holds = abs(measured - near) <= within
         elif below is not None and above is not None:
             expected, holds = f"{above:.4g} to {below:.4g}", above < measured < below
         elif below is not None:
