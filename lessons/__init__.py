@@ -57,7 +57,7 @@ def add_flags(parser):
     size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--data", choices=["auto", "synthetic", "cifar10"], default="auto",
-                        help="auto: CIFAR-10 if it is in $MINIGRAD_DATA or the cache folder, else synthetic")  # fmt: skip
+                        help="auto: CIFAR-10 if it can be found, else synthetic")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")

@@ -60,8 +60,7 @@ def backward(output, grad=None, retain_graph=False, create_graph=False):
     starts = {output._node: _starting_gradient(output, grad)}
     for node, total in _sweep(starts, None, retain_graph, create_graph):
         if node.retains:
-            # A copy: one array may reach several leaves, and each owns its gradient.
-            node.grad = Tensor(total._data.copy(), total._node) if node.grad is None else node.grad + total
+            node.grad = _owned(total) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -98,9 +97,14 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found = {node: total for node, total in _sweep(starts, wanted, retain_graph, create_graph) if node in wanted}
+    found = {node: _owned(total) for node, total in _sweep(starts, wanted, retain_graph, create_graph)}
     results = [found[tensor._node] if tensor._node in found else zeros_like(tensor) for tensor in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
+
+
+def _owned(total):
+    """A gradient in an array of its own: the same array may have reached several inputs, or be a read-only view."""
+    return Tensor(total._data.copy(), total._node)
 
 
 def zeros_like(tensor):

@@ -11,7 +11,7 @@ plain arrays and cost nothing extra; under `create_graph=True` they run on Tenso
 is where derivatives of every order come from.
 
 A parameter of a rule whose name begins with an underscore stands for something of which the rule needs at most the
-shape and dtype. If no rule of an op needs its numbers, the tape does not keep them.
+shape and dtype. If no rule that is going to run needs its numbers, the tape does not keep them.
 """
 
 import inspect
@@ -42,18 +42,20 @@ class Op:
 
     def __init__(self, name, forward, rules, rule_for_every):
         self.name, self.forward, self.rules, self.rule_for_every = name, forward, rules, rule_for_every
-        given = [r for r in (*rules, rule_for_every) if r is not None]
-        names = [list(inspect.signature(rule).parameters) for rule in given]
-        skip = 1 if rule_for_every else 0  # such a rule takes the operand's position first
-        self.keeps_value = any(not n[skip + 1].startswith("_") for n in names)
-        self.keeps = tuple(any(not n[i].startswith("_") for n in names) for i in range(2, 2 + len(rules)))
-        self.keeps_every = bool(rule_for_every) and any(not n[skip + 2].startswith("_") for n in names)
+        self._needs = [_needs(rule, first=1) for rule in rules]
+        self._every_needs = _needs(rule_for_every, first=2)  # such a rule takes the operand's position first
 
     def rule(self, position):
         """The backward rule of the operand at `position`, or None."""
         if self.rule_for_every is not None:
             return lambda *args, **params: self.rule_for_every(position, *args, **params)
         return self.rules[position]
+
+    def needed(self, parents):
+        """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
+        if self.rule_for_every is not None:
+            return {-1} & self._every_needs | (set(range(len(parents))) if 0 in self._every_needs else set())
+        return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
 
 
 def op(name, doc, forward, *rules, rule_for_every=None):
@@ -84,43 +86,31 @@ def op(name, doc, forward, *rules, rule_for_every=None):
     def apply(*args, **params):
         operands = len(args) if rule_for_every is not None else count
         values = [arg._data if isinstance(arg, Tensor) else arg for arg in args]
-        parents, any_tensor = None, False
-        for i in range(min(operands, len(args))):
-            if isinstance(args[i], Tensor):
-                any_tensor = True
-                if args[i]._node is not None and (rule_for_every is not None or rules[i] is not None):
-                    parents = parents or [None] * operands
-                    parents[i] = args[i]._node
+        nodes = [arg._node if isinstance(arg, Tensor) else None for arg in args]
+        _refuse_misplaced(record, len(args), operands, nodes, params)
         xp = backend.array_module(*values)
-        if params and any(isinstance(value, Tensor) for value in params.values()):
-            raise TypeError(f"{name}: pass tensors by position, not by keyword")
-        if any(isinstance(arg, Tensor) and arg._node is not None for arg in args[operands:]):
-            raise TypeError(f"{name}: only its first {operands} arguments have derivatives; detach() the others")
-        if any_tensor:
-            if len(args) < operands:
-                raise TypeError(f"{name} takes {operands} arrays by position, got {len(args)}")
-            values[operands:] = map(_plain_number, values[operands:])
-            params = {key: _plain_number(value) for key, value in params.items()}
-            if operands > 1:
-                _agree_on_dtype(record, values, operands)
-            try:
-                value = forward(xp, *values, **params)
-            except (ValueError, TypeError, IndexError) as error:
-                raise _explained(error, record, values[:operands]) from error
-            if not backend.is_array(value):
-                value = xp.asarray(value)
-            if state.detecting_anomaly:
-                check_finite(value, name)
-            if parents is None or not state.recording or value.dtype.kind != "f":
-                return Tensor(value)
-            kept = [
-                Spec(v.shape, v.dtype)
-                if i < operands and backend.is_array(v) and not (record.keeps_every or (i < count and record.keeps[i]))
-                else v
-                for i, v in enumerate(values)
-            ]
-            return Tensor(value, Node(value, record, tuple(parents), kept, params, record.keeps_value))
-        return forward(xp, *values, **params)
+        if not any(isinstance(arg, Tensor) for arg in args[:operands]):
+            return forward(xp, *values, **params)
+        _agree_on_dtype(record, values, operands)
+        params = {key: _plain_number(value) for key, value in params.items()}
+        try:
+            value = forward(xp, *values, **params)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, record, values[:operands]) from error
+        if not backend.is_array(value):  # NumPy turns 0-d results into scalars
+            value = xp.asarray(value)
+        if state.detecting_anomaly:
+            check_finite(value, name)
+        parents = tuple(nodes[:operands])
+        if rule_for_every is None:
+            parents = tuple(node if rule else None for node, rule in zip(parents, rules, strict=True))
+        if not any(parents) or not state.recording or value.dtype.kind != "f":
+            return Tensor(value)
+        needed = record.needed(parents)
+        for i in range(operands):
+            if i not in needed and backend.is_array(values[i]):
+                values[i] = Spec(values[i].shape, values[i].dtype)
+        return Tensor(value, Node(value, record, parents, values, params, keeps_value=-1 in needed))
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
@@ -137,6 +127,27 @@ def primitive(*rules, rule_for_every=None):
     )
 
 
+def _needs(rule, first):
+    """The positions of the arguments whose numbers a rule needs, by its parameters' names; -1 for the output.
+
+    `first` is where the output stands among the parameters. A starred parameter stands for all operands: {0}.
+    """
+    if rule is None:
+        return frozenset()
+    names = list(inspect.signature(rule).parameters)[first:]
+    return frozenset(i - 1 for i, name in enumerate(names) if not name.startswith("_"))
+
+
+def _refuse_misplaced(record, given, operands, nodes, params):
+    """TypeError for a tensor where the op has no derivative, which would lose its gradient without a word."""
+    if given < operands:
+        raise TypeError(f"{record.name} takes {operands} arrays by position, got {given}")
+    if any(nodes[operands:]):
+        raise TypeError(f"{record.name}: only its first {operands} arguments have derivatives; detach() the others")
+    if params and any(isinstance(value, Tensor) for value in params.values()):
+        raise TypeError(f"{record.name}: pass tensors by position, not by keyword")
+
+
 def _plain_number(value):
     """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
     return value.item() if isinstance(value, numpy.floating) else value
@@ -147,6 +158,9 @@ def _agree_on_dtype(record, values, operands):
 
     NumPy 2 lets a Python scalar follow, but takes np.float64(2.0) and integer arrays as requests for float64.
     """
+    values[operands:] = map(_plain_number, values[operands:])
+    if operands == 1:
+        return
     movable = [i for i in range(operands) if record.rule_for_every is not None or record.rules[i] is not None]
     floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
     for i in movable:

@@ -4,6 +4,7 @@ NumPy's copies and matrix products release Python's interpreter lock, so plain t
 each may use only one BLAS thread: many small products side by side beat one product spread over the cores.
 """
 
+import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import threadpoolctl
 
 _lock = threading.Lock()
-_pool = _blas = None
+_pool = _blas = _limit = None
+_callers = 0  # how many threads are inside for_each: the first limits BLAS, the last lifts the limit
 
 
 def cores():
@@ -24,22 +26,35 @@ def for_each(function, items):
 
     What is computed must not depend on which thread computes it, so that results are the same on any machine.
     """
-    global _pool, _blas
     items = list(items)
+    with _one_blas_thread():
+        return [function(item) for item in items] if len(items) == 1 else list(_pool.map(function, items))
+
+
+@contextlib.contextmanager
+def _one_blas_thread():
+    """Within this, BLAS uses one thread per call, in the whole process; also makes the pool when first needed."""
+    global _pool, _blas, _limit, _callers
     with _lock:
         if _pool is None:
-            _pool, _blas = (
-                ThreadPoolExecutor(cores(), thread_name_prefix="minigrad"),
-                threadpoolctl.ThreadpoolController(),
-            )
-    with _blas.limit(limits=1, user_api="blas"):
-        return [function(item) for item in items] if len(items) == 1 else list(_pool.map(function, items))
+            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad")
+            _blas = threadpoolctl.ThreadpoolController()
+        if _callers == 0:
+            _limit = _blas.limit(limits=1, user_api="blas")
+        _callers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _callers -= 1
+            if _callers == 0:
+                _limit.restore_original_limits()
 
 
 def _forget_pool():
     """A forked child inherits the pool object but not its threads."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _callers
+    _pool, _lock, _callers = None, threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

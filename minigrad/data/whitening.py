@@ -177,7 +177,7 @@ def load_zca(path, images, epsilon):
     """Read a cached map for `images`; return None if there is none, or the file is damaged."""
     values = int(np.prod(images.shape[1:]))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             mean, matrix = file["mean"], file["matrix"]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return None

@@ -25,8 +25,7 @@ class Optimizer:
         if lr < 0:
             raise ValueError(f"the learning rate must not be negative, got {lr}")
         self.lr = lr  # steps take float(lr): a NumPy number would turn float32 parameters into float64
-        self.steps = 0
-        self.state = [{} for _ in self.params]  # name → array like the parameter
+        self.state = [{} for _ in self.params]  # for each parameter: name → array or number
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -35,7 +34,6 @@ class Optimizer:
 
     def step(self):
         """Change every parameter that has a gradient."""
-        self.steps += 1
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
                 parameter.data = self.updated(parameter.data, parameter.grad.data, state)
@@ -46,20 +44,20 @@ class Optimizer:
 
     def state_dict(self):
         """What has to be saved to go on later: a dict of numbers and NumPy arrays."""
-        return {
-            "steps": self.steps,
-            "state": [{key: numpy.array(backend.to_numpy(value)) for key, value in s.items()} for s in self.state],
-        }
+        return {"state": [{key: _on_host(value) for key, value in s.items()} for s in self.state]}
 
     def load_state_dict(self, saved):
         """Go on from what `state_dict` gave."""
         if len(saved["state"]) != len(self.params):
             raise ValueError(f"saved state of {len(saved['state'])} parameters, the optimizer has {len(self.params)}")
-        self.steps = int(saved["steps"])
         self.state = [
-            {key: backend.to_device(value, parameter.device) for key, value in s.items()}
+            {key: v if isinstance(v, int) else backend.to_device(v, parameter.device) for key, v in s.items()}
             for parameter, s in zip(self.params, saved["state"], strict=True)
         ]
+
+
+def _on_host(value):
+    return value if isinstance(value, int) else numpy.array(backend.to_numpy(value))
 
 
 class SGD(Optimizer):
@@ -80,8 +78,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2014, algorithm 1): x ← x - lr · m̂ / (√v̂ + eps).
 
-    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0,
-    with the current β. Weight decay, if any, adds weight_decay · x to the gradient.
+    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0, with
+    the current β and t the number of steps that this parameter has made. Weight decay adds weight_decay · x to the
+    gradient.
     """
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
@@ -93,7 +92,8 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         if self.weight_decay:
             grad = grad + self.weight_decay * x
-        m = state["m"] = state["m"] * beta1 + grad * (1 - beta1) if state else grad * (1 - beta1)
-        v = state["v"] = state["v"] * beta2 + grad * grad * (1 - beta2) if "v" in state else grad * grad * (1 - beta2)
-        rate = float(self.lr) / (1 - beta1**self.steps)
-        return x - rate * m / (xp.sqrt(v) * (1 / (1 - beta2**self.steps) ** 0.5) + self.eps)
+        t = state["steps"] = state.get("steps", 0) + 1
+        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
+        v = state["v"] = state.get("v", 0.0) * beta2 + grad * grad * (1 - beta2)
+        rate = float(self.lr) / (1 - beta1**t)
+        return x - rate * m / (xp.sqrt(v) / (1 - beta2**t) ** 0.5 + self.eps)
