@@ -123,11 +123,11 @@ def normalized(layer, channels, parameterization):
 
 
 def network(parameterization, rng):
-    """Table 1 with every weight v drawn from N(0, 0.05²)."""
+    """Table 1 with every weight v drawn from N(0, 0.05²), and b = 0."""
     bias = parameterization in ("normal", "weight norm")
 
     def conv(inputs, outputs, kernel, padding=0):
-        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, rng=rng)
+        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias)
         return [*normalized(layer, outputs, parameterization), nn.LeakyReLU(0.1)]
 
     a, b = size.widths
@@ -139,10 +139,12 @@ def network(parameterization, rng):
         nn.MaxPool2d(2), nn.Dropout(size.dropout, rng),
         *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
         nn.GlobalAvgPool2d(),
-        *normalized(nn.Linear(b, 10, bias=bias, rng=rng), 10, parameterization),
+        *normalized(nn.Linear(b, 10, bias=bias), 10, parameterization),
     )  # fmt: skip
     for layer in weight_layers(model):
         layer.weight.data = rng.normal(0, 0.05, layer.weight.shape).astype(np.float32)
+        if bias:
+            layer.bias.data = np.zeros(layer.bias.shape, np.float32)
     return model
 
 

@@ -95,7 +95,8 @@ class Lesson:
         self.out = writable_folder(Path(self.flags.out) / self.name)
         self.claims, self.figures, self.measurements = [], [], {}
         self._started = time.time()
-        sys.stdout = _Tee(sys.stdout, open(self.out / "log.txt", "w", encoding="utf-8"))
+        self._log = open(self.out / "log.txt.part", "w", encoding="utf-8")
+        sys.stdout = _Tee(sys.stdout, self._log)
         import matplotlib
 
         if not self.flags.show:
@@ -163,7 +164,10 @@ class Lesson:
         return Checkpoint(folder / f"{run}.npz", {"lesson": self.name, "run": run, **identity}, self.flags.fresh)
 
     def finish(self):
-        """Write metrics.json, print the claims, and exit with code 1 if one of them does not hold."""
+        """Write metrics.json and log.txt, and exit with code 1 if a claim does not hold.
+
+        Until here, what an earlier run has written stays as it was, but for figures.
+        """
         seconds = time.time() - self._started
         metrics = {
             "lesson": self.name, "title": title(self.file), "full": self.full, "seed": self.seed, "device": self.device,
@@ -179,6 +183,9 @@ class Lesson:
         failed = [claim for claim in self.claims if not claim.holds]
         held = len(self.claims) - len(failed)
         print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
+        sys.stdout = sys.stdout.streams[0]
+        self._log.close()
+        os.replace(self._log.name, self.out / "log.txt")
         if failed and "ipykernel" not in sys.modules:
             sys.exit(1)
 
@@ -260,9 +267,9 @@ def title(file):
 def fingerprint(file, flags, data):
     """A digest of everything that a lesson's results depend on: its source, the libraries, the flags."""
     digest = hashlib.sha256()
-    root = FOLDER.parent
+    root = Path(__file__).parent.parent
     libraries = [*sorted(root.glob("minigrad/**/*.py")), *sorted(root.glob("wn/*.py"))]
-    for source in [Path(file), FOLDER / "__init__.py", *libraries]:
+    for source in [Path(file), Path(__file__), *libraries]:
         digest.update(source.read_bytes())
     digest.update(json.dumps([flags.full, flags.device, data, flags.seed, versions()]).encode())
     return digest.hexdigest()[:16]

@@ -69,6 +69,12 @@ def run_all(chosen, flags):
     """Run each lesson in a process of its own, then print the table of claims."""
     device, data = choose_device(flags.device), choose_data(flags.data, flags.download)
     out = writable_folder(Path(flags.out))
+    summaries = [out / "summary.json", *([Path(flags.json)] if flags.json else [])]
+    for path in summaries:
+        try:
+            path.open("a").close()  # now rather than after all lessons
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
     print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/\n")
     results = []
     for file in chosen.values():
@@ -78,23 +84,22 @@ def run_all(chosen, flags):
             print(f"{file.stem}: finished before with the same source and flags, not run again (--fresh runs it)\n")
             results.append(finished)
             continue
-        metrics_file.unlink(missing_ok=True)
+        before = metrics_file.stat().st_mtime_ns if metrics_file.exists() else None
         code = run(file, flags)
         print(flush=True)
         if code in (2, 130):
             return code
         metrics = read_metrics(metrics_file)
-        results.append(metrics or {"lesson": file.stem, "claims": [], "seconds": float("nan"), "crashed": True})
+        if metrics is None or metrics_file.stat().st_mtime_ns == before:
+            metrics = {"lesson": file.stem, "claims": [], "seconds": 0.0, "crashed": True}
+        results.append(metrics)
         if flags.exit_first and not all_hold(results[-1]):
             break
     print_table(results)
     summary = json.dumps({"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results},
                          indent=1)  # fmt: skip
-    for path in [out / "summary.json", *([Path(flags.json)] if flags.json else [])]:
-        try:
-            path.write_text(summary + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    for path in summaries:
+        path.write_text(summary + "\n", encoding="utf-8")
     return 0 if all(map(all_hold, results)) else 1
 
 
@@ -136,7 +141,7 @@ def print_table(results):
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    seconds = sum(m["seconds"] for m in results if not m.get("crashed"))
+    seconds = sum(m["seconds"] for m in results)
     held, total = sum(c["holds"] for m in results for c in m["claims"]), sum(len(m["claims"]) for m in results)
     print(f"\n{len(results)} lessons, {held} of {total} claims hold, {seconds:.0f} s")
 

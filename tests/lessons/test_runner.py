@@ -1,0 +1,232 @@
+"""The command line of the course: what runs, what is skipped, and what wrong input gets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lessons
+from lessons.__main__ import main, select
+
+ROOT = Path(lessons.FOLDER).parent
+GOOD = '''"""A lesson that works
+
+Time: quick about 1 s, full about 2 s.
+"""
+from lessons import Lesson
+lesson = Lesson(__file__)
+lesson.claim("one is one", 1, near=1, within=0)
+lesson.finish()
+'''
+FALSE = GOOD.replace("near=1", "near=2")
+CRASHING = GOOD.replace('lesson.claim("one is one", 1, near=1, within=0)', "1 / 0")
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A function that makes a course of these lessons and runs it with these arguments."""
+    folder, out = tmp_path / "lessons", tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setattr(lessons, "FOLDER", folder)
+
+    def run(sources, *arguments):
+        for number, source in sources.items():
+            (folder / f"{number:02d}_some_lesson.py").write_text(source)
+        return main([*arguments, "--out", str(out), "--data", "synthetic", "--device", "cpu"])
+
+    run.out = out
+    return run
+
+
+def script(*arguments, **environment):
+    """Run Python on these arguments, as from a shell."""
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {key: str(value) for key, value in environment.items()})  # fmt: skip
+
+
+def assert_one_line_error(result, *words):
+    assert result.returncode == 2, result
+    assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr, result.stderr
+    for word in words:
+        assert str(word) in result.stderr
+
+
+def test_a_course_whose_claims_hold_exits_with_0_and_leaves_a_summary(course, capfd):
+    assert course({1: GOOD, 2: GOOD}) == 0
+    summary = json.loads((course.out / "summary.json").read_text())
+    assert [lesson["claims"][0]["holds"] for lesson in summary["lessons"]] == [True, True]
+    assert "2 lessons, 2 of 2 claims hold" in capfd.readouterr().out
+    assert "one is one" in (course.out / "01_some_lesson" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("source", [FALSE, CRASHING], ids=["false claim", "crash"])
+def test_a_lesson_that_fails_makes_the_course_fail_but_the_others_run(course, source, capfd):
+    assert course({1: source, 2: GOOD}) == 1
+    assert (course.out / "02_some_lesson" / "metrics.json").exists()
+    assert course({1: source, 2: GOOD}, "--fresh", "-x") == 1
+    assert "1 lessons" in capfd.readouterr().out
+
+
+def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, capfd):
+    def ran(sources, *arguments):
+        course(sources, *arguments)
+        return "not run again" not in capfd.readouterr().out
+
+    assert ran({1: GOOD})
+    assert not ran({1: GOOD})
+    assert ran({1: GOOD}, "--seed", "1")
+    assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1")
+    assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1", "--fresh")
+    assert ran({1: FALSE}) and ran({1: FALSE})  # one that failed is not finished
+
+
+def test_a_crash_after_a_finished_run_is_not_taken_for_it(course, capfd):
+    assert course({1: GOOD}) == 0
+    assert course({1: CRASHING}) == 1
+    assert "FAILED" in capfd.readouterr().out
+
+
+def test_lessons_are_chosen_by_number_and_range():
+    numbers = list(select([]))
+    assert numbers == sorted(numbers) and {1, 3, 9} <= set(numbers)
+    assert list(select(["9", "1-3"])) == [n for n in numbers if n in (1, 2, 3, 9)]
+
+
+def test_the_list_states_title_and_time_of_every_lesson(capsys):
+    assert main(["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(lessons.lesson_files())
+    assert all("quick about" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["77"], "there is no lesson 77"),
+        (["one"], "'one' is not a lesson's number"),
+        (["1", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
+    ],
+)
+def test_wrong_arguments_get_one_line_and_exit_code_2(arguments, word, tmp_path):
+    assert_one_line_error(script("-m", "lessons", *arguments, "--out", tmp_path), word)
+
+
+@pytest.mark.skipif(lessons.mg.is_available("cuda"), reason="there is a GPU here")
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+def test_asking_for_a_gpu_where_there_is_none_is_an_error_not_a_fallback(command, tmp_path):
+    assert_one_line_error(script(*command, "--device", "cuda", "--out", tmp_path), "no NVIDIA GPU")
+
+
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+def test_an_output_folder_that_cannot_be_written_is_named(command, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert_one_line_error(script(*command, "--out", tmp_path / "file"), tmp_path / "file", "--out")
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_path):
+    batches = tmp_path / "data" / "cifar-10-batches-bin"
+    batches.mkdir(parents=True)
+    (batches / "data_batch_1.bin").write_bytes(bytes(3073))
+    out = tmp_path / "out" / "09_cifar10_network"
+    out.mkdir(parents=True)
+    (out / "metrics.json").write_text("{}")
+    (out / "log.txt").write_text("earlier")
+    result = script(
+        "-m", "lessons", "9", "--data", "cifar10", "--out", tmp_path / "out", MINIGRAD_DATA=tmp_path / "data"
+    )
+    assert_one_line_error(result, "data_batch_1.bin", "3,073")
+    assert (out / "metrics.json").read_text() == "{}" and (out / "log.txt").read_text() == "earlier"
+
+
+# ---- a run that is killed ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_lesson(tmp_path_factory):
+    """Lesson 09 made tiny, and a function that starts it."""
+    folder = tmp_path_factory.mktemp("small")
+    source = (ROOT / "lessons" / "09_cifar10_network.py").read_text()
+    quick = next(line for line in source.splitlines() if line.startswith("QUICK = "))
+    tiny = (
+        quick.replace("(16, 32)", "(2, 3)")
+        .replace("3_000", "200")
+        .replace("1_000", "100")
+        .replace("epochs=8", "epochs=4")
+    )
+    assert tiny.count("_") < quick.count("_")
+    file = folder / "09_cifar10_network.py"
+    file.write_text(source.replace(quick, tiny).replace("10_000), test", "500), test"))
+
+    def start(out, **options):
+        command = [sys.executable, str(file), "--data", "synthetic", "--out", str(folder / out)]
+        environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "MINIGRAD_DATA": str(folder / "cache")}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
+                                stdout=subprocess.DEVNULL, **options)  # fmt: skip
+
+    start.results = lambda out: folder / out / "09_cifar10_network"
+    return start
+
+
+def curves(folder):
+    """What was measured, without the times."""
+    measured = json.loads((folder / "metrics.json").read_text())["measurements"]["curves"]
+    return {run: {name: values for name, values in c.items() if name != "seconds"} for run, c in measured.items()}
+
+
+def wait_for(path, process):
+    for _ in range(600):
+        if path.exists():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def finished(process):
+    """Let it run to its end. Claims about learning need not hold for a network this small: 0 or 1."""
+    _, error = process.communicate()
+    assert process.returncode in (0, 1) and "Traceback" not in error, error
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_lesson):
+    finished(small_lesson("undisturbed"))
+    return curves(small_lesson.results("undisturbed"))
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, undisturbed, signal_number):
+    out = f"killed by {signal_number}"
+    process = small_lesson(out)
+    checkpoints = small_lesson.results(out) / "checkpoints" / "quick-synthetic-seed0"
+    wait_for(checkpoints / "weight norm.npz", process)  # two networks are done, the third is on its way
+    process.send_signal(signal_number)
+    _, error = process.communicate()
+    if signal_number == signal.SIGINT:
+        assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert not (small_lesson.results(out) / "metrics.json").exists()
+    assert (checkpoints / "weight norm.npz").exists()
+    finished(small_lesson(out))
+    assert curves(small_lesson.results(out)) == undisturbed
+
+
+@pytest.mark.parametrize("content", ["another run", "half a file"])
+def test_a_foreign_or_damaged_checkpoint_is_refused_and_kept(small_lesson, content):
+    folder = small_lesson.results(content) / "checkpoints" / "quick-synthetic-seed0"
+    folder.mkdir(parents=True)
+    path = folder / "normal.npz"
+    lessons.mg.save(path, {"identity": {"lesson": "02_another"}, "state": {"x": np.zeros(3)}})
+    if content == "half a file":
+        path.write_bytes(path.read_bytes()[:100])
+    before = path.read_bytes()
+    process = small_lesson(content)
+    _, error = process.communicate()
+    assert process.returncode == 2 and len(error.strip().splitlines()) == 1 and "normal.npz" in error, error
+    assert path.read_bytes() == before
