@@ -367,6 +367,7 @@ lesson.claim("WN + mean-only BN ends with a lower training error than WN alone (
 # $\varepsilon = 1.2\cdot10^{-7}$.
 
 model = models["weight norm"].train()
+model.zero_grad()  # those of the last training step
 F.cross_entropy(model(mg.tensor(start, device=lesson.device)), train_y[: len(start)]).backward()
 along_v = []
 for layer in weight_layers(model):

@@ -90,11 +90,11 @@ def op(name, doc, forward, *rules, rule_for_every=None):
         _refuse_misplaced(record, len(args), operands, nodes, params)
         xp = backend.array_module(*values)
         if not any(isinstance(arg, Tensor) for arg in args[:operands]):
-            return forward(xp, *values, **params)
+            return record.forward(xp, *values, **params)
         _agree_on_dtype(record, values, operands)
         params = {key: _plain_number(value) for key, value in params.items()}
         try:
-            value = forward(xp, *values, **params)
+            value = record.forward(xp, *values, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, record, values[:operands]) from error
         if not backend.is_array(value):  # NumPy turns 0-d results into scalars

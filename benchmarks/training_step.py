@@ -1,0 +1,119 @@
+"""Training steps of the paper's CIFAR-10 network (table 1), timed op by op.
+
+    python -m benchmarks.training_step [--parameterization "weight norm"] [--batch 100] [--steps 20] [--widths 96 192]
+
+Prints seconds per step, the rate in GFLOP/s (2 operations per multiply-add of the convolutions, forward and both
+gradients), the largest memory of the process, and each op's share: forward, and the rules that run backward.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import time
+from collections import defaultdict
+
+import numpy as np
+
+import minigrad as mg
+import wn
+from minigrad import nn, op, optim, parallel
+from minigrad.nn import functional as F
+
+PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
+
+
+def network(parameterization, widths, rng):
+    """Table 1 of the paper."""
+
+    def after(layer, channels):
+        if parameterization == "batch norm":
+            return [layer, nn.BatchNorm(channels, eps=1e-6)]
+        return [layer, wn.MeanOnlyBatchNorm(channels)] if "mean-only" in parameterization else [layer]
+
+    def conv(inputs, outputs, kernel, padding=0):
+        bias = parameterization in ("normal", "weight norm")
+        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, rng=rng)
+        return [*after(layer, outputs), nn.LeakyReLU(0.1)]
+
+    a, b = widths
+    model = nn.Sequential(
+        nn.GaussianNoise(0.15, rng), *conv(3, a, 3, 1), *conv(a, a, 3, 1), *conv(a, a, 3, 1),
+        nn.MaxPool2d(2), nn.Dropout(0.5, rng), *conv(a, b, 3, 1), *conv(b, b, 3, 1), *conv(b, b, 3, 1),
+        nn.MaxPool2d(2), nn.Dropout(0.5, rng), *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
+        nn.GlobalAvgPool2d(), *after(nn.Linear(b, 10, rng=rng), 10),
+    )  # fmt: skip
+    return wn.apply_weight_norm(model) if parameterization.lower().startswith(("weight", "wn")) else model
+
+
+def operations(widths, batch):
+    """Operations of one training step in the convolutions: forward, and a gradient each for input and weight."""
+    a, b = widths
+    forward = 2 * batch * (32 * 32 * 9 * (3 * a + 2 * a * a) + 16 * 16 * 9 * (a * b + 2 * b * b) + 36 * (9 + 2) * b * b)
+    return 3 * forward - 2 * batch * 32 * 32 * 9 * 3 * a  # the pictures need no gradient
+
+
+class Clock:
+    """Adds up the time spent in each op, without what the ops inside it took."""
+
+    def __init__(self):
+        self.seconds, self._inner = defaultdict(float), []
+        for record in op.REGISTRY.values():
+            record.forward = self.timed(record.forward, f"{record.name}, forward")
+            record.rules = [rule and self.timed(rule, f"{record.name}, backward") for rule in record.rules]
+
+    def timed(self, function, label):
+        def run(*args, **kwargs):
+            self._inner.append(0.0)
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = time.perf_counter() - started
+                self.seconds[label] += took - self._inner.pop()
+                if self._inner:
+                    self._inner[-1] += took
+
+        return run
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parameterization", choices=PARAMETERIZATIONS, default="weight norm")
+    parser.add_argument("--batch", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--widths", type=int, nargs=2, default=(96, 192))
+    flags = parser.parse_args()
+
+    rng = np.random.default_rng(0)
+    model = network(flags.parameterization, flags.widths, rng)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    x = mg.tensor(rng.standard_normal((flags.batch, 3, 32, 32), dtype=np.float32))
+    labels = rng.integers(0, 10, flags.batch)
+    clock, whole = Clock(), []
+    for step in range(flags.steps + 2):
+        if step == 2:  # the first two warm up
+            clock.seconds.clear()
+        started = time.perf_counter()
+        loss = F.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        before = time.perf_counter()
+        optimizer.step()
+        clock.seconds["Adam"] += time.perf_counter() - before
+        whole.append(time.perf_counter() - started)
+    whole = whole[2:]
+    median = statistics.median(whole)
+    print(f"{flags.parameterization}, widths {tuple(flags.widths)}, batch {flags.batch}, {flags.steps} steps; "
+          f"{parallel.cores()} cores, {platform.machine()}, NumPy {np.__version__}")  # fmt: skip
+    print(f"median {median:.3f} s a step (from {min(whole):.3f} to {max(whole):.3f}), "
+          f"{operations(flags.widths, flags.batch) / median / 1e9:.0f} GFLOP/s, largest memory "
+          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")  # fmt: skip
+    total = sum(whole)
+    clock.seconds["everything else"] = total - sum(clock.seconds.values())
+    for label, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1])[:16]:
+        print(f"{100 * seconds / total:6.1f} %  {1000 * seconds / flags.steps:8.1f} ms  {label}")
+
+
+if __name__ == "__main__":
+    main()
