@@ -598,8 +598,9 @@ lesson.figure(mg.draw.figure(value, names), "tape")
 # most* (``op.py``). Look at the rules printed in part 5 again:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
-# - ``matmul`` needs each operand for the gradient of the other, so it keeps both. Its left operand in the second
-#   layer is what ``tanh`` keeps already. One array, counted once: "as in".
+# - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
+#   ``tanh`` keeps already (one array, counted once: "as in"). The first layer's keeps only ``x``: nobody asks for a
+#   gradient of the points, so the rule that would need ``W1`` never runs.
 # - ``add`` passes ``g`` on. It keeps nothing, however large its operands are.
 #
 # So the hidden layer, $N \times 16$ numbers, is in memory once. If ``tanh`` were differentiated through its input, as

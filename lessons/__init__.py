@@ -179,7 +179,8 @@ class Lesson:
         partial = self.out / "metrics.json.part"
         partial.write_text(json.dumps(metrics, indent=1, allow_nan=True) + "\n", encoding="utf-8")
         os.replace(partial, self.out / "metrics.json")
-        shutil.rmtree(self.out / "checkpoints", ignore_errors=True)  # they have served
+        if not self.full:  # what took days is kept
+            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         failed = [claim for claim in self.claims if not claim.holds]
         held = len(self.claims) - len(failed)
         print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
