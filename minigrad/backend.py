@@ -86,11 +86,6 @@ def to_numpy(array):
     return to_device(array, "cpu")
 
 
-def windows(xp, x, shape, strides):
-    """A view of `x` with the given shape and strides in bytes, without any check."""
-    return xp.lib.stride_tricks.as_strided(x, shape, strides)
-
-
 def scatter_add(xp, target, index, values):
     """`target[index] += values` in which repeated indices add up, as plain `+=` would not."""
     xp.add.at(target, index, values)
