@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 import minigrad as mg
 import wn
@@ -404,6 +405,7 @@ for ax, label in zip(axes, [r"$\|v\| \,/\, \|v_0\|$", r"effective learning rate 
                             r"relative step $c = \|\Delta v\|/\|v\|$ (radians)"], strict=True):  # fmt: skip
     ax.set(xlabel="step", title=label)
     ax.title.set_fontsize(9)
+    ax.yaxis.set_minor_formatter(NullFormatter())
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
 figure.suptitle("WN + mean-only BN, by layer", fontsize=11)
 lesson.figure(figure, "growth_by_layer", note=pictures.description)

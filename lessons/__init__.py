@@ -121,10 +121,10 @@ class Lesson:
         return tqdm(iterable, desc=description, disable=None, leave=False, dynamic_ncols=True, **options)
 
     def figure(self, figure, name, note=""):
-        """Save a matplotlib figure as `name`.png in the output folder, with `note` (the data's description) below."""
+        """Save a matplotlib figure as `name`.png in the output folder, with `note` (the data's description) on it."""
         if note:
-            figure.text(0.995, 0.002, note, ha="right", va="bottom", fontsize=7, color="0.4")
-            figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+            figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
+            figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
         path = self.out / f"{name}.png"
         figure.savefig(path)
         self.figures.append(path.name)
