@@ -162,7 +162,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
                     # Never in place: the same array may be on its way to another node.
                     totals[parent] = contribution if known is None else _added(known, contribution)
             if not retain_graph:
-                node.args = node.value = None
+                node.free()
 
 
 def _added(a, b):

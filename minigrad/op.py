@@ -54,7 +54,10 @@ class Op:
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
         if self.rule_for_every is not None:
-            return {-1} & self._every_needs | (set(range(len(parents))) if 0 in self._every_needs else set())
+            operands = range(len(parents)) if 0 in self._every_needs else ()
+            return {-1, *operands} if -1 in self._every_needs else set(operands)
+        if len(parents) == 1:
+            return self._needs[0]
         return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
 
 
@@ -84,15 +87,24 @@ def op(name, doc, forward, *rules, rule_for_every=None):
     count = len(rules)
 
     def apply(*args, **params):
-        operands = len(args) if rule_for_every is not None else count
-        values = [arg._data if isinstance(arg, Tensor) else arg for arg in args]
-        nodes = [arg._node if isinstance(arg, Tensor) else None for arg in args]
-        _refuse_misplaced(record, len(args), operands, nodes, params)
+        values, nodes, any_tensor = [], [], False
+        for arg in args:
+            if isinstance(arg, Tensor):
+                any_tensor = True
+                values.append(arg._data)
+                nodes.append(arg._node)
+            else:
+                values.append(arg)
+                nodes.append(None)
         xp = backend.array_module(*values)
-        if not any(isinstance(arg, Tensor) for arg in args[:operands]):
+        if params and any(isinstance(value, Tensor) for value in params.values()):
+            raise TypeError(f"{name}: pass tensors by position, not by keyword")
+        if not any_tensor:
             return record.forward(xp, *values, **params)
-        _agree_on_dtype(record, values, operands)
-        params = {key: _plain_number(value) for key, value in params.items()}
+
+        operands = len(args) if rule_for_every is not None else count
+        _check_arguments(record, len(args), operands, nodes)
+        _agree_on_dtype(record, values, operands, params)
         try:
             value = record.forward(xp, *values, **params)
         except (ValueError, TypeError, IndexError) as error:
@@ -101,9 +113,10 @@ def op(name, doc, forward, *rules, rule_for_every=None):
             value = xp.asarray(value)
         if state.detecting_anomaly:
             check_finite(value, name)
-        parents = tuple(nodes[:operands])
+
+        parents = nodes[:operands]
         if rule_for_every is None:
-            parents = tuple(node if rule else None for node, rule in zip(parents, rules, strict=True))
+            parents = [node if rule else None for node, rule in zip(parents, rules, strict=True)]
         if not any(parents) or not state.recording or value.dtype.kind != "f":
             return Tensor(value)
         needed = record.needed(parents)
@@ -138,31 +151,29 @@ def _needs(rule, first):
     return frozenset(i - 1 for i, name in enumerate(names) if not name.startswith("_"))
 
 
-def _refuse_misplaced(record, given, operands, nodes, params):
-    """TypeError for a tensor where the op has no derivative, which would lose its gradient without a word."""
+def _check_arguments(record, given, operands, nodes):
+    """TypeError for too few operands, or for a tensor where the op has no derivative: its gradient would get lost."""
     if given < operands:
         raise TypeError(f"{record.name} takes {operands} arrays by position, got {given}")
-    if any(nodes[operands:]):
+    if given > operands and any(nodes[operands:]):
         raise TypeError(f"{record.name}: only its first {operands} arguments have derivatives; detach() the others")
-    if params and any(isinstance(value, Tensor) for value in params.values()):
-        raise TypeError(f"{record.name}: pass tensors by position, not by keyword")
 
 
-def _plain_number(value):
-    """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
-    return value.item() if isinstance(value, numpy.floating) else value
-
-
-def _agree_on_dtype(record, values, operands):
+def _agree_on_dtype(record, values, operands, params):
     """Make scalars and integers follow the floating-point arrays, so that float32 stays float32.
 
     NumPy 2 lets a Python scalar follow, but takes np.float64(2.0) and integer arrays as requests for float64.
     """
-    values[operands:] = map(_plain_number, values[operands:])
+    for i in range(operands, len(values)):
+        values[i] = _plain_number(values[i])
+    for key in params:
+        params[key] = _plain_number(params[key])
     if operands == 1:
         return
     movable = [i for i in range(operands) if record.rule_for_every is not None or record.rules[i] is not None]
     floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
+    if len(floats) == operands:
+        return
     for i in movable:
         value = values[i]
         if isinstance(value, numpy.generic):
@@ -173,6 +184,11 @@ def _agree_on_dtype(record, values, operands):
         elif not isinstance(value, (int, float, bool)):
             raise TypeError(f"{record.name}: cannot combine a tensor with {type(value).__name__}; "
                             "make it a tensor with mg.tensor(...)")  # fmt: skip
+
+
+def _plain_number(value):
+    """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
+    return value.item() if isinstance(value, numpy.floating) else value
 
 
 def _explained(error, record, values):

@@ -9,7 +9,7 @@ import itertools
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, guard
 
 _ages = itertools.count()
 
@@ -21,19 +21,46 @@ class Node:
     meets each of them after all of its uses: age is the topological order.
     """
 
-    __slots__ = ("age", "args", "dtype", "grad", "hooks", "op", "params", "parents", "retains", "shape", "value")
+    __slots__ = (
+        "_held",
+        "age",
+        "args",
+        "dtype",
+        "grad",
+        "hooks",
+        "op",
+        "params",
+        "parents",
+        "retains",
+        "shape",
+        "value",
+    )
 
     def __init__(self, value, op=None, parents=(), args=(), params=None, keeps_value=False):
         self.age = next(_ages)
         self.shape, self.dtype = value.shape, value.dtype
         self.op = op  # None for a leaf: a tensor that the user made
-        self.parents = parents  # one per argument; None where no gradient flows
+        self.parents = parents  # one per operand; None where no gradient flows
         self.args = args  # the op's arguments as plain arrays, None once backward has freed them
         self.params = params
         self.value = value if keeps_value else None
         self.grad = None  # the gradient that the user sees, a Tensor
         self.retains = op is None
         self.hooks = ()
+        self._held = [array for array in (*args, self.value) if isinstance(array, numpy.ndarray)]
+        if self._held:
+            guard.hold(self._held, op.name)
+
+    def free(self):
+        """Let go of what backward would need; it cannot run through this node again."""
+        self.args = self.value = None
+        if self._held:
+            guard.release(self._held)
+            self._held = ()
+
+    def __del__(self):
+        if self._held:
+            guard.release(self._held)
 
 
 class Tensor:
@@ -60,12 +87,14 @@ class Tensor:
 
     @property
     def data(self):
-        return self._data
+        return guard.shown(self._data)
 
     @data.setter
     def data(self, array):
         if isinstance(array, Tensor):
             array = array._data
+        if isinstance(array, guard.Held):
+            array = array.copy()
         if not backend.is_array(array):
             array = backend.array_module(self._data).asarray(array, dtype=self._data.dtype)
         if array.shape != self._data.shape:
@@ -108,7 +137,7 @@ class Tensor:
 
     def numpy(self):
         """The numbers as a NumPy array: `data` itself on the CPU, a copy from the GPU."""
-        return backend.to_numpy(self._data)
+        return backend.to_numpy(self.data)
 
     def item(self):
         """The number in a tensor of one element, as a Python scalar."""

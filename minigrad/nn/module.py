@@ -6,7 +6,7 @@ its children the `Module`s, in the order in which they were assigned; a list or 
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, guard
 from minigrad.tensor import Tensor
 
 
@@ -16,7 +16,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data):
-        super().__init__(data.data if isinstance(data, Tensor) else data)
+        data = data._data if isinstance(data, Tensor) else data
+        super().__init__(data.copy() if isinstance(data, guard.Held) else data)
         self.requires_grad = True
 
     def __deepcopy__(self, memo):

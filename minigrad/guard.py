@@ -1,0 +1,95 @@
+"""What backward still needs cannot be changed.
+
+A node of the tape keeps the arrays that its backward rules need. As long as it does, they are read-only, so that
+writing into one raises an error instead of falsifying a gradient: `t.data[0] = 5` after `y = t * t` is refused, with
+the name of the op, until backward has run or y is gone. NumPy arrays only: CuPy's cannot be made read-only.
+
+One gap remains: a view of the array that was taken before the op ran, by `t.data[1:]` say, and is kept and written
+into after it, since NumPy asks each view for its own permission.
+"""
+
+import threading
+
+import numpy
+
+_lock = threading.Lock()
+_held = {}  # id of an array → [how many nodes need it, name of the first one's op, whether it was writeable before]
+
+
+def _owner(array):
+    """The array whose memory this one uses: itself, or what it is a view of."""
+    while isinstance(array.base, numpy.ndarray):
+        array = array.base
+    return array
+
+
+def hold(arrays, name):
+    """Make the memory of these arrays read-only on behalf of one node."""
+    with _lock:
+        for array in arrays:
+            owner = _owner(array)
+            entry = _held.get(id(owner))
+            if entry is None:
+                _held[id(owner)] = [1, name, owner.flags.writeable]
+                owner.setflags(write=False)
+            else:
+                entry[0] += 1
+
+
+def release(arrays):
+    """Undo one `hold` of the same arrays."""
+    with _lock:
+        for array in arrays:
+            owner = _owner(array)
+            entry = _held[id(owner)]
+            entry[0] -= 1
+            if not entry[0]:
+                del _held[id(owner)]
+                if entry[2]:
+                    owner.setflags(write=True)
+
+
+def shown(array):
+    """`array` itself, or, while backward needs its memory, a view that says so when somebody writes into it."""
+    if not isinstance(array, numpy.ndarray) or (entry := _held.get(id(_owner(array)))) is None:
+        return array
+    view = array.view(Held)
+    view.setflags(write=False)
+    view.needed_by = entry[1]
+    return view
+
+
+class Held(numpy.ndarray):
+    """A read-only view that names the op which needs the numbers. Computing with it gives ordinary arrays."""
+
+    needed_by = None
+
+    def _refuse(self):
+        raise ValueError(
+            f"cannot change this array: {self.needed_by} needs its numbers for the gradient; call backward() first, or "
+            "assign a new array to .data, which leaves the old one as it is"
+        )
+
+    def __setitem__(self, index, value):
+        if not self.flags.writeable:
+            self._refuse()
+        super().__setitem__(index, value)
+
+    def copy(self, order="C"):
+        return numpy.array(self, order=order)
+
+    def __array_finalize__(self, source):
+        self.needed_by = getattr(source, "needed_by", None)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
+        for target in out:
+            if isinstance(target, Held) and not target.flags.writeable:
+                target._refuse()
+        inputs = [numpy.asarray(x) if isinstance(x, Held) else x for x in inputs]
+        if out:
+            options["out"] = out
+        return getattr(ufunc, method)(*inputs, **options)
+
+    def __array_function__(self, function, types, args, kwargs):
+        result = super().__array_function__(function, types, args, kwargs)
+        return result.view(numpy.ndarray) if isinstance(result, Held) else result

@@ -1,0 +1,107 @@
+"""Do the tests find mistakes? Each record in tests/mutants is one, small and typical: a piece of this library's own
+text, what a mistaken author would have written in its place, and the test that is expected to find out.
+
+Each mistake is made in a copy of the project, and the test is run there. It must fail, and on the copy without any
+mistake it must pass.
+"""
+
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PROCESSES = 2
+FOREVER = 10  # seconds; without the mistake such a test takes a thousandth of that
+KILL = "test_the_mistake_is_found"
+
+
+class Mutant(NamedTuple):
+    """One mistake: in `file`, `old` is replaced by `new`; the test `killed_by` ("file::name") must then fail."""
+
+    name: str
+    mistake: str  # its class
+    file: str
+    old: str
+    new: str
+    killed_by: str
+    never_ends: bool = False
+
+
+MUTANTS = [
+    Mutant(mistake=record.pop("class"), **record)
+    for path in sorted((HERE / "mutants").glob("*.toml"))
+    for record in tomllib.loads(path.read_text("utf-8"))["mutant"]
+]
+every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+
+
+def copied(origin, target, only="*"):
+    """A copy of what the tests need of the project; links would let a mistake through to the original."""
+    files = [origin / "setup.cfg"]
+    files += [path for part in ("minigrad", "wn", "tests") for path in (origin / part).rglob(only) if path.is_file()]
+    for path in files:
+        name = path.relative_to(origin)
+        if not {"lessons", "mutants"} & set(name.parts):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(path.read_bytes())
+    return target
+
+
+def run(where, *tests, limit=300):
+    command = [sys.executable, HERE / "mutants" / "run.py", *tests]
+    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=limit)
+
+
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """The run of each mutant that was asked for, by name, and the one of the project as it is, by None; in time."""
+    folder = tmp_path_factory.mktemp("mutants")
+    original = copied(ROOT, folder / "original", only="*.py")
+    asked = [item.callspec.params["mutant"] for item in request.session.items if item.originalname == KILL]
+
+    def run_one(number, mutant):
+        where = copied(original, folder / str(number))
+        path = where / mutant.file
+        path.write_text(path.read_text("utf-8").replace(mutant.old, mutant.new), "utf-8")
+        try:
+            return run(where, mutant.killed_by, limit=FOREVER if mutant.never_ends else 300)
+        except subprocess.TimeoutExpired as expired:
+            return expired
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        started = {mutant.name: pool.submit(run_one, number, mutant) for number, mutant in enumerate(asked)}
+        started[None] = pool.submit(run, original, *sorted({mutant.killed_by for mutant in asked or MUTANTS}))
+        yield started
+
+
+@every_mutant
+def test_the_text_to_replace_is_there_once(mutant):
+    assert (ROOT / mutant.file).read_text("utf-8").count(mutant.old) == 1, f"update {mutant.name!r} in tests/mutants"
+    assert mutant.old != mutant.new
+
+
+@every_mutant
+def test_the_mistake_is_found(mutant, runs):
+    done = runs[mutant.name].result()
+    if mutant.never_ends:
+        assert isinstance(done, subprocess.TimeoutExpired)
+        return
+    report = f"{mutant.killed_by} does not find: {mutant.name}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert done.returncode == 1, report
+    assert f"FAILED {mutant.killed_by}" in done.stdout, report
+    assert "ERROR tests" not in done.stdout, report  # neither at collection nor in a fixture
+
+
+def test_without_a_mistake_the_same_tests_pass(runs):
+    done = runs[None].result()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+
+
+def test_names_are_unique():
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
