@@ -5,7 +5,11 @@ be as deep as memory allows, and each node is visited once however many paths le
 """
 
 import contextlib
+import itertools
+import operator
 import threading
+
+import numpy
 
 from minigrad import backend
 from minigrad.tensor import Tensor
@@ -58,9 +62,8 @@ def backward(output, grad=None, retain_graph=False, create_graph=False):
         raise RuntimeError("backward() on a tensor that does not require a gradient: none of its inputs was made with "
                            "requires_grad=True, or it was computed under no_grad()")  # fmt: skip
     starts = {output._node: _starting_gradient(output, grad)}
-    for node, total in _sweep(starts, None, retain_graph, create_graph):
-        if node.retains:
-            node.grad = _owned(total) if node.grad is None else node.grad + total
+    for node, total in _sweep(starts, None, retain_graph, create_graph).items():
+        node.grad = _owned(total) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -97,7 +100,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found = {node: _owned(total) for node, total in _sweep(starts, wanted, retain_graph, create_graph)}
+    found = {n: _owned(total) for n, total in _sweep(starts, wanted, retain_graph, create_graph).items()}
     results = [found[tensor._node] if tensor._node in found else zeros_like(tensor) for tensor in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
@@ -126,50 +129,82 @@ def _starting_gradient(output, grad):
 
 
 def _sweep(starts, wanted, retain_graph, create_graph):
-    """Go back from the nodes in `starts`, yielding (node, its complete gradient as a Tensor) where somebody asks.
+    """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for.
 
-    With `wanted`, a set of nodes, only what lies between the starts and those nodes is computed.
-    The rules run on plain arrays and record nothing, unless `create_graph`: then they run on Tensors.
+    With `wanted`, a set of nodes, those are asked for, and only what lies between the starts and them is computed;
+    else the leaves are, and whatever retains its gradient. The rules run on plain arrays and record nothing, unless
+    `create_graph`: then they run on Tensors.
     """
     order = _reachable(starts)
-    if wanted is not None:
-        on_path = set()
-        for node in reversed(order):  # oldest first: parents are decided before their children
-            if node in wanted or not on_path.isdisjoint(node.parents):
-                on_path.add(node)
-        order = [node for node in order if node in on_path]
-    retain_graph = retain_graph or create_graph
-    unwrap = (lambda g: g) if create_graph else (lambda g: g._data)
+    on_path = None if wanted is None else _leading_to(wanted, order)
+    wrap, unwrap = (_same, _same) if create_graph else (Tensor, _array)
     totals = {node: unwrap(start) for node, start in starts.items()}
+    complete = {}
     with _switched("recording", create_graph):
         for node in order:
             total = totals.pop(node, None)
-            if total is None:  # only possible through an op with a rule of None
+            if total is None or (on_path is not None and node not in on_path):
                 continue
             for hook in node.hooks:
-                replaced = hook(total if create_graph else Tensor(total))
+                replaced = hook(wrap(total))
                 total = total if replaced is None else unwrap(replaced)
-            if (node in wanted) if wanted is not None else node.retains:
-                yield node, (total if create_graph else Tensor(total))
+            if node.retains if wanted is None else node in wanted:
+                complete[node] = wrap(total)
             if node.op is None:
                 continue
-            if node.args is None:
-                raise RuntimeError(f"backward has already run through this graph ({node.op.name}) and freed it; "
-                                   "pass retain_graph=True to the first call to go through it twice")  # fmt: skip
-            for parent, contribution in _pull_back(node, total, create_graph):
-                if wanted is None or parent in on_path:
+            args, value = _seen_by_rules(node, create_graph)
+            for position, parent in enumerate(node.parents):
+                if parent is not None and (on_path is None or parent in on_path):
+                    share = node.op.rule(position)(total, value, *args, **node.params)
                     known = totals.get(parent)
                     # Never in place: the same array may be on its way to another node.
-                    totals[parent] = contribution if known is None else _added(known, contribution)
-            if not retain_graph:
+                    totals[parent] = _fitting(share if known is None else known + share, node, position, parent)
+            if not (retain_graph or create_graph):
                 node.free()
+    return complete
 
 
-def _added(a, b):
-    total = a + b
-    if not (isinstance(total, Tensor) or backend.is_array(total)):  # NumPy turns 0-d results into scalars
-        total = backend.array_module(a).asarray(total)
-    return total
+def _same(gradient):
+    return gradient
+
+
+def _array(tensor):
+    return tensor._data
+
+
+def _leading_to(wanted, order):
+    """The nodes in `order`, youngest first, from which one of the wanted nodes can be reached."""
+    found = set()
+    for node in reversed(order):  # oldest first: parents are decided before their children
+        if node in wanted or not found.isdisjoint(node.parents):
+            found.add(node)
+    return found
+
+
+def _seen_by_rules(node, create_graph):
+    """The arguments and the output of a node, as Tensors that are part of the tape if the rules are to be recorded."""
+    if node.args is None:
+        raise RuntimeError(f"backward has already run through this graph ({node.op.name}) and freed it; "
+                           "pass retain_graph=True to the first call to go through it twice")  # fmt: skip
+    if not create_graph:
+        return node.args, node.value
+    pairs = itertools.zip_longest(node.args, node.parents)  # what follows the operands has no parent
+    args = [Tensor(arg, parent) if backend.is_array(arg) else arg for arg, parent in pairs]
+    return args, None if node.value is None else Tensor(node.value, node)
+
+
+def _fitting(share, node, position, parent):
+    """What a rule returned, checked: with the shape of the argument that it belongs to, and in its dtype."""
+    if not isinstance(share, (numpy.ndarray, Tensor)) and not backend.is_array(share):
+        share = backend.array_module(share).asarray(share)  # NumPy turns 0-d results into scalars
+    if share.shape != parent.shape:
+        raise RuntimeError(f"the backward rule of {node.op.name} for argument {position} returned shape "
+                           f"{share.shape} for an argument of shape {parent.shape}")  # fmt: skip
+    if share.dtype != parent.dtype:
+        share = share.astype(parent.dtype)
+    if state.detecting_anomaly:
+        check_finite(getattr(share, "_data", share), f"the backward rule of {node.op.name}")
+    return share
 
 
 def _reachable(starts):
@@ -180,35 +215,4 @@ def _reachable(starts):
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 waiting.append(parent)
-    return sorted(seen, key=_age, reverse=True)
-
-
-def _age(node):
-    return node.age
-
-
-def _pull_back(node, total, create_graph):
-    """(parent, its share of the gradient) for each parent of one node: the op's own rules, checked."""
-    args, value = node.args, node.value
-    if create_graph:
-        args = [Tensor(arg, parent) if backend.is_array(arg) else arg for arg, parent in _paired(args, node.parents)]
-        value = None if value is None else Tensor(value, node)
-    for position, parent in enumerate(node.parents):
-        if parent is None:
-            continue
-        share = node.op.rule(position)(total, value, *args, **node.params)
-        if not (create_graph or backend.is_array(share)):  # NumPy turns 0-d results into scalars
-            share = backend.array_module(total).asarray(share)
-        if share.shape != parent.shape:
-            raise RuntimeError(f"the backward rule of {node.op.name} for argument {position} returned shape "
-                               f"{share.shape} for an argument of shape {parent.shape}")  # fmt: skip
-        if share.dtype != parent.dtype:
-            share = share.astype(parent.dtype)
-        if state.detecting_anomaly:
-            check_finite(share._data if create_graph else share, f"the backward rule of {node.op.name}")
-        yield parent, share
-
-
-def _paired(args, parents):
-    """Arguments with their parents; what follows the operands (axes, indices) has none."""
-    return zip(args, (*parents, *(None,) * (len(args) - len(parents))), strict=True)
+    return sorted(seen, key=operator.attrgetter("age"), reverse=True)

@@ -43,6 +43,7 @@ class Op:
     def __init__(self, name, forward, rules, rule_for_every):
         self.name, self.forward, self.rules, self.rule_for_every = name, forward, rules, rule_for_every
         self._needs = [_needs(rule, first=1) for rule in rules]
+        self._all_needs = frozenset().union(*self._needs)
         self._every_needs = _needs(rule_for_every, first=2)  # such a rule takes the operand's position first
 
     def rule(self, position):
@@ -56,8 +57,8 @@ class Op:
         if self.rule_for_every is not None:
             operands = range(len(parents)) if 0 in self._every_needs else ()
             return {-1, *operands} if -1 in self._every_needs else set(operands)
-        if len(parents) == 1:
-            return self._needs[0]
+        if None not in parents:
+            return self._all_needs
         return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
 
 
@@ -114,11 +115,13 @@ def op(name, doc, forward, *rules, rule_for_every=None):
         if state.detecting_anomaly:
             check_finite(value, name)
 
-        parents = nodes[:operands]
-        if rule_for_every is None:
-            parents = [node if rule else None for node, rule in zip(parents, rules, strict=True)]
-        if not any(parents) or not state.recording or value.dtype.kind != "f":
+        if not any(nodes) or not state.recording or value.dtype.kind != "f":
             return Tensor(value)
+        parents = nodes[:operands]
+        if None in rules:
+            parents = [node if rule else None for node, rule in zip(parents, rules, strict=True)]
+            if not any(parents):
+                return Tensor(value)
         needed = record.needed(parents)
         for i in range(operands):
             if i not in needed and backend.is_array(values[i]):
@@ -168,12 +171,10 @@ def _agree_on_dtype(record, values, operands, params):
         values[i] = _plain_number(values[i])
     for key in params:
         params[key] = _plain_number(params[key])
-    if operands == 1:
+    if operands == 1 or (operands == 2 and getattr(values[0], "dtype", 0) is getattr(values[1], "dtype", 1)):
         return
     movable = [i for i in range(operands) if record.rule_for_every is not None or record.rules[i] is not None]
     floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
-    if len(floats) == operands:
-        return
     for i in movable:
         value = values[i]
         if isinstance(value, numpy.generic):

@@ -47,9 +47,11 @@ class Node:
         self.grad = None  # the gradient that the user sees, a Tensor
         self.retains = op is None
         self.hooks = ()
-        self._held = [array for array in (*args, self.value) if isinstance(array, numpy.ndarray)]
-        if self._held:
-            guard.hold(self._held, op.name)
+        self._held = ()
+        if op is not None:
+            self._held = [array for array in (*args, self.value) if isinstance(array, numpy.ndarray)]
+            if self._held:
+                guard.hold(self._held, op.name)
 
     def free(self):
         """Let go of what backward would need; it cannot run through this node again."""

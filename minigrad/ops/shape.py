@@ -92,11 +92,8 @@ def _inverse(axes):
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-def swapaxes(x, axis1, axis2):
-    """Two axes exchanged."""
-    axes = list(range(x.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
-    return transpose(x, axes)
+swapaxes = op("swapaxes", "Two axes exchanged.", lambda xp, x, axis1, axis2: xp.swapaxes(x, axis1, axis2),
+              lambda g, _y, _x, axis1, axis2: swapaxes(g, axis1, axis2))  # fmt: skip
 
 
 def moveaxis(x, source, destination):
