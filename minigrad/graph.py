@@ -155,10 +155,10 @@ def _sweep(starts, wanted, retain_graph, create_graph):
             args, value = _seen_by_rules(node, create_graph)
             for position, parent in enumerate(node.parents):
                 if parent is not None and (on_path is None or parent in on_path):
-                    share = node.op.rule(position)(total, value, *args, **node.params)
+                    share = _fitting(node.op.rule(position)(total, value, *args, **node.params), node, position)
                     known = totals.get(parent)
                     # Never in place: the same array may be on its way to another node.
-                    totals[parent] = _fitting(share if known is None else known + share, node, position, parent)
+                    totals[parent] = _as_array(share if known is None else known + share)
             if not (retain_graph or create_graph):
                 node.free()
     return complete
@@ -193,13 +193,19 @@ def _seen_by_rules(node, create_graph):
     return args, None if node.value is None else Tensor(node.value, node)
 
 
-def _fitting(share, node, position, parent):
-    """What a rule returned, checked: with the shape of the argument that it belongs to, and in its dtype."""
+def _as_array(share):
+    """NumPy turns 0-d results into scalars; this turns them back."""
     if not isinstance(share, (numpy.ndarray, Tensor)) and not backend.is_array(share):
-        share = backend.array_module(share).asarray(share)  # NumPy turns 0-d results into scalars
+        share = backend.array_module(share).asarray(share)
+    return share
+
+
+def _fitting(share, node, position):
+    """What a rule returned, checked: with the shape of the argument that it belongs to, and in its dtype."""
+    share, parent = _as_array(share), node.parents[position]
     if share.shape != parent.shape:
-        raise RuntimeError(f"the backward rule of {node.op.name} for argument {position} returned shape "
-                           f"{share.shape} for an argument of shape {parent.shape}")  # fmt: skip
+        raise RuntimeError(f"the backward rule of {node.op.name} for argument {position} returned shape {share.shape} "
+                           f"for an argument of shape {parent.shape}; unbroadcast it, if it was broadcast")  # fmt: skip
     if share.dtype != parent.dtype:
         share = share.astype(parent.dtype)
     if state.detecting_anomaly:

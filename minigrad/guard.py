@@ -4,16 +4,19 @@ A node of the tape keeps the arrays that its backward rules need. As long as it 
 writing into one raises an error instead of falsifying a gradient: `t.data[0] = 5` after `y = t * t` is refused, with
 the name of the op, until backward has run or y is gone. NumPy arrays only: CuPy's cannot be made read-only.
 
-One gap remains: a view of the array that was taken before the op ran, by `t.data[1:]` say, and is kept and written
-into after it, since NumPy asks each view for its own permission.
+Two gaps remain. A view of the array that was taken before the op ran, by `t.data[1:]` say, can be written into after
+it, since NumPy asks each view for its own permission. And NumPy's `ufunc.at` writes into read-only arrays too: it is
+refused on `t.data`, but not on the same array under another name.
 """
 
+import collections
 import threading
 
 import numpy
 
 _lock = threading.Lock()
 _held = {}  # id of an array → [how many nodes need it, name of the first one's op, whether it was writeable before]
+_dropped = collections.deque()  # what nodes held that were destroyed while the lock was taken
 
 
 def _owner(array):
@@ -34,12 +37,33 @@ def hold(arrays, name):
                 owner.setflags(write=False)
             else:
                 entry[0] += 1
+        _release_dropped()
 
 
 def release(arrays):
     """Undo one `hold` of the same arrays."""
     with _lock:
-        for array in arrays:
+        _dropped.append(arrays)
+        _release_dropped()
+
+
+def drop(arrays):
+    """`release` for a node that is being destroyed.
+
+    The garbage collector may do that at any moment, even in the middle of `hold` in this very thread, so it must not
+    wait for the lock: whoever has it will see to the arrays.
+    """
+    _dropped.append(arrays)
+    if _lock.acquire(blocking=False):
+        try:
+            _release_dropped()
+        finally:
+            _lock.release()
+
+
+def _release_dropped():
+    while _dropped:
+        for array in _dropped.popleft():
             owner = _owner(array)
             entry = _held[id(owner)]
             entry[0] -= 1
@@ -57,6 +81,9 @@ def shown(array):
     view.setflags(write=False)
     view.needed_by = entry[1]
     return view
+
+
+WRITERS = {numpy.copyto, numpy.put, numpy.place, numpy.putmask, numpy.put_along_axis, numpy.fill_diagonal}
 
 
 class Held(numpy.ndarray):
@@ -78,11 +105,20 @@ class Held(numpy.ndarray):
     def copy(self, order="C"):
         return numpy.array(self, order=order)
 
+    def fill(self, value):
+        self[...] = value
+
+    def put(self, indices, values, mode="raise"):
+        self._refuse() if not self.flags.writeable else super().put(indices, values, mode)
+
+    def sort(self, *args, **options):
+        self._refuse() if not self.flags.writeable else super().sort(*args, **options)
+
     def __array_finalize__(self, source):
         self.needed_by = getattr(source, "needed_by", None)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
-        for target in out:
+        for target in inputs[:1] if method == "at" else out:
             if isinstance(target, Held) and not target.flags.writeable:
                 target._refuse()
         inputs = [numpy.asarray(x) if isinstance(x, Held) else x for x in inputs]
@@ -91,5 +127,7 @@ class Held(numpy.ndarray):
         return getattr(ufunc, method)(*inputs, **options)
 
     def __array_function__(self, function, types, args, kwargs):
+        if function in WRITERS and args and isinstance(args[0], Held) and not args[0].flags.writeable:
+            args[0]._refuse()
         result = super().__array_function__(function, types, args, kwargs)
         return result.view(numpy.ndarray) if isinstance(result, Held) else result

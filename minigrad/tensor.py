@@ -62,7 +62,7 @@ class Node:
 
     def __del__(self):
         if self._held:
-            guard.release(self._held)
+            guard.drop(self._held)
 
 
 class Tensor:

@@ -1,12 +1,16 @@
-"""check_grads: compares the gradients of any function with central differences.
+"""What is needed to test an op of one's own: check_grads, and strategies for property tests with hypothesis.
 
 For a smooth f the central difference (f(x + h) - f(x - h)) / 2h is off by h²f‴/6 from truncation and by about ε|f|/h
 from rounding. Both are smallest near h = ∛ε, which in float64 is 6e-6 and leaves an error near 1e-10, relative to
-the size of the function and its derivatives.
+the size of the function and its derivatives. Lesson 2 derives and measures this.
+
+`arrays`, `shapes` and `broadcastable_shapes` are those of `minigrad/strategies.py`; they need hypothesis, which is
+imported when one of them is first asked for.
 """
 
 import numpy
 
+from minigrad.diagnosis import likely_cause
 from minigrad.graph import grad
 from minigrad.tensor import Tensor
 
@@ -34,19 +38,105 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     Raises
     ------
     AssertionError
-        Naming the order, the argument, the entry, both numbers and the step.
+        Naming the order, the argument, its worst entry, both numbers, the step, and how many entries of the argument
+        are wrong; then the likely cause, if the numbers show one (see `minigrad.diagnosis`).
+    TypeError
+        If `args` is a single array, or `f` returns something that is not a Tensor.
+    ValueError
+        If there is nothing to check: no arguments, or an order below 1.
     """
+    if isinstance(args, (Tensor, numpy.ndarray)):
+        raise TypeError("check_grads: args must be a sequence of arguments; for a single one, pass [x]")
     args = [numpy.array(a.data if isinstance(a, Tensor) else a, dtype=numpy.float64) for a in args]
+    if not args or order < 1:
+        raise ValueError(f"check_grads has nothing to check with {len(args)} arguments and order {order}")
     eps, rtol, atol = eps or STEP, 1e-6 if rtol is None else rtol, 1e-6 if atol is None else atol
+    names = [f"argument {i}" for i in range(len(args))]
     for level in range(1, order + 1):
-        _check_first_order(f, args, eps, rtol, atol, level)
+        _check_first_order(Weighted(f, args), names, eps, rtol, atol, level)
         if level < order:
-            f, args = _gradients(f, args)
+            f, args, names = _gradients(f, args, names)
+
+
+class Weighted:
+    """All outputs of `f` at `args`, times fixed random weights, added up: one gradient of this checks every output."""
+
+    def __init__(self, f, args, weights=None):
+        self.f, self.args = f, args
+        self.weights = _weights(f, args) if weights is None else weights
+
+    def _sum(self, tensors):
+        return sum(((o * w).sum() for o, w in zip(_outputs(self.f, tensors), self.weights, strict=True)), start=0.0)
+
+    def gradients(self):
+        """The gradient for each argument, by backward."""
+        tensors = [_leaf(a) for a in self.args]
+        return [g.numpy() for g in grad(self._sum(tensors), tensors)]
+
+    def value(self, position=0, entry=(), move=0.0):
+        """The sum where one entry of one argument is moved."""
+        moved = [a.copy() if i == position else a for i, a in enumerate(self.args)]
+        moved[position][entry] += move
+        return self._sum([_leaf(a) for a in moved]).item()
+
+    def step(self, position, entry, eps):
+        """The step for one entry: `eps`, relative to the entry if that is larger than 1."""
+        return eps * max(1.0, abs(self.args[position][entry]))
+
+    def difference(self, position, entry, eps):
+        """The central difference for one entry of one argument."""
+        step = self.step(position, entry, eps)
+        return (self.value(position, entry, step) - self.value(position, entry, -step)) / (2 * step)
+
+
+def _check_first_order(function, names, eps, rtol, atol, level):
+    for position, (arg, gradient) in enumerate(zip(function.args, function.gradients(), strict=True)):
+        scale = numpy.abs(gradient[numpy.isfinite(gradient)]).max(initial=0.0)
+        measured, allowed, wrong = numpy.full(arg.shape, numpy.nan), numpy.zeros(arg.shape), []
+        for entry in numpy.ndindex(arg.shape):
+            measured[entry] = function.difference(position, entry, eps)
+            allowed[entry] = atol + rtol * max(scale, abs(measured[entry]))
+            off = abs(gradient[entry] - measured[entry])
+            if not (numpy.isfinite(off) and off <= allowed[entry]):
+                wrong.append(entry)
+        if wrong:
+            worst = max(wrong, key=lambda entry: _size(gradient[entry] - measured[entry]))
+            message = (
+                f"derivative of order {level} for {names[position]} of shape {arg.shape}, entry {worst}: "
+                f"backward says {gradient[worst]:.10g}, central differences {measured[worst]:.10g} "
+                f"(step {function.step(position, worst, eps):.2g}); {len(wrong)} of {arg.size} entries are wrong"
+            )
+            cause = likely_cause(function, position, eps, gradient, measured, allowed, wrong)
+            raise AssertionError(message + (f"\nLikely cause: {cause}" if cause else ""))
+
+
+def _size(difference):
+    return abs(difference) if numpy.isfinite(difference) else numpy.inf
+
+
+def _gradients(f, args, names):
+    """The gradients of `f`, as a function of its arguments and of the gradients u to start from; and values for both.
+
+    A rule must be differentiable in u too: in a chain of functions, u depends on the arguments.
+    """
+    count, weights = len(args), _weights(f, args)
+    return (
+        lambda *tensors: grad(_outputs(f, tensors[:count]), tensors[:count], tensors[count:], create_graph=True),
+        [*args, *weights],
+        [
+            *names,
+            *(f"argument {i} (the gradient that backward starts from)" for i in range(count, count + len(weights))),
+        ],
+    )
 
 
 def _outputs(f, tensors):
     outputs = f(*tensors)
-    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise TypeError(f"check_grads: f must return a Tensor or several, not {type(output).__name__}")
+    return outputs
 
 
 def _weights(f, args):
@@ -56,45 +146,15 @@ def _weights(f, args):
     return [numpy.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)) for shape in shapes]
 
 
-def _gradients(f, args):
-    """The gradients of `f`, as a function of its arguments and of the gradients u to start from; and values for both.
-
-    A rule must be differentiable in u too: in a chain of functions, u depends on the arguments.
-    """
-    count = len(args)
-    return (
-        lambda *tensors: grad(_outputs(f, tensors[:count]), tensors[:count], tensors[count:], create_graph=True),
-        [*args, *_weights(f, args)],
-    )
-
-
-def _check_first_order(f, args, eps, rtol, atol, level):
-    weights = _weights(f, args)
-
-    def scalar(*tensors):  # one gradient of this checks every output
-        return sum(((o * w).sum() for o, w in zip(_outputs(f, tensors), weights, strict=True)), start=0.0)
-
-    tensors = [_leaf(a) for a in args]
-    computed = [g.numpy() for g in grad(scalar(*tensors), tensors)]
-
-    def value(position, entry, step):
-        moved = [a.copy() if i == position else a for i, a in enumerate(args)]
-        moved[position][entry] += step
-        return scalar(*(_leaf(a) for a in moved)).item()
-
-    for position, (arg, gradient) in enumerate(zip(args, computed, strict=True)):
-        scale = numpy.abs(gradient).max(initial=0.0)
-        for entry in numpy.ndindex(arg.shape):
-            step = eps * max(1.0, abs(arg[entry]))
-            measured = (value(position, entry, step) - value(position, entry, -step)) / (2 * step)
-            if not abs(gradient[entry] - measured) <= atol + rtol * max(scale, abs(measured)):
-                raise AssertionError(
-                    f"derivative of order {level} for argument {position} of shape {arg.shape}, entry {entry}: "
-                    f"backward says {gradient[entry]:.10g}, central differences {measured:.10g} (step {step:.2g})"
-                )
-
-
 def _leaf(array):
     leaf = Tensor(array)
     leaf.requires_grad = True
     return leaf
+
+
+def __getattr__(name):
+    if name in ("arrays", "shapes", "broadcastable_shapes"):
+        from minigrad import strategies
+
+        return getattr(strategies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

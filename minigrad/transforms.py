@@ -1,4 +1,8 @@
-"""vjp, jvp, hvp, jacobian, hessian: derivatives as functions of functions."""
+"""vjp, jvp, hvp, jacobian, hessian: derivatives as functions of functions.
+
+Where an argument is not a Tensor or an array but numbers or lists of them, these count as float64. The results have no
+record: to differentiate further, put one function into another, as `hessian` does, or use `mg.grad`.
+"""
 
 import numpy
 
@@ -20,17 +24,14 @@ def vjp(f, *args):
     -------
     value : Tensor
     pull_back : callable
-        Takes an array of the shape of `value`; returns one Tensor per argument (the Tensor itself if there is one).
+        Takes an array of the shape of `value`; returns one Tensor per argument (the Tensor itself if there is one),
+        of that argument's shape and dtype. It may be called any number of times.
     """
     leaves = [_leaf(a) for a in args]
-    with enable_grad():
-        value = f(*leaves)
+    value = _value(f, leaves)
 
     def pull_back(u):
-        if not value.requires_grad:
-            results = [zeros_like(leaf) for leaf in leaves]
-        else:
-            results = grad(value, leaves, u, retain_graph=True)
+        results = grad(value, leaves, u, retain_graph=True)
         return results[0] if len(results) == 1 else tuple(results)
 
     return value.detach(), pull_back
@@ -46,26 +47,28 @@ def jvp(f, args, tangents):
     ----------
     f : callable
         A function of Tensors that returns one Tensor.
-    args, tangents : sequences of array_like, of equal shapes
+    args, tangents : array_like, or sequences of them of equal shapes
 
     Returns
     -------
     value, tangent : Tensor
+        Of one shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If a tangent does not have its argument's shape.
     """
-    leaves, tangents = [_leaf(a) for a in args], [_plain(t) for t in tangents]
-    with enable_grad():
-        value = f(*leaves)
-        if not value.requires_grad:
-            return value, zeros_like(value)
-        u = _leaf(zeros_like(value))
-        pulled = grad(value, leaves, u, create_graph=True)
-        along = sum(((p * t).sum() for p, t in zip(pulled, tangents, strict=True)), start=0.0)
-    tangent = grad(along, u) if along.requires_grad else zeros_like(value)
-    return value.detach(), tangent
+    leaves, tangents = _pairs(args, tangents)
+    value = _value(f, leaves)
+    if not value.requires_grad:
+        return value, zeros_like(value)
+    u = _leaf(zeros_like(value))
+    return value.detach(), grad(_derivative_along(tangents, value, leaves, u), u)
 
 
 def hvp(f, args, vectors):
-    """H v for the Hessian H of a scalar function `f` at `args`, without forming H.
+    """H v for the Hessian H of a scalar function `f` at `args`, without forming H: the gradient of ∇fᵀ v.
 
     Parameters
     ----------
@@ -76,28 +79,27 @@ def hvp(f, args, vectors):
     Returns
     -------
     Tensor or list of Tensor, like `args`
+
+    Raises
+    ------
+    ValueError
+        If a vector does not have its argument's shape.
     """
-    single = not isinstance(args, (list, tuple))
-    leaves = [_leaf(a) for a in ([args] if single else args)]
-    vectors = [_plain(v) for v in ([vectors] if single else vectors)]
-    with enable_grad():
-        first = grad(f(*leaves), leaves, create_graph=True)
-        along = sum(((g * v).sum() for g, v in zip(first, vectors, strict=True)), start=0.0)
-    results = grad(along, leaves) if along.requires_grad else [zeros_like(leaf) for leaf in leaves]
-    return results[0] if single else results
+    leaves, vectors = _pairs(args, vectors)
+    results = grad(_derivative_along(vectors, _value(f, leaves), leaves), leaves)
+    return results if isinstance(args, (list, tuple)) else results[0]
 
 
 def jacobian(f, x):
     """The Jacobian of `f` at `x`, of shape (*f(x).shape, *x.shape): one backward pass for each entry of f(x)."""
     value, pull_back = vjp(f, x)
-    xp = backend.array_module(value.data)
-    rows = []
+    x, xp = _plain(x), backend.array_module(value.data)
+    rows = xp.zeros(value.shape + x.shape, x.dtype)
     for entry in numpy.ndindex(value.shape):
-        u = xp.zeros_like(value.data)
+        u = xp.zeros(value.shape, value.dtype)
         u[entry] = 1
-        rows.append(pull_back(u).data)
-    shape = _plain(x).shape
-    return Tensor(xp.stack(rows).reshape(value.shape + shape) if rows else xp.zeros(value.shape + shape, value.dtype))
+        rows[entry] = pull_back(u).data
+    return Tensor(rows)
 
 
 def hessian(f, x):
@@ -105,8 +107,11 @@ def hessian(f, x):
     return jacobian(lambda leaf: grad(f(leaf), leaf, create_graph=True), x)
 
 
+# ---- what they share ------------------------------------------------------------------------------------------------
+
+
 def _plain(value):
-    value = value.data if isinstance(value, Tensor) else value
+    value = getattr(value, "_data", value)
     return value if backend.is_array(value) else numpy.asarray(value, dtype=numpy.float64)
 
 
@@ -114,3 +119,30 @@ def _leaf(value):
     leaf = Tensor(_plain(value))
     leaf.requires_grad = True
     return leaf
+
+
+def _value(f, leaves):
+    """f(*leaves), recorded even inside `no_grad`."""
+    with enable_grad():
+        value = f(*leaves)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"the function to differentiate must return one Tensor, not {type(value).__name__}")
+    return value
+
+
+def _pairs(args, vectors):
+    """Leaves for `args` and plain arrays for `vectors`, one for each and of its shape."""
+    if not isinstance(args, (list, tuple)):
+        args, vectors = [args], [vectors]
+    leaves, vectors = [_leaf(a) for a in args], [_plain(v) for v in vectors]
+    shapes = [leaf.shape for leaf in leaves], [vector.shape for vector in vectors]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"arguments of shapes {shapes[0]} need vectors of the same shapes, not {shapes[1]}")
+    return leaves, vectors
+
+
+def _derivative_along(vectors, value, leaves, u=None):
+    """uᵀ J v as a Tensor that can be differentiated again; u is 1 by default, for a value of one element."""
+    gradients = grad(value, leaves, u, create_graph=True)
+    with enable_grad():
+        return sum(((g * v).sum() for g, v in zip(gradients, vectors, strict=True)), start=0.0)

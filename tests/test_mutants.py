@@ -17,7 +17,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PROCESSES = 2
-FOREVER = 10  # seconds; without the mistake such a test takes a thousandth of that
+FOREVER = 6  # seconds; without the mistake such a test takes a thousandth of that
 KILL = "test_the_mistake_is_found"
 
 

@@ -1,5 +1,6 @@
 """What holds at the edges: kinks, ties, zeros, empty and 0-d arrays, dtypes, bad input."""
 
+import re
 import warnings
 
 import numpy as np
@@ -215,8 +216,10 @@ BAD = {
     "where": lambda f: f(np.ones(2, bool), A, B),
     "clip": lambda f: f(A),
     "broadcast_to": lambda f: f(A, (3, 2)),
+    "einsum": lambda f: f(A, B, subscripts="ij,jk->ik"),
     "reshape": lambda f: f(A, (4, 2)),
     "transpose": lambda f: f(A, (0, 2)),
+    "swapaxes": lambda f: f(A, 0, 2),
     "getitem": lambda f: f(A, 5),
     "scatter": lambda f: f(A, (slice(0, 1),), (1, 4)),
     "pad": lambda f: f(A, ((1, 1), (1, 1), (1, 1))),
@@ -232,6 +235,7 @@ BAD = {
     "spread": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
     "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
     "normalize": lambda f: f(A, (2,), 0.1),
+    "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip
 ELEMENTWISE = {"abs", "cos", "elu", "erf", "exp", "leaky_relu", "log", "negative", "relu", "sigmoid", "sign", "sin",
@@ -305,6 +309,21 @@ def test_axes_out_of_range_do_not_wrap_around(call):
 def test_shapes_that_do_not_fit_are_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+@pytest.mark.parametrize("subscripts", ["ij,ij->ij", "ij", "ij,jk->ik", "ijk,ab", "i1,ab", "ij,ab->ijj", "ij,ab->x",
+                                        "ii,ab", "...i,ab->i", "ij,a.b", "i", "ij,abc...", "ij->ab,ij"])  # fmt: skip
+def test_einsum_names_the_subscripts_and_the_shapes(subscripts):
+    with pytest.raises(ValueError, match=rf"einsum\('{re.escape(subscripts)}'\).*\(2, 3\), \(4, 5\)"):
+        mg.einsum(subscripts, A, B)
+
+
+def test_numbers_are_operands_of_einsum_without_indices():
+    x = leaf([1.0, 2.0], np.float32)
+    for number in (3, 3.0, np.float64(3)):
+        y = mg.einsum(",i->i", number, x)
+        assert y.dtype == np.float32 and y.numpy().tolist() == [3, 6]
+        assert mg.grad(y.sum(), x).numpy().tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -486,3 +486,36 @@ def test_transforms_take_several_arguments():
     value, pull_back = mg.vjp(lambda a, b: a * b, np.array(2.0), np.array(3.0))
     assert value.item() == 6 and [g.item() for g in pull_back(np.array(1.0))] == [3, 2]
     assert mg.jvp(lambda a, b: a * b, [np.array(2.0), np.array(3.0)], [np.array(1.0), np.array(10.0)])[1].item() == 23
+
+
+def test_the_collector_may_destroy_a_node_while_another_one_is_made():
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    thresholds = gc.get_threshold()
+    try:
+        for allocations in range(1, 200, 3):  # wherever in the making of a node the collector happens to run
+            gc.collect()
+            gc.disable()
+            cycle = [mg.exp(x)]
+            cycle.append(cycle)
+            del cycle
+            gc.set_threshold(gc.get_count()[0] + allocations)
+            gc.enable()
+            values = [mg.exp(x) for _ in range(20)]
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+    del values
+    gc.collect()
+    x.data[0] = 3.0  # nothing holds it any more
+    assert x.numpy()[0] == 3.0
+
+
+def test_a_share_of_a_wrong_shape_is_refused_whatever_came_before_it():
+    bad = mg.op.op("bad", "2x, with a rule that forgets the shape.", lambda xp, x: x * 2, lambda g, _y, _x: g.sum())
+    try:
+        for f in (lambda y: bad(y) + y * 3.0, lambda y: y * 3.0 + bad(y)):
+            x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+            with pytest.raises(RuntimeError, match="backward rule of bad"):
+                f(x * 1.0).backward(np.ones(3, np.float32))
+    finally:
+        del mg.op.REGISTRY["bad"]

@@ -83,6 +83,13 @@ class WeightNormalization:
             _refuse_zero_vectors(state[f"{self.name}_v"], self.axis, f"{type(layer).__name__}.{self.name}_v")
 
 
+def weights(layer):
+    """The names of the parameters of one layer that hold weight vectors."""
+    if isinstance(layer, nn.LSTMCell):
+        return ("weight_ih", "weight_hh")
+    return ("weight",) if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) else ()
+
+
 def output_axis(layer, name="weight"):
     """The axis of a layer's weight that counts its outputs: 1 for transposed convolutions, else 0."""
     return 1 if isinstance(layer, nn.ConvTranspose2d) and name == "weight" else 0
@@ -100,7 +107,7 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     name : str
         Which of its parameters.
     axis : int
-        The axis that counts the weight vectors: 0 for Linear and Conv2d, 1 for ConvTranspose2d.
+        The axis that counts the weight vectors: 1 for ConvTranspose2d, 0 for all other layers.
     scale : {"linear", "exp"}
         Whether `name_g` is the length g, or its logarithm s with g = e^s (section 2 of the paper).
 
@@ -137,10 +144,16 @@ def normalizations(layer):
 
 
 def apply_weight_norm(module, scale="linear"):
-    """Weight-normalize every Linear, Conv2d and ConvTranspose2d inside `module`, along its output axis. Returns it."""
+    """Weight-normalize every layer with weight vectors inside `module`, along its output axis. Returns `module`.
+
+    These are Linear, Conv2d, ConvTranspose2d and LSTMCell; of an LSTMCell both matrices, whose rows are the vectors of
+    one gate of one unit. A recurrent network computes w = g v/‖v‖ at each step unless it runs within
+    `with module.computed_once():`.
+    """
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and not normalizations(layer):
-            WeightNorm(layer, "weight", output_axis(layer), scale)
+        for name in weights(layer):
+            if name not in layer._computed:
+                WeightNorm(layer, name, output_axis(layer, name), scale)
     return module
 
 

@@ -9,9 +9,10 @@ from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.nn.noise import Dropout, GaussianNoise
 from minigrad.nn.normalization import BatchNorm, LayerNorm
 from minigrad.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minigrad.nn.recurrent import LSTMCell
 
 __all__ = [
     "ELU", "AvgPool2d", "BatchNorm", "Buffer", "Conv2d", "ConvTranspose2d", "Dropout", "Flatten", "GaussianNoise",
-    "GlobalAvgPool2d", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module", "Parameter", "ReLU", "Sequential",
-    "functional",
+    "GlobalAvgPool2d", "LSTMCell", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module", "Parameter", "ReLU",
+    "Sequential", "functional",
 ]  # fmt: skip

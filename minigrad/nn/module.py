@@ -4,9 +4,12 @@ There is no registration. A module's parameters are the `Parameter`s among its a
 its children the `Module`s, in the order in which they were assigned; a list or tuple of modules counts too.
 """
 
+import contextlib
+
 import numpy
 
 from minigrad import backend, guard
+from minigrad.graph import state as tape
 from minigrad.tensor import Tensor
 
 
@@ -52,6 +55,7 @@ class Module:
         self.training = True
         self._hooks = []
         self._computed = {}  # attribute → function of this module: see `compute`
+        self._kept = None  # within `computed_once`: what such functions gave
 
     def __call__(self, *args, **kwargs):
         output = self.forward(*args, **kwargs)
@@ -191,11 +195,33 @@ class Module:
             vars(self).pop(name, None)
             self._computed[name] = function
 
+    @contextlib.contextmanager
+    def computed_once(self):
+        """Within `with model.computed_once():` a computed attribute is computed at its first access and then kept.
+
+        For weights that are used many times between two steps, as in a recurrent network: they are normalized once,
+        and the gradients of all uses go back through that one computation together. Parameters that change within
+        show their effect afterwards only: step the optimizer outside.
+        """
+        before = [(module, module._kept) for module in self.modules()]
+        for module, kept in before:
+            module._kept = {} if kept is None else kept
+        try:
+            yield
+        finally:
+            for module, kept in before:
+                module._kept = kept
+
     def __getattr__(self, name):  # only asked for what is not an ordinary attribute
         computed = vars(self).get("_computed", {})
-        if name in computed:
+        if name not in computed:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        if self._kept is None:
             return computed[name](self)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        key = name, tape.recording  # what no_grad() made has no record to go back through
+        if key not in self._kept:
+            self._kept[key] = computed[name](self)
+        return self._kept[key]
 
     def __setattr__(self, name, value):
         if name in vars(self).get("_computed", {}):

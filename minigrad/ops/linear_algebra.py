@@ -1,12 +1,15 @@
-"""Matrix products."""
+"""Matrix products, and sums of products over any indices."""
 
 import math
+import string
+from collections import Counter
 
-from minigrad.op import op
+from minigrad import backend
+from minigrad.op import op, primitive
 from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
 
 __all__ = [
-    "matmul", "tensordot",
+    "einsum", "matmul", "tensordot",
 ]  # fmt: skip
 
 _matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmul(a, b),
@@ -38,3 +41,97 @@ def tensordot(a, b, axes=2):
     left = reshape(transpose(a, kept_a + over_a), (math.prod(rows), inner))
     right = reshape(transpose(b, over_b + kept_b), (inner, math.prod(columns)))
     return reshape(matmul(left, right), rows + columns)
+
+
+# ---- Einstein's summation: every product above, and its derivatives, are einsums ------------------------------------
+
+
+def _einsum_rule(position, g, _y, *xs, subscripts):
+    """y is linear in x = xs[position]: the gradient is the same sum of products with g in the place of x.
+
+    An index that only x has was summed out: its entries share one gradient, which a vector of ones repeats. An index
+    that x has twice picked its diagonal: an identity matrix puts the gradient back there.
+    """
+    *terms, output = subscripts.replace("->", ",").split(",")
+    mine, shape = terms[position], xs[position].shape
+    terms[position], factors = output, [*xs[:position], g, *xs[position + 1 :]]
+    shapes = [getattr(x, "shape", ()) for x in factors]  # a number has none
+    there = {pair for term, s in zip(terms, shapes, strict=True) for pair in zip(term, s, strict=True)}
+    unused, result = (label for label in string.ascii_letters if label not in subscripts), ""
+    xp, dtype = backend.array_module(getattr(g, "_data", g)), g.dtype
+    for label, size in zip(mine, shape, strict=True):
+        if size == 1:  # repeated to the size of the others: left out of the result, it is summed over
+            continue
+        if label in result:
+            twin = next(unused)
+            terms, factors, label = [*terms, label + twin], [*factors, xp.eye(size, dtype=dtype)], twin
+        elif (label, size) not in there:
+            terms, factors = [*terms, label], [*factors, xp.ones(size, dtype)]
+        result += label
+    return reshape(_einsum(*factors, subscripts=f"{','.join(terms)}->{result}"), shape)
+
+
+@primitive(rule_for_every=_einsum_rule)
+def _einsum(xp, *xs, subscripts):
+    """The sum of products that `subscripts`, with letters and an arrow only, describes."""
+    xs = [x if backend.is_array(x) else xp.asarray(x, dtype=xp.result_type(*xs)) for x in xs]
+    return xp.einsum(subscripts, *xs, optimize=len(xs) > 1)  # in pairs, by matrix products where possible
+
+
+def einsum(subscripts, *operands):
+    """The sum of products over indices named by letters: `einsum("ij,jk->ik", a, b)` is the product of matrices.
+
+    Parameters
+    ----------
+    subscripts : str
+        A letter for each axis of each operand; after the arrow, the indices of the result. All others are summed
+        over. A letter twice in one operand means its diagonal; `...` stands for further axes, broadcast from the
+        right. Without an arrow, the result has the indices that occur once, in alphabetical order, after `...`.
+    *operands : array or Tensor
+        Where they share an index they have one size along it, or size 1, which is repeated.
+
+    Returns
+    -------
+    array or Tensor
+
+    Raises
+    ------
+    ValueError
+        If the subscripts cannot be read, or do not fit the operands' shapes.
+    """
+    shapes = [getattr(x, "shape", ()) for x in operands]
+    try:
+        explicit = _explicit(subscripts, shapes)
+    except ValueError as error:
+        raise ValueError(f"einsum({subscripts!r}) of shapes {', '.join(map(str, shapes))}: {error}") from None
+    return _einsum(*operands, subscripts=explicit)
+
+
+def _explicit(subscripts, shapes):
+    """The same subscripts with letters in place of `...`, with an output, and checked against the shapes."""
+    before, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = before.split(",")
+    if len(terms) != len(shapes):
+        raise ValueError(f"{len(terms)} terms between commas for {len(shapes)} operands")
+    rest = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
+    dots = max((count for term, count in zip(terms, rest, strict=True) if "..." in term), default=0)
+    letters = "".join([label for label in string.ascii_letters if label not in subscripts][:dots])
+    if not arrow:
+        output = "..." + "".join(label for label, n in sorted(Counter(before).items()) if n == 1 and label.isalpha())
+    elif dots and "..." not in output:
+        raise ValueError("there is ... before the arrow, so there must be ... after it too")
+    output = output.replace("...", letters, 1)
+    terms = [term.replace("...", letters[dots - count :], 1) for term, count in zip(terms, rest, strict=True)]
+    sizes = {}
+    for position, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        if len(term) != len(shape) or not set(term) <= set(string.ascii_letters):
+            raise ValueError(f"operand {position} needs one letter for each of its {len(shape)} axes")
+        if len(set(zip(term, shape, strict=True))) > len(set(term)):
+            raise ValueError(f"operand {position} has one letter for axes of different sizes")
+        for label, size in zip(term, shape, strict=True):
+            if size != 1 and sizes.setdefault(label, size) != size:
+                raise ValueError(f"index {label!r} has size {sizes[label]} and, in operand {position}, {size}")
+    unknown = set(output) - set("".join(terms))
+    if unknown or len(set(output)) < len(output):
+        raise ValueError("after the arrow, each letter must be one from before it, and stand there once")
+    return f"{','.join(terms)}->{output}"

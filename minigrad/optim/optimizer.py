@@ -1,4 +1,4 @@
-"""SGD and Adam: how a gradient becomes a step.
+"""Optimizer: what all optimizers share. Each of the others is one rule, from a gradient to a step.
 
 An optimizer never writes into a parameter's array; it puts a new array in its place. A graph that still needs the old
 numbers keeps them, so a step between forward and backward cannot falsify a gradient.
@@ -24,8 +24,11 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__} got no parameters")
         if lr < 0:
             raise ValueError(f"the learning rate must not be negative, got {lr}")
-        self.lr = lr  # steps take float(lr): a NumPy number would turn float32 parameters into float64
+        self.lr = lr
         self.state = [{} for _ in self.params]  # for each parameter: name → array or number
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, _plain(value))
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -60,40 +63,8 @@ def _on_host(value):
     return value if isinstance(value, int) else numpy.array(backend.to_numpy(value))
 
 
-class SGD(Optimizer):
-    """Stochastic gradient descent: p ← momentum · p + ∇, x ← x - lr · p; weight decay adds weight_decay · x to ∇."""
-
-    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0):
-        super().__init__(params, lr)
-        self.momentum, self.weight_decay = momentum, weight_decay
-
-    def updated(self, x, grad, state):
-        if self.weight_decay:
-            grad = grad + self.weight_decay * x
-        if self.momentum:
-            grad = state["momentum"] = state["momentum"] * self.momentum + grad if "momentum" in state else grad.copy()
-        return x - float(self.lr) * grad
-
-
-class Adam(Optimizer):
-    """Adam (Kingma & Ba 2014, algorithm 1): x ← x - lr · m̂ / (√v̂ + eps).
-
-    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0, with
-    the current β and t the number of steps that this parameter has made. Weight decay adds weight_decay · x to the
-    gradient.
-    """
-
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-        super().__init__(params, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-
-    def updated(self, x, grad, state):
-        xp = backend.array_module(x)
-        beta1, beta2 = self.betas
-        if self.weight_decay:
-            grad = grad + self.weight_decay * x
-        t = state["steps"] = state.get("steps", 0) + 1
-        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
-        v = state["v"] = state.get("v", 0.0) * beta2 + grad * grad * (1 - beta2)
-        rate = float(self.lr) / (1 - beta1**t)
-        return x - rate * m / (xp.sqrt(v) / (1 - beta2**t) ** 0.5 + self.eps)
+def _plain(value):
+    """NumPy numbers, also in a tuple, as Python's: a float64 would turn float32 parameters into float64."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value

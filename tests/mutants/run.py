@@ -7,7 +7,6 @@ would take most of the time. Fails before any test if the packages imported are 
 import os
 import sys
 
-import hypothesis
 import pytest
 
 sys.path.insert(0, os.getcwd())
@@ -17,6 +16,8 @@ class NoShrinking:
     @staticmethod
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection():  # after conftest.py has chosen a profile, before any test is imported
+        import hypothesis  # not at the top: pytest wants to import its plugins itself
+
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
         hypothesis.settings.register_profile("no shrinking", hypothesis.settings.default, phases=phases)
         hypothesis.settings.load_profile("no shrinking")

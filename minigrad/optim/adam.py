@@ -1,0 +1,76 @@
+"""Adam and its relatives: steps of a size that does not depend on the gradient's."""
+
+from minigrad import backend
+from minigrad.optim.optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2014, algorithm 1): x ← x - lr · m̂ / (√v̂ + eps).
+
+    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0, with
+    the current β and t the number of steps that this parameter has made. Weight decay adds weight_decay · x to the
+    gradient.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def updated(self, x, grad, state):
+        if self.weight_decay:
+            grad = grad + self.weight_decay * x
+        return x - self.change(grad, state)
+
+    def change(self, grad, state):
+        """lr · m̂ / (√v̂ + eps), with m and v, in `state`, moved on by one step."""
+        xp = backend.array_module(grad)
+        beta1, beta2 = self.betas
+        t = state["steps"] = state.get("steps", 0) + 1
+        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
+        v = state["v"] = state.get("v", 0.0) * beta2 + grad * grad * (1 - beta2)
+        rate = self.lr / (1 - beta1**t)
+        return rate * m / (xp.sqrt(v) / (1 - beta2**t) ** 0.5 + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2017): x ← (1 - lr · weight_decay) x - lr · m̂ / (√v̂ + eps).
+
+    The decay goes past m and v, so that every entry decays at the same rate however large its gradients are.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def updated(self, x, grad, state):
+        return x * (1 - self.lr * self.weight_decay) - self.change(grad, state)
+
+
+class Adamax(Optimizer):
+    """Adam with the largest gradient in the place of their mean square (Kingma & Ba 2014, section 7.1).
+
+    m ← β₁ m + (1 - β₁) ∇,   u ← max(β₂ u, |∇|),   x ← x - lr / (1 - β₁ᵗ) · m / (u + eps)
+
+    Parameters
+    ----------
+    params, lr, betas
+        As for `Adam`. u needs no correction: its first value is |∇| already.
+    eps : float
+        Keeps an entry whose gradient has been 0 all the time from 0/0; the paper's algorithm has none. (PyTorch adds
+        it to |∇| instead: the two differ where gradients are not much larger than eps.)
+    bias_correction : bool
+        Whether to divide m, which starts at 0, by 1 - β₁ᵗ. The experiments of the weight normalization paper's
+        sections 5.2 and 5.4 did not.
+    """
+
+    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, bias_correction=True):
+        super().__init__(params, lr)
+        self.betas, self.eps, self.bias_correction = betas, eps, bias_correction
+
+    def updated(self, x, grad, state):
+        xp = backend.array_module(grad)
+        beta1, beta2 = self.betas
+        t = state["steps"] = state.get("steps", 0) + 1
+        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
+        u = state["u"] = xp.maximum(state.get("u", 0.0) * beta2, abs(grad))
+        rate = self.lr / (1 - beta1**t) if self.bias_correction else self.lr
+        return x - rate * m / (u + self.eps)

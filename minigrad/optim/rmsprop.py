@@ -1,0 +1,25 @@
+"""RMSprop: each entry's gradient divided by its recent size."""
+
+from minigrad import backend
+from minigrad.optim.optimizer import Optimizer
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman & Hinton 2012, lecture 6.5): v ← alpha · v + (1 - alpha) ∇², x ← x - lr · ∇ / (√v + eps).
+
+    v starts at 0, without a correction: the first steps are longer, up to lr / √(1 - alpha). With momentum,
+    p ← momentum · p + ∇ / (√v + eps) and x ← x - lr · p. Weight decay adds weight_decay · x to the gradient.
+    """
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+        super().__init__(params, lr)
+        self.alpha, self.eps, self.weight_decay, self.momentum = alpha, eps, weight_decay, momentum
+
+    def updated(self, x, grad, state):
+        if self.weight_decay:
+            grad = grad + self.weight_decay * x
+        v = state["v"] = state.get("v", 0.0) * self.alpha + grad * grad * (1 - self.alpha)
+        change = grad / (backend.array_module(v).sqrt(v) + self.eps)
+        if self.momentum:
+            change = state["momentum"] = state.get("momentum", 0.0) * self.momentum + change
+        return x - self.lr * change

@@ -1,0 +1,18 @@
+"""SGD: a step against the gradient, with or without momentum."""
+
+from minigrad.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p ← momentum · p + ∇, x ← x - lr · p; weight decay adds weight_decay · x to ∇."""
+
+    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0):
+        super().__init__(params, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+
+    def updated(self, x, grad, state):
+        if self.weight_decay:
+            grad = grad + self.weight_decay * x
+        if self.momentum:
+            grad = state["momentum"] = state["momentum"] * self.momentum + grad if "momentum" in state else grad.copy()
+        return x - self.lr * grad

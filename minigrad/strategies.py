@@ -1,0 +1,122 @@
+"""Hypothesis strategies for property tests of ops: arrays away from kinks and ties, shapes, shapes that broadcast.
+
+Use them as `mg.testing.arrays` and so on. `docs/property_test_template.py` is a test to copy.
+"""
+
+import math
+
+import numpy
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as hnp
+except ImportError as error:
+    raise ImportError("minigrad.testing.arrays, shapes and broadcastable_shapes need hypothesis: "
+                      "pip install hypothesis") from error  # fmt: skip
+
+
+def shapes(min_dims=0, max_dims=3, min_side=0, max_side=3):
+    """Shapes of small arrays, 0-d and empty ones among them.
+
+    Parameters
+    ----------
+    min_dims, max_dims, min_side, max_side : int
+        Bounds for the number of axes and for their sizes.
+
+    Returns
+    -------
+    strategy of tuple of int
+    """
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
+
+
+def broadcastable_shapes(n, max_dims=3, min_side=0, max_side=3):
+    """`n` shapes that broadcast against each other: with axes of size 1, missing axes, and empty ones.
+
+    Parameters
+    ----------
+    n : int
+    max_dims, min_side, max_side : int
+
+    Returns
+    -------
+    strategy of tuple of `n` shapes
+    """
+    return hnp.mutually_broadcastable_shapes(num_shapes=n, max_dims=max_dims, min_side=min_side, max_side=max_side).map(
+        lambda drawn: drawn.input_shapes
+    )
+
+
+def arrays(shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_from=(), distinct=False, distance=0.01):
+    """Arrays of finite numbers at which a function can be differentiated.
+
+    Parameters
+    ----------
+    shape : int, tuple of int, or strategy of them, optional
+        `shapes()` by default.
+    dtype : floating-point dtype
+    min_value, max_value : float
+        Bounds, included. Keep them moderate: rounding grows with the size of the function.
+    away_from : sequence of float
+        Points to keep a distance from: kinks and poles, for instance (0,) for abs.
+    distinct : bool
+        Whether the entries of one array keep that distance from each other, so that there are no ties. They then lie
+        on a grid.
+    distance : float
+        By default 0.01, more than a thousand times the step of `check_grads`, so that no difference reaches across.
+
+    Returns
+    -------
+    strategy of ndarray
+
+    Raises
+    ------
+    ValueError
+        If no number, or with `distinct` too few of them, are left between the bounds.
+    """
+    dtype = numpy.dtype(dtype)
+    if distinct:
+        return _distinct(shapes() if shape is None else shape, dtype, min_value, max_value, away_from, distance)
+    elements = st.one_of(
+        [_floats(low, high, dtype) for low, high in _intervals(min_value, max_value, away_from, distance)]
+    )
+    return hnp.arrays(dtype, shapes() if shape is None else shape, elements=elements)
+
+
+def _intervals(low, high, away_from, distance):
+    """What is left of [low, high] without the surroundings of some points."""
+    intervals = []
+    for point in sorted(away_from):
+        if low <= min(high, point - distance):
+            intervals.append((low, min(high, point - distance)))
+        low = max(low, point + distance)
+    if low <= high:
+        intervals.append((low, high))
+    if not intervals:
+        raise ValueError(f"no number between the bounds is {distance} away from all of {tuple(away_from)}")
+    return intervals
+
+
+def _floats(low, high, dtype):
+    """Floats of a dtype; the bounds are rounded inwards to it."""
+    first, last = dtype.type(low), dtype.type(high)
+    first = numpy.nextafter(first, dtype.type(math.inf)) if float(first) < low else first
+    last = numpy.nextafter(last, dtype.type(-math.inf)) if float(last) > high else last
+    return st.floats(float(first), float(last), width=8 * dtype.itemsize)
+
+
+def _distinct(shape, dtype, low, high, away_from, distance):
+    """Entries from a grid whose points are 1.5 times the distance apart: rounding cannot make that less than one."""
+    grid = numpy.arange(low, high, 1.5 * distance)
+    for point in away_from:
+        grid = grid[abs(grid - point) >= 1.01 * distance]
+
+    def fill(size_and_shape):
+        size = math.prod(size_and_shape) if isinstance(size_and_shape, tuple) else size_and_shape
+        if size > len(grid):
+            raise ValueError(f"{size} distinct entries do not fit between the bounds: only {len(grid)} numbers are "
+                             f"there with distance {distance}")  # fmt: skip
+        places = hnp.arrays(numpy.intp, size_and_shape, elements=st.integers(0, len(grid) - 1), unique=True)
+        return places.map(lambda index: grid[index].astype(dtype))
+
+    return (shape if isinstance(shape, st.SearchStrategy) else st.just(shape)).flatmap(fill)

@@ -1,0 +1,253 @@
+"""The contract, row by row: docs/contract.md says what holds in plain words and names the test here that shows it."""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import wn
+from minigrad.nn import functional as F
+
+PAGE = Path(__file__).parent.parent / "docs" / "contract.md"
+needs_gpu = pytest.mark.skipif(not mg.is_available("cuda"), reason="needs CuPy and an NVIDIA GPU")
+
+
+def leaf(data, dtype=np.float64):
+    return mg.tensor(np.array(data, dtype), requires_grad=True)
+
+
+def gradient(function, data):
+    x = leaf(data)
+    y = function(x)
+    return mg.grad(y, x, np.ones(y.shape)).numpy()
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("two", [2.0, 2, True, np.float64(2), np.int64(2)], ids=lambda two: type(two).__name__)
+def test_float32_stays_float32_beside_numbers(two):
+    x = leaf([1.0, 3.0], np.float32)
+    for y in (x * two, two * x, x + two, two - x, x / two, two / x, x**two, mg.maximum(x, two)):
+        assert y.dtype == np.float32
+    assert (x * np.ones(2)).dtype == np.float64  # an array in float64 asks for it
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 3), (2, 1), (2, 3)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_gradient_has_the_dtype_and_shape_of_its_tensor(shape, dtype):
+    x = leaf(np.ones(shape), dtype)
+    (x * np.ones((2, 3)) + x).backward(np.ones((2, 3)))
+    assert (x.grad.dtype, x.grad.shape) == (dtype, shape)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_integers_cannot_require_a_gradient(dtype):
+    with pytest.raises(TypeError, match=dtype):
+        mg.tensor([1, 0], dtype=dtype, requires_grad=True)
+
+
+def test_ties_share_the_gradient_except_in_max_pooling():
+    assert gradient(mg.max, [2, 2, 1, 2]).tolist() == [1 / 3, 1 / 3, 0, 1 / 3]
+    assert gradient(mg.min, [2, 1, 1]).tolist() == [0, 0.5, 0.5]
+    for function in (mg.maximum, mg.minimum):
+        assert gradient(lambda x, f=function: f(x, np.array([2.0])), [2]).tolist() == [0.5]
+    pooled = gradient(lambda x: mg.max_pool2d(x.reshape(1, 1, 2, 2), 2), [1, 2, 2, 2])
+    assert pooled.tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"), [(mg.relu, 0), (lambda x: mg.leaky_relu(x, 0.2), 0.2), (mg.abs, 0), (mg.norm, 0)]
+)
+def test_the_slopes_chosen_at_kinks(function, slope):
+    assert gradient(function, 0.0) == slope
+    with np.errstate(divide="ignore"):
+        assert gradient(mg.sqrt, 0.0) == np.inf
+
+
+def test_a_zero_weight_vector_is_refused():
+    def with_a_zero_row():
+        layer = mg.nn.Linear(3, 2)
+        layer.weight.data = np.array([[1, 2, 3], [0, 0, 0]], np.float32)
+        return layer
+
+    with pytest.raises(ValueError, match=r"Linear.*1"):
+        wn.WeightNorm(with_a_zero_row())
+    normalized = wn.WeightNorm(mg.nn.Linear(3, 2))
+    state = normalized.state_dict() | {"weight_v": with_a_zero_row().weight.numpy()}
+    with pytest.raises(ValueError, match=r"Linear.*1"):
+        normalized.load_state_dict(state)
+
+
+ARRAYS = {
+    "no entries": np.zeros((0, 3)),
+    "0-d": np.array(0.5),
+    "negative strides": np.arange(6.0).reshape(2, 3)[::-1, ::-1],
+    "every other entry": np.arange(12.0).reshape(2, 6)[:, ::2],
+    "transposed": np.arange(6.0).reshape(3, 2).T,
+}
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_empty_0d_and_strided_arrays_work(array):
+    x = mg.Tensor(array)  # unlike mg.tensor, without a copy
+    x.requires_grad = True
+    np.testing.assert_allclose(mg.grad((x * x * 0.5).sum(), x).numpy(), array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN; its gradient has no entries
+        mean = mg.mean(x)
+    np.testing.assert_allclose(mg.grad(mean, x).numpy(), np.full(array.shape, 1 / max(1, array.size)))
+
+
+# ---- the tape -------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_on_2_to_the_60_paths_is_visited_once():
+    x, visits = leaf(1.0), []
+    y = x
+    for _ in range(60):
+        y = y + y
+        y.register_hook(visits.append)
+    y.backward()
+    assert x.grad.item() == 2.0**60 and len(visits) == 60
+
+
+def test_a_chain_of_100000_ops():
+    x = y = leaf(1.0)
+    for _ in range(100_000):
+        y = y + 1.0
+    assert mg.grad(y, x).item() == 1
+    del y
+
+
+def test_leaf_gradients_accumulate_and_others_are_not_kept():
+    x, z = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    for k in (1, 2, 3):
+        y, kept = x + z, x * 2.0
+        kept.retain_grad()
+        (y + kept).sum().backward()
+        assert x.grad.numpy().tolist() == [3 * k, 3 * k] and y.grad is None and kept.grad.numpy().tolist() == [1, 1]
+        assert not np.shares_memory(x.grad.data, z.grad.data)
+    start = np.ones(2)
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    (a + b).backward(start)
+    assert not any(np.shares_memory(p, q) for p, q in [(a.grad.data, b.grad.data), (a.grad.data, start)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_grad_of_an_unconnected_input_is_zeros(dtype):
+    found = mg.grad(leaf(1.0) * 2.0, leaf([[np.nan, 1.0]], dtype))
+    assert found.numpy().tolist() == [[0, 0]] and found.dtype == dtype
+
+
+def test_arrays_in_arrays_out():
+    a = np.ones((2, 2))
+    for function in (mg.add, mg.multiply, mg.matmul, mg.maximum):
+        assert isinstance(function(a, a), np.ndarray)
+        for args in ((mg.tensor(a), a), (a, mg.tensor(a))):
+            assert isinstance(function(*args), mg.Tensor)
+
+
+# ---- errors that say what to do -------------------------------------------------------------------------------------
+
+
+def test_a_second_backward_says_retain_graph():
+    y = leaf(2.0) ** 2
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+
+
+def test_backward_says_what_it_needs():
+    with pytest.raises(RuntimeError, match=r"\(2,\).*sum\(\)"):
+        (leaf([1.0, 2.0]) * 2.0).backward()
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        mg.tensor(1.0).backward()
+
+
+def write(target):
+    target[0] = 5
+
+
+def add_to(target):
+    target += 1
+
+
+CHANGES = [
+    write,
+    add_to,
+    lambda t: write(t[:1]),
+    lambda t: write(t.reshape(2, 1)),
+    lambda t: np.add(t, 1, out=t),
+    lambda t: np.add.at(t, [0], 1),
+    lambda t: t.fill(5),
+    lambda t: t.put(0, 5),
+    lambda t: np.copyto(t, 5),
+    lambda t: t.sort(),
+]
+WAYS = [lambda x: x.data, lambda x: x.numpy(), lambda x: x.detach().data, lambda x: x[:].data]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("operand", [0, 1])
+def test_what_backward_needs_cannot_be_changed(change, way, operand):
+    operands = x, w = leaf([2.0, 1.0]), leaf([4.0, 3.0])
+    before = operands[operand].data
+    y = x * w
+    with pytest.raises(ValueError, match="read-only"):
+        write(before)
+    with pytest.raises(ValueError, match="multiply"):
+        change(way(operands[operand]))
+    y.backward(np.ones(2))  # nothing has happened to it
+    assert x.grad.numpy().tolist() == [4, 3] and w.grad.numpy().tolist() == [2, 1]
+    change(way(operands[operand]))  # it is not needed any more
+    z = mg.exp(x)  # whose rule needs its output
+    with pytest.raises(ValueError, match="exp"):
+        write(z.data)
+    x.data = np.zeros(2)  # another array: z keeps the old one
+    assert mg.grad(z, x, np.ones(2)).numpy().tolist() == z.numpy().tolist()
+
+
+@needs_gpu
+def test_devices_do_not_mix():
+    with pytest.raises(TypeError, match=r"cpu.*cuda"):
+        mg.tensor([1.0]) + mg.tensor([1.0], device="cuda")
+
+
+def test_labels_and_indices_out_of_range_are_refused():
+    logits = leaf(np.zeros((2, 3)))
+    for labels in ([0, 3], [-1, 0]):
+        with pytest.raises((IndexError, ValueError)):
+            F.cross_entropy(logits, np.array(labels))
+    for index in (2, -3, np.array([0, 2])):
+        with pytest.raises((IndexError, ValueError)):
+            logits[index]
+
+
+def test_detect_anomaly_names_the_op():
+    with mg.detect_anomaly(), np.errstate(all="ignore"):
+        with pytest.raises(FloatingPointError, match="log"):
+            mg.log(leaf(-1.0))
+        with pytest.raises(FloatingPointError, match=r"backward.*sqrt"):
+            mg.sqrt(leaf(0.0)).backward()
+
+
+def test_random_numbers_come_from_numpy_generators():
+    x = mg.tensor(np.ones((4, 5)))
+    first, second = (F.dropout(x, 0.5, np.random.default_rng(3)).numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert set(first.ravel()) == {0, 2}
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_the_tests_correspond():
+    named = re.findall(r"`(test_\w+)`", PAGE.read_text("utf-8"))
+    here = [name for name in globals() if name.startswith("test_") and not name.startswith("test_the_page")]
+    assert sorted(named) == sorted(here)
