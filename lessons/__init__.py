@@ -122,7 +122,9 @@ class Lesson:
 
     def figure(self, figure, name, note=""):
         """Save a matplotlib figure as `name`.png in the output folder, with `note` (the data's description) on it."""
-        if note:
+        if note and (title := figure.get_suptitle()):
+            figure.suptitle(f"{title}\n{note}", fontsize=11)
+        elif note:
             figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
         path = self.out / f"{name}.png"
