@@ -44,7 +44,7 @@ from lessons import COLOURS, Lesson
 lesson = Lesson(__file__)
 threadpoolctl.threadpool_limits(1)  # matrices this small are multiplied fastest by a single thread
 NORMAL, WEIGHT_NORM = COLOURS["normal"], COLOURS["weight norm"]
-LOG_SCALE = "#56B4E9"  # weight normalization with g = e^s: a colour of the same palette that no lesson uses yet
+LOG_SCALE = COLOURS["weight norm, log-scale"]  # g = e^s
 
 # %%
 # One neuron

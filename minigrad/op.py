@@ -1,8 +1,8 @@
 """How an op is made: a forward function and, beside it, one backward rule per operand.
 
     multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
-                  lambda g, _y, a, b: unbroadcast(g * b, a),
-                  lambda g, _y, a, b: unbroadcast(g * a, b))
+                  lambda g, _y, _a, b: unbroadcast(g * b, _a),
+                  lambda g, _y, a, _b: unbroadcast(g * a, _b))
 
 The forward function gets the array library `xp` and plain arrays. Rule number i gets the gradient `g` of the output,
 the output `y`, and all the arguments, and returns the gradient of operand i: the vector-Jacobian product gᵀ ∂y/∂xᵢ.
