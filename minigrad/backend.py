@@ -13,11 +13,6 @@ import numpy
 DEVICES = ("cpu", "cuda")
 
 
-def _cupy():
-    """CuPy if anything has imported it yet, else None: without it no array can live on a GPU."""
-    return sys.modules.get("cupy")
-
-
 def is_available(device):
     """Whether arrays can be made on `device`, "cpu" or "cuda"."""
     if device not in DEVICES:
@@ -33,7 +28,10 @@ def is_available(device):
 
 def is_array(value):
     """Whether `value` is an array of one of the two libraries (a NumPy scalar is not)."""
-    return isinstance(value, numpy.ndarray) or ((cupy := _cupy()) is not None and isinstance(value, cupy.ndarray))
+    if isinstance(value, numpy.ndarray):
+        return True
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(value, cupy.ndarray)
 
 
 def array_module(*values):
@@ -44,8 +42,8 @@ def array_module(*values):
     TypeError
         If they belong to both. Nothing is ever copied between devices without being asked for.
     """
-    cupy = _cupy()
-    if cupy is None:
+    cupy = sys.modules.get("cupy")
+    if cupy is None:  # nothing has imported it yet, so no array can live on a GPU
         return numpy
     on_gpu = [value for value in values if isinstance(value, cupy.ndarray)]
     on_cpu = [value for value in values if isinstance(value, numpy.ndarray)]

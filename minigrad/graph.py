@@ -136,14 +136,17 @@ def _sweep(starts, wanted, retain_graph, create_graph):
     `create_graph`: then they run on Tensors.
     """
     order = _reachable(starts)
-    on_path = None if wanted is None else _leading_to(wanted, order)
+    if wanted is not None:
+        order = _leading_to(wanted, order)
+        within = set(order)
     wrap, unwrap = (_same, _same) if create_graph else (Tensor, _array)
     totals = {node: unwrap(start) for node, start in starts.items()}
     complete = {}
-    with _switched("recording", create_graph):
+    recording, state.recording = state.recording, create_graph
+    try:
         for node in order:
             total = totals.pop(node, None)
-            if total is None or (on_path is not None and node not in on_path):
+            if total is None:
                 continue
             for hook in node.hooks:
                 replaced = hook(wrap(total))
@@ -153,14 +156,16 @@ def _sweep(starts, wanted, retain_graph, create_graph):
             if node.op is None:
                 continue
             args, value = _seen_by_rules(node, create_graph)
+            rules = node.op.rules_for(len(node.parents))
             for position, parent in enumerate(node.parents):
-                if parent is not None and (on_path is None or parent in on_path):
-                    share = _fitting(node.op.rule(position)(total, value, *args, **node.params), node, position)
-                    known = totals.get(parent)
+                if parent is not None and (wanted is None or parent in within):
+                    share = _fitting(rules[position](total, value, *args, **node.params), node, position)
                     # Never in place: the same array may be on its way to another node.
-                    totals[parent] = _as_array(share if known is None else known + share)
+                    totals[parent] = _as_array(totals[parent] + share) if parent in totals else share
             if not (retain_graph or create_graph):
                 node.free()
+    finally:
+        state.recording = recording
     return complete
 
 
@@ -173,12 +178,12 @@ def _array(tensor):
 
 
 def _leading_to(wanted, order):
-    """The nodes in `order`, youngest first, from which one of the wanted nodes can be reached."""
-    found = set()
+    """Those of the nodes in `order`, youngest first, from which one of the wanted nodes can be reached."""
+    found = {}
     for node in reversed(order):  # oldest first: parents are decided before their children
-        if node in wanted or not found.isdisjoint(node.parents):
-            found.add(node)
-    return found
+        if node in wanted or any(parent in found for parent in node.parents):
+            found[node] = True
+    return list(reversed(found))
 
 
 def _seen_by_rules(node, create_graph):
@@ -195,9 +200,7 @@ def _seen_by_rules(node, create_graph):
 
 def _as_array(share):
     """NumPy turns 0-d results into scalars; this turns them back."""
-    if not isinstance(share, (numpy.ndarray, Tensor)) and not backend.is_array(share):
-        share = backend.array_module(share).asarray(share)
-    return share
+    return share if isinstance(share, (numpy.ndarray, Tensor)) or backend.is_array(share) else numpy.asarray(share)
 
 
 def _fitting(share, node, position):

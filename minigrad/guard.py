@@ -15,8 +15,8 @@ import threading
 import numpy
 
 _lock = threading.Lock()
-_held = {}  # id of an array → [how many nodes need it, name of the first one's op, whether it was writeable before]
-_dropped = collections.deque()  # what nodes held that were destroyed while the lock was taken
+_held = {}  # id of an array → [the array, how many nodes need it, whether it was writeable, name of the first one's op]
+_released = collections.deque()  # what nodes held that need it no longer
 
 
 def _owner(array):
@@ -26,60 +26,57 @@ def _owner(array):
     return array
 
 
-def hold(arrays, name):
-    """Make the memory of these arrays read-only on behalf of one node."""
+def hold(args, value, name):
+    """Make the memory of a node's arrays read-only; return what to `release` when the node needs them no longer."""
+    holds = []
     with _lock:
-        for array in arrays:
-            owner = _owner(array)
-            entry = _held.get(id(owner))
-            if entry is None:
-                _held[id(owner)] = [1, name, owner.flags.writeable]
-                owner.setflags(write=False)
-            else:
-                entry[0] += 1
-        _release_dropped()
+        for array in (*args, value):
+            if isinstance(array, numpy.ndarray):
+                owner = array if array.base is None else _owner(array)
+                found = _held.get(id(owner))
+                if found is None:
+                    found = _held[id(owner)] = [owner, 1, owner.flags.writeable, name]
+                    owner.setflags(write=False)
+                else:
+                    found[1] += 1
+                holds.append(found)
+        if _released:
+            _settle()
+    return holds
 
 
-def release(arrays):
-    """Undo one `hold` of the same arrays."""
-    with _lock:
-        _dropped.append(arrays)
-        _release_dropped()
+def release(holds):
+    """Undo one `hold`.
 
-
-def drop(arrays):
-    """`release` for a node that is being destroyed.
-
-    The garbage collector may do that at any moment, even in the middle of `hold` in this very thread, so it must not
-    wait for the lock: whoever has it will see to the arrays.
+    A node that is destroyed calls this, and the garbage collector may destroy one at any moment, even in the middle of
+    `hold` in this very thread. So it must not wait for the lock: whoever has it will see to the arrays.
     """
-    _dropped.append(arrays)
+    _released.append(holds)
     if _lock.acquire(blocking=False):
         try:
-            _release_dropped()
+            _settle()
         finally:
             _lock.release()
 
 
-def _release_dropped():
-    while _dropped:
-        for array in _dropped.popleft():
-            owner = _owner(array)
-            entry = _held[id(owner)]
-            entry[0] -= 1
-            if not entry[0]:
-                del _held[id(owner)]
-                if entry[2]:
-                    owner.setflags(write=True)
+def _settle():
+    while _released:
+        for found in _released.popleft():
+            found[1] -= 1
+            if not found[1]:
+                array, _, writeable, _ = found
+                del _held[id(array)]
+                if writeable:
+                    array.setflags(write=True)
 
 
 def shown(array):
     """`array` itself, or, while backward needs its memory, a view that says so when somebody writes into it."""
-    if not isinstance(array, numpy.ndarray) or (entry := _held.get(id(_owner(array)))) is None:
+    if not _held or not isinstance(array, numpy.ndarray) or (found := _held.get(id(_owner(array)))) is None:
         return array
     view = array.view(Held)
     view.setflags(write=False)
-    view.needed_by = entry[1]
+    view.needed_by = found[3]
     return view
 
 

@@ -14,6 +14,7 @@ A parameter of a rule whose name begins with an underscore stands for something 
 shape and dtype. If no rule that is going to run needs its numbers, the tape does not keep them.
 """
 
+import functools
 import inspect
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ REGISTRY = {}  # name → Op: the test suite walks it
 
 
 class Spec(NamedTuple):
-    """What is left of an array whose numbers the tape did not keep."""
+    """What is left of a constant whose numbers the tape did not keep; of a tensor, its node is."""
 
     shape: tuple
     dtype: numpy.dtype
@@ -46,11 +47,11 @@ class Op:
         self._all_needs = frozenset().union(*self._needs)
         self._every_needs = _needs(rule_for_every, first=2)  # such a rule takes the operand's position first
 
-    def rule(self, position):
-        """The backward rule of the operand at `position`, or None."""
-        if self.rule_for_every is not None:
-            return lambda *args, **params: self.rule_for_every(position, *args, **params)
-        return self.rules[position]
+    def rules_for(self, operands):
+        """The backward rules of so many operands, in order; None where there is no derivative."""
+        if self.rule_for_every is None:
+            return self.rules
+        return [functools.partial(self.rule_for_every, position) for position in range(operands)]
 
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
@@ -85,26 +86,32 @@ def op(name, doc, forward, *rules, rule_for_every=None):
     if name in REGISTRY:
         raise ValueError(f"there is already an op named {name!r}")
     REGISTRY[name] = record
-    count = len(rules)
+    count, has_gaps = len(rules), None in rules
 
     def apply(*args, **params):
-        values, nodes, any_tensor = [], [], False
+        for value in params.values():
+            if isinstance(value, Tensor):
+                raise TypeError(f"{name}: pass tensors by position, not by keyword")
         for arg in args:
             if isinstance(arg, Tensor):
-                any_tensor = True
+                break
+        else:  # plain arrays only, as in the backward rules
+            return record.forward(backend.array_module(*args), *args, **params)
+
+        values, nodes = [], []
+        for arg in args:
+            if isinstance(arg, Tensor):
                 values.append(arg._data)
                 nodes.append(arg._node)
             else:
                 values.append(arg)
                 nodes.append(None)
         xp = backend.array_module(*values)
-        if params and any(isinstance(value, Tensor) for value in params.values()):
-            raise TypeError(f"{name}: pass tensors by position, not by keyword")
-        if not any_tensor:
-            return record.forward(xp, *values, **params)
-
-        operands = len(args) if rule_for_every is not None else count
-        _check_arguments(record, len(args), operands, nodes)
+        operands = count
+        if rule_for_every is not None:
+            operands = len(args)
+        elif len(args) != count:
+            _check_arguments(record, len(args), count, nodes)
         _agree_on_dtype(record, values, operands, params)
         try:
             value = record.forward(xp, *values, **params)
@@ -118,14 +125,14 @@ def op(name, doc, forward, *rules, rule_for_every=None):
         if not any(nodes) or not state.recording or value.dtype.kind != "f":
             return Tensor(value)
         parents = nodes[:operands]
-        if None in rules:
+        if has_gaps:
             parents = [node if rule else None for node, rule in zip(parents, rules, strict=True)]
             if not any(parents):
                 return Tensor(value)
         needed = record.needed(parents)
-        for i in range(operands):
+        for i, parent in enumerate(parents):
             if i not in needed and backend.is_array(values[i]):
-                values[i] = Spec(values[i].shape, values[i].dtype)
+                values[i] = parent or Spec(values[i].shape, values[i].dtype)
         return Tensor(value, Node(value, record, parents, values, params, keeps_value=-1 in needed))
 
     apply.__name__ = apply.__qualname__ = name
@@ -171,7 +178,11 @@ def _agree_on_dtype(record, values, operands, params):
         values[i] = _plain_number(values[i])
     for key in params:
         params[key] = _plain_number(params[key])
-    if operands == 1 or (operands == 2 and getattr(values[0], "dtype", 0) is getattr(values[1], "dtype", 1)):
+    first = getattr(values[0], "dtype", None)
+    for i in range(1, operands):
+        if first is None or getattr(values[i], "dtype", None) is not first:
+            break
+    else:
         return
     movable = [i for i in range(operands) if record.rule_for_every is not None or record.rules[i] is not None]
     floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]

@@ -47,22 +47,22 @@ class Node:
         self.grad = None  # the gradient that the user sees, a Tensor
         self.retains = op is None
         self.hooks = ()
-        self._held = ()
-        if op is not None:
-            self._held = [array for array in (*args, self.value) if isinstance(array, numpy.ndarray)]
-            if self._held:
-                guard.hold(self._held, op.name)
+        self._held = guard.hold(args, self.value, op.name) if op else None
+
+    @property
+    def ndim(self):
+        return len(self.shape)
 
     def free(self):
         """Let go of what backward would need; it cannot run through this node again."""
         self.args = self.value = None
         if self._held:
             guard.release(self._held)
-            self._held = ()
+            self._held = None
 
     def __del__(self):
         if self._held:
-            guard.drop(self._held)
+            guard.release(self._held)
 
 
 class Tensor:

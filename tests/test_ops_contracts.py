@@ -234,6 +234,7 @@ BAD = {
     "repeat_pool2d": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
     "spread": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
     "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
+    "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),

@@ -8,7 +8,7 @@ from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_p
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
 from minigrad.ops.linear_algebra import matmul
 from minigrad.ops.reduction import mean, softmax
-from minigrad.ops.shape import swapaxes
+from minigrad.ops.shape import reshape, sum, swapaxes
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -19,8 +19,22 @@ __all__ = [
 
 def linear(x, weight, bias=None):
     """x Wᵀ + b, for x (…, in), weight (out, in) and bias (out,); the result is (…, out)."""
-    y = matmul(x, swapaxes(weight, 0, 1))
-    return y if bias is None else y + bias
+    return matmul(x, swapaxes(weight, 0, 1)) if bias is None else _linear(x, weight, bias)
+
+
+@primitive(
+    lambda g, _y, _x, weight, _bias: matmul(g, weight),
+    lambda g, _y, x, weight, _bias: matmul(swapaxes(_rows(g), 0, 1), _rows(x)),
+    lambda g, _y, _x, _weight, _bias: sum(_rows(g), 0),
+)
+def _linear(xp, x, weight, bias):
+    """x Wᵀ + b."""
+    return xp.matmul(x, weight.T) + bias
+
+
+def _rows(x):
+    """(…, n) as a matrix with rows of n."""
+    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
 
 
 def _normalize_rule(g, y, x, axes, eps):
@@ -69,7 +83,9 @@ def checked_labels(labels, classes):
     labels = labels if backend.is_array(labels) else numpy.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be a one-dimensional array of integers, not {labels.shape} {labels.dtype}")
-    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < classes):
+    # Read as unsigned, a negative number is very large: one pass over the labels checks both bounds.
+    as_unsigned = labels.view(labels.dtype.str.replace("i", "u"))
+    if labels.size and as_unsigned.max() >= classes:
         raise IndexError(f"labels must lie between 0 and {classes - 1}, but go from {labels.min()} to {labels.max()}")
     return labels
 
