@@ -46,11 +46,16 @@ def network(parameterization, widths, rng):
     return wn.apply_weight_norm(model) if parameterization.lower().startswith(("weight", "wn")) else model
 
 
+def forward_operations(widths, batch):
+    """Operations of a forward pass in the convolutions: 2 for each multiplication with its addition."""
+    a, b = widths
+    return 2 * batch * (32 * 32 * 9 * (3 * a + 2 * a * a) + 16 * 16 * 9 * (a * b + 2 * b * b) + 36 * (9 + 2) * b * b)
+
+
 def operations(widths, batch):
     """Operations of one training step in the convolutions: forward, and a gradient each for input and weight."""
-    a, b = widths
-    forward = 2 * batch * (32 * 32 * 9 * (3 * a + 2 * a * a) + 16 * 16 * 9 * (a * b + 2 * b * b) + 36 * (9 + 2) * b * b)
-    return 3 * forward - 2 * batch * 32 * 32 * 9 * 3 * a  # the pictures need no gradient
+    first_layer = 2 * batch * 32 * 32 * 9 * 3 * widths[0]
+    return 3 * forward_operations(widths, batch) - first_layer  # the pictures need no gradient
 
 
 class Clock:

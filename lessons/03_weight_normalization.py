@@ -80,7 +80,7 @@ for length in (0.25, 0.5, 1.0, 2.0, 4.0):
 # $$w = \frac{g}{\|v\|}\,v$$
 #
 # In the ordinary operations of the library that is one line. (The library has it too, as
-# ``wn.reparameterization.weight_norm_composite``, for many neurons at once.)
+# ``wn.weight_norm_composite``, for many neurons at once.)
 
 
 def weight(v, g):
@@ -221,7 +221,7 @@ def tape(tensor):
 V = mg.tensor(rng.normal(size=(100, 500)).astype(np.float32), requires_grad=True)
 G = mg.tensor(np.ones(100, np.float32), requires_grad=True)
 extra = {}
-for name, function in [("ordinary ops", wn.reparameterization.weight_norm_composite), ("one op", wn.weight_norm)]:
+for name, function in [("ordinary ops", wn.weight_norm_composite), ("one op", wn.weight_norm)]:
     nodes, kept = tape(function(V, G))
     extra[name] = sum(a.nbytes for a in kept if a is not V.data and a is not G.data)
     ops = ", ".join(node.op.name for node in reversed(nodes))
@@ -263,7 +263,7 @@ def seconds(make_weight, repeats=60):
     return min(times)
 
 
-composite = wn.reparameterization.weight_norm_composite
+composite = wn.weight_norm_composite
 for name, make in (("normal", lambda: V), ("in ordinary ops", lambda: composite(V, G)),
                    ("as one op", lambda: wn.weight_norm(V, G))):  # fmt: skip
     print(f"{name:15}: {1e3 * seconds(make):.2f} ms")
@@ -889,7 +889,7 @@ lesson.figure(figure, "log_scale", note=f"synthetic problems: median (left: and 
 # So the paper's finding holds here: $g = e^s$ is no advantage at the best learning rate, and it takes away part of the
 # range of learning rates, because a neuron that has grown long ($g > 1$) turns $\eta$ into $\eta\,g^2$. But "slower" is
 # a matter of units: slower for $g < 1$, faster for $g > 1$. What the log-scale does give is independence of those
-# units. The paper fixes the units in another way, by setting $g$ from data (equation 6, lesson 04).
+# units. The paper fixes the units in another way, by setting $g$ from data (equation 6, lesson 07).
 #
 # In a layer
 # ----------

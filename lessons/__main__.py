@@ -13,6 +13,7 @@ from lessons import (
     choose_data,
     choose_device,
     docstring,
+    equations,
     fingerprint,
     lesson_files,
     report_error,
@@ -26,11 +27,19 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
     parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")
+    parser.add_argument(
+        "--equations",
+        action="store_true",
+        help="list the paper's equations and claims, each with its function, test and lesson, and stop",
+    )
     parser.add_argument("-x", "--exit-first", action="store_true", help="stop at the first lesson that fails")
     parser.add_argument("--json", metavar="FILE", help="also write the summary there")
     add_flags(parser)
     flags = parser.parse_args(arguments)
     try:
+        if flags.equations:
+            print(equations.text())
+            return 0
         chosen = select(flags.lessons)
         if flags.list:
             for number, file in chosen.items():

@@ -4,25 +4,39 @@
     ∇_v L = g/‖v‖ ∇_w L  -  g ∇_g L / ‖v‖² v                    (3)
           = g/‖v‖ M_w ∇_w L   with  M_w = I - w wᵀ / ‖w‖²         (4)
 
-A weight holds one vector for each index along `axis`; norms and inner products run over all other axes.
+The law: ∇_v L is at a right angle to v, and nothing of ∇_w L is lost, ‖∇_w L‖² = (∇_g L)² + (‖v‖/g)² ‖∇_v L‖².
+
+A weight holds one vector for each index along `axis`; norms and inner products run over all other axes. Usually that is
+one axis, the outputs'; a tuple of axes makes more and shorter vectors, and None makes the whole weight a single one.
 """
+
+import math
 
 import minigrad as mg
 from minigrad import backend
 
 
+def counting_axes(ndim, axis):
+    """The axes that count the weight vectors, from 0 on and in order: `axis` is an int, a tuple of them, or None."""
+    axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis {a} is out of range for a weight of {ndim} dimensions")
+    return tuple(sorted({a % ndim for a in axes}))
+
+
 def other_axes(ndim, axis):
     """All axes but `axis`: those along which a weight vector extends."""
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"axis {axis} is out of range for a weight of {ndim} dimensions")
-    return tuple(i for i in range(ndim) if i != axis % ndim)
+    counting = counting_axes(ndim, axis)
+    return tuple(i for i in range(ndim) if i not in counting)
 
 
 def as_column(g, v, axis):
     """`g`, one number per weight vector in any shape of that size, shaped so that it lines up with v."""
-    shape = tuple(n if i == axis % v.ndim else 1 for i, n in enumerate(v.shape))
-    if g.size != v.shape[axis]:
-        raise ValueError(f"g of shape {g.shape} must hold one number for each of the {v.shape[axis]} weight vectors")
+    counting = counting_axes(v.ndim, axis)
+    shape = tuple(n if i in counting else 1 for i, n in enumerate(v.shape))
+    if g.size != math.prod(shape):
+        raise ValueError(f"g of shape {g.shape} must hold one number for each of the {math.prod(shape)} weight vectors")
     return g.reshape(shape)
 
 
@@ -35,8 +49,8 @@ def explicit_gradients(grad_w, v, g, axis=0):
         ∇_w L and v, of one shape.
     g : array
         One scale per weight vector, of shape (v.shape[axis],) or any other shape with as many entries.
-    axis : int
-        The axis that counts the weight vectors.
+    axis : int, tuple of int, or None
+        The axis (or axes) that count the weight vectors.
 
     Returns
     -------
@@ -54,6 +68,16 @@ def explicit_gradients(grad_w, v, g, axis=0):
     grad_g = mg.sum(grad_w * v, axes, keepdims=True) / norm
     grad_v = scale / norm * grad_w - scale * grad_g / (norm * norm) * v
     return grad_v, grad_g.reshape(g.shape)
+
+
+def explicit_gradients_log_scale(grad_w, v, s, axis=0):
+    """The gradients for v and s from the gradient for w = e^s v/‖v‖: equation 3, and ∇_s L = e^s ∇_g L (section 2).
+
+    Arguments, results and errors are those of `explicit_gradients`, with the log-scale s in the place of g.
+    """
+    g = mg.exp(s)
+    grad_v, grad_g = explicit_gradients(grad_w, v, g, axis)
+    return grad_v, g * grad_g
 
 
 def projection_matrix(w):

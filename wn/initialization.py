@@ -4,28 +4,34 @@ One batch goes through the model, front to back. At each layer the pre-activatio
 and variance 1 over that batch, by g ← 1/σ[t] and b ← -μ[t]/σ[t], before the next layer sees it.
 """
 
+import numpy
+
 import minigrad as mg
 from minigrad import backend, nn
-from wn.reparameterization import normalizations, output_axis
+from wn.reparameterization import WeightNormalization, output_axis
 
 
 def data_dependent_init(model, x):
     """Set g and b of every layer so that its pre-activations have mean 0 and variance 1 on `x` (equations 5 and 6).
 
-    The model is run once, as it is: noise and dropout act if it is in training mode. Every Linear, Conv2d and
-    ConvTranspose2d that runs is initialized, weight-normalized or not. Where there is a bias b, both are corrected as
+    The model is run once on `x`, and every Linear, Conv2d and ConvTranspose2d that runs is initialized as it does,
+    weight-normalized or not, however the model connects them. Where there is a bias b, both are corrected as
 
         g ← g/σ[t],   b ← (b - μ[t])/σ[t]        (t the layer's output, b included)
 
-    which for g = 1 and b = 0 is equation 6, and which leaves a model alone that is initialized already. An ordinary
-    weight is treated as g v/‖v‖ and divided by σ. A layer without bias keeps its mean, for a batch normalization
-    that follows to take away. A layer that runs more than once is initialized by its first run.
+    which for g = 1 and b = 0 is equation 6, and which leaves a model alone that is initialized already. Directions are
+    kept. An ordinary weight is treated as g v/‖v‖ and divided by σ. A layer without bias keeps its mean, for a batch
+    normalization that follows to take away. A layer, or a weight, that is used more than once is initialized at its
+    first use. An LSTMCell is left alone: section 3 resorts to standard initialization for recurrent models.
+
+    The model is run as it is: in training mode noise and dropout act, drawing from their generators, and batch
+    normalization uses the batch. Afterwards all buffers, such as running averages, are what they were.
 
     Parameters
     ----------
     model : nn.Module
-    x : array or Tensor
-        A batch, in the shape that the model takes; more than one example.
+    x : array_like or Tensor
+        A batch, in the shape and on the device that the model takes; for a Linear more than one example.
 
     Returns
     -------
@@ -35,56 +41,92 @@ def data_dependent_init(model, x):
     Raises
     ------
     ValueError
-        If a unit's pre-activation is the same for the whole batch, which leaves no scale to set; names the layer.
+        If a unit's pre-activation is the same for the whole batch, up to rounding, which leaves no scale to set; if it
+        is not finite; or if a weight is computed from other parameters in a way that has no length for each output.
+        Names the layer. The model is then as it was.
     """
     done, removals = set(), []
     for name, layer in model.named_modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
 
             def hook(layer, inputs, t, name=name):
-                if layer not in done:
-                    done.add(layer)
-                    return _initialize(layer, t, name)
+                own = vars(layer)
+                weight = own.get("weight_v", own.get("weight"))
+                if weight not in done:
+                    done.add(weight)
+                    return _initialize(layer, t, f"layer {name or type(layer).__name__!r}")
 
             removals.append(layer.register_forward_hook(hook))
+    parameters = [(p, p.data) for p in model.parameters()]
+    buffers = [(b, b.data.copy()) for b in model.buffers()]
     try:
         with mg.no_grad():
             model(x if isinstance(x, mg.Tensor) else mg.tensor(x))
+    except BaseException:
+        _restore(parameters)
+        raise
     finally:
+        _restore(buffers)
         for remove in removals:
             remove()
     return model
 
 
-def _initialize(layer, t, name):
+def _restore(saved):
+    for tensor, data in saved:
+        tensor.data = data
+
+
+def _initialize(layer, t, where):
     """Equations 5 and 6 for one layer: set its parameters, return its output as it is with them."""
     data = t.data
     xp = backend.array_module(data)
-    channel = 1 if data.ndim == 4 else data.ndim - 1
+    channel = data.ndim - 1 if isinstance(layer, nn.Linear) else 1
     axes = tuple(i for i in range(data.ndim) if i != channel)
-    shape = tuple(-1 if i == channel else 1 for i in range(data.ndim))
-    # Means and deviations of up to millions of numbers: summed in float64.
-    mean = data.mean(axis=axes, dtype=xp.float64)
-    deviation = data.std(axis=axes, dtype=xp.float64)
-    if not (deviation > 0).all():
-        unit = int((deviation > 0).argmin())
-        raise ValueError(
-            f"data_dependent_init: unit {unit} of layer {name or type(layer).__name__!r} has the same pre-activation "
-            "for the whole batch; use more than one example, and inputs that vary"
-        )
-    found = normalizations(layer)
-    for normalization in found:
-        if normalization.name != "weight" or normalization.axis % layer.weight.ndim != output_axis(layer):
-            raise ValueError(
-                f"data_dependent_init: {normalization} of layer {name or type(layer).__name__!r} does not have one "
-                f"length for each output: that is axis {output_axis(layer)} of its weight"
-            )
+    # Relative to one value of each unit: nothing is lost where the mean is large, and equal values give exactly 0.
+    # Up to millions of numbers are added up in float64.
+    first = data[tuple(slice(None) if i == channel else slice(1) for i in range(data.ndim))]
+    centered = data - first
+    offset = centered.mean(axis=axes, dtype=xp.float64, keepdims=True)
+    centered -= offset.astype(data.dtype)
+    mean = first + offset
+    deviation = xp.sqrt(xp.square(centered, dtype=xp.float64).mean(axis=axes, keepdims=True))
+    _refuse_bad_statistics(mean, deviation, data.dtype, where)
+
+    normalization = _normalization(layer, where)
+    if normalization:
         normalization.multiply_length(layer, 1 / deviation)
-    if not found:
-        axis = output_axis(layer)
-        columns = tuple(-1 if i == axis else 1 for i in range(layer.weight.ndim))
+    else:
+        columns = tuple(-1 if i == output_axis(layer) else 1 for i in range(layer.weight.ndim))
         layer.weight.data = (layer.weight.data / deviation.reshape(columns)).astype(layer.weight.dtype)
+    scale = deviation.astype(data.dtype)
     if layer.bias is None:
-        return mg.Tensor((data / deviation.reshape(shape)).astype(data.dtype))
-    layer.bias.data = ((layer.bias.data - mean) / deviation).astype(layer.bias.dtype)
-    return mg.Tensor(((data - mean.reshape(shape)) / deviation.reshape(shape)).astype(data.dtype))
+        return mg.Tensor(data / scale)
+    layer.bias.data = ((layer.bias.data - mean.ravel()) / deviation.ravel()).astype(layer.bias.dtype)
+    return mg.Tensor(centered / scale)
+
+
+def _refuse_bad_statistics(mean, deviation, dtype, where):
+    mean, deviation = backend.to_numpy(mean).ravel(), backend.to_numpy(deviation).ravel()
+    bad = ~numpy.isfinite(deviation)
+    if bad.any():
+        raise ValueError(f"data_dependent_init: unit {bad.argmax()} of {where} has pre-activations that are not finite")
+    # Equal inputs may lead to outputs that differ in the last bits, since BLAS adds up in more than one order.
+    bad = deviation <= 10 * numpy.finfo(dtype).eps * numpy.abs(mean)
+    if bad.any():
+        raise ValueError(
+            f"data_dependent_init: unit {bad.argmax()} of {where} has the same pre-activation for the whole batch; use "
+            "more than one example, and inputs that vary"
+        )
+
+
+def _normalization(layer, where):
+    """The layer's WeightNormalization, or None if its weight is an ordinary parameter."""
+    for name, computed in layer._computed.items():
+        axis = computed.axis % layer.weight.ndim if isinstance(computed, WeightNormalization) else None
+        if name != "weight" or axis != output_axis(layer):
+            raise ValueError(
+                f"data_dependent_init: {name} of {where} is computed by {computed}, which does not have one length for "
+                f"each output: that would be weight normalization of weight along axis {output_axis(layer)}"
+            )
+    return layer._computed.get("weight")

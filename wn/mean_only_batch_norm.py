@@ -7,8 +7,11 @@ The minibatch mean is taken away, as in batch normalization, but nothing is divi
 weight normalization has seen to already.
 """
 
+import math
+
 import numpy
 
+import minigrad as mg
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.normalization import channel_axes, follow
 
@@ -16,20 +19,33 @@ from minigrad.nn.normalization import channel_axes, follow
 class MeanOnlyBatchNorm(Module):
     """t̃ = t - μ[t] + b for each channel of (N, C) or (N, C, H, W) pre-activations (equation 7).
 
-    In training, μ is the mean of the batch (and of all places in the image); in evaluation a running average. The
-    layer before needs no bias of its own. Equation 8 is what autograd makes of the forward pass.
+    In training, μ is the mean of the batch (and of all places in the image); in evaluation a running average. A bias
+    of the layer before has no effect in training and gets a gradient of zero, so that layer needs none. Equation 8 is
+    what autograd makes of the forward pass; `mean_only_gradients` is the same written out.
+
+    The result has the dtype that `t` and the float32 parameters promote to: float32 stays float32, float64 stays
+    float64. The running mean stays float32.
 
     Parameters
     ----------
     features : int
         C, the number of channels.
     momentum : float
-        Weight of the newest batch in the running average; the authors' code uses 0.1.
+        Weight of the newest batch in the running average, `(1 - momentum) · old + momentum · new`, which begins at 0;
+        the authors' code uses 0.1. After k batches it has come 1 - (1 - momentum)^k of the way from 0, and it keeps
+        the noise of about 2/momentum - 1 batches. (TensorFlow and Keras call 1 - momentum by this name.)
 
     Attributes
     ----------
     bias : Parameter of shape (C,)
     running_mean : Buffer of shape (C,)
+
+    Raises
+    ------
+    ValueError
+        If `t` has another shape, or, in training, fewer than two values a channel: of a single one, t - μ[t] is 0
+        whatever it is, so nothing of the input would come through and no gradient would come back. In evaluation any
+        number will do.
     """
 
     def __init__(self, features, momentum=0.1):
@@ -41,6 +57,11 @@ class MeanOnlyBatchNorm(Module):
     def forward(self, t):
         axes, shape = channel_axes(t, self.features, "MeanOnlyBatchNorm")
         if self.training:
+            if math.prod(t.shape[axis] for axis in axes) < 2:
+                raise ValueError(
+                    f"MeanOnlyBatchNorm: in training, one value a channel less its own mean is 0, and nothing of t of "
+                    f"shape {t.shape} would be left; use a larger batch or eval()"
+                )
             mean = t.mean(axis=axes)
             follow(self.running_mean, mean, self.momentum)
         else:
@@ -49,3 +70,31 @@ class MeanOnlyBatchNorm(Module):
 
     def extra_repr(self):
         return f"{self.features}, momentum={self.momentum}"
+
+
+def mean_only_gradients(grad):
+    """The gradients of the loss for t and b from the gradient for t̃ = t - μ[t] + b, in training (equation 8).
+
+    Autograd finds the same; this is the closed form, for reading and for tests.
+
+    Parameters
+    ----------
+    grad : (N, C) or (N, C, H, W) array or Tensor
+        ∇_t̃ L.
+
+    Returns
+    -------
+    grad_t : like `grad`
+        ∇_t̃ L - μ[∇_t̃ L], with μ over all axes but the channel's. It adds up to zero in each channel.
+    grad_b : (C,) array or Tensor
+        Σ ∇_t̃ L over the same axes.
+
+    Raises
+    ------
+    ValueError
+        If `grad` has another number of dimensions, or no value at all.
+    """
+    if grad.ndim not in (2, 4) or grad.size == 0:
+        raise ValueError(f"mean_only_gradients takes a gradient of shape (N, C) or (N, C, H, W), not {grad.shape}")
+    axes = tuple(axis for axis in range(grad.ndim) if axis != 1)
+    return grad - mg.mean(grad, axes, keepdims=True), mg.sum(grad, axes)

@@ -1,5 +1,7 @@
 """Equation 2: w = g v/‖v‖. A weight vector as a length g (or e^s) and a direction v/‖v‖.
 
+The law: ‖w‖ = |g|, whatever v is (section 2), so stretching v changes nothing.
+
 `weight_norm` is the function; `WeightNorm`, `apply_weight_norm` and `remove_weight_norm` put it into layers.
 """
 
@@ -10,6 +12,7 @@ import numpy
 import minigrad as mg
 from minigrad import backend, nn
 from minigrad.op import primitive
+from minigrad.tensor import Tensor
 from wn.gradients import as_column, explicit_gradients, other_axes
 
 
@@ -17,15 +20,18 @@ def weight_norm(v, g, axis=0):
     """w = g v/‖v‖, one length and one direction for each index along `axis` (equation 2).
 
     Its gradients are equation 3 in closed form, `wn.explicit_gradients`; tests compare them with those that autograd
-    derives from `weight_norm_composite`.
+    derives from `weight_norm_composite`. For g = e^s (section 2) pass `mg.exp(s)`.
 
     Parameters
     ----------
     v : array or Tensor
-        The directions; ‖v‖ runs over every axis but `axis`.
+        The directions; ‖v‖ runs over every axis but `axis`. float32 or float64: in half precision ‖v‖² would overflow
+        as soon as ‖v‖ reaches 256.
     g : array or Tensor
         The lengths, in shape (v.shape[axis],) or any other with as many entries.
-    axis : int
+    axis : int, tuple of int, or None
+        What counts the weight vectors: usually the outputs' axis. With several axes there is a vector for each
+        combination of their indices; with None there is one, all of v.
 
     Returns
     -------
@@ -34,7 +40,8 @@ def weight_norm(v, g, axis=0):
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not fit, or if a weight vector is zero (on the GPU it becomes NaN: to look at every norm
+        would make the host wait).
     """
     return _weight_norm(v, g, axis)
 
@@ -45,8 +52,10 @@ def weight_norm(v, g, axis=0):
 )
 def _weight_norm(xp, v, g, axis):
     """g v/‖v‖."""
-    axes = other_axes(v.ndim, axis)
-    return v * (as_column(g, v, axis) / mg.norm(v, axes, keepdims=True))
+    norm = mg.norm(v, other_axes(v.ndim, axis), keepdims=True)
+    if xp is numpy:
+        _refuse_zero_norms(norm, "v")
+    return v * (as_column(g, v, axis) / norm)
 
 
 def weight_norm_composite(v, g, axis=0):
@@ -60,11 +69,15 @@ class WeightNormalization:
     """How one weight of a layer is computed: from which parameters, with which axis, and with which kind of scale."""
 
     name: str
-    axis: int
+    axis: int | tuple | None
     scale: str
 
     def __call__(self, layer):
-        return weight_norm(getattr(layer, f"{self.name}_v"), self.length(layer), self.axis)
+        try:
+            w = weight_norm(getattr(layer, f"{self.name}_v"), self.length(layer), self.axis)
+        except ValueError as error:
+            raise ValueError(f"{_where(layer, self.name)}: {error}") from error
+        return EffectiveWeight(w._data, w._node)
 
     def length(self, layer):
         """‖w‖ for each weight vector: g, or e^s."""
@@ -77,10 +90,32 @@ class WeightNormalization:
         factor = factor.reshape(g.shape).astype(g.dtype)
         g.data = g.data * factor if self.scale == "linear" else g.data + backend.array_module(factor).log(factor)
 
-    def check_state(self, layer, state):
-        """Refuse directions of length zero, for which w is undefined."""
+    def check_state(self, layer, state, path=""):
+        """Refuse directions of length zero, for which w is undefined; `path` is where in the model the layer is."""
         if f"{self.name}_v" in state:
-            _refuse_zero_vectors(state[f"{self.name}_v"], self.axis, f"{type(layer).__name__}.{self.name}_v")
+            _check_vectors(state[f"{self.name}_v"], self.axis, _where(layer, f"{self.name}_v", path))
+
+
+class EffectiveWeight(Tensor):
+    """w = g v/‖v‖ as a layer computes it. It is a result: numbers assigned to it would be lost, so that is an error."""
+
+    __slots__ = ()
+
+    def __init__(self, data, node=None):
+        super().__init__(data, node)
+        if isinstance(data, numpy.ndarray):
+            data.setflags(write=False)
+
+    @property
+    def data(self):
+        return super().data
+
+    @data.setter
+    def data(self, array):
+        raise AttributeError(
+            "this weight is computed as w = g v/‖v‖, and what is assigned to it would be lost: assign to the layer's "
+            "_v and _g, or call wn.remove_weight_norm, assign, and normalize again"
+        )
 
 
 def weights(layer):
@@ -99,15 +134,17 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     """Weight-normalize one weight of a layer, in place, without changing what the layer computes.
 
     The parameter `name` is replaced by two: `name_v`, which starts as the weight itself, and `name_g`, which starts
-    at its norms (or their logarithms). `layer.name` stays readable, as w = g v/‖v‖.
+    at its norms (or their logarithms). `layer.name` stays readable, as w = g v/‖v‖, computed anew at each access; it
+    cannot be assigned to. Make the optimizer afterwards: `name` is no parameter any more.
 
     Parameters
     ----------
     layer : nn.Module
     name : str
-        Which of its parameters.
-    axis : int
-        The axis that counts the weight vectors: 1 for ConvTranspose2d, 0 for all other layers.
+        Which of its parameters, in float32 or float64.
+    axis : int, tuple of int, or None
+        What counts the weight vectors: 1 for ConvTranspose2d, 0 for all other layers. With None the whole weight is
+        one vector, and `name_g` a single number.
     scale : {"linear", "exp"}
         Whether `name_g` is the length g, or its logarithm s with g = e^s (section 2 of the paper).
 
@@ -119,7 +156,8 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     Raises
     ------
     ValueError
-        If a weight vector is zero, if the layer has no such parameter, or if it is normalized already.
+        If a weight vector is zero, if the layer has no such parameter, if it is normalized already, or if it is in
+        half precision.
     """
     if scale not in ("linear", "exp"):
         raise ValueError(f'scale must be "linear" (g) or "exp" (g = e^s), not {scale!r}')
@@ -129,11 +167,11 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     if not isinstance(weight, nn.Parameter):
         have = [n for n, value in vars(layer).items() if isinstance(value, nn.Parameter)]
         raise ValueError(f"{type(layer).__name__} has no parameter {name!r}; it has {have}")
-    axes = other_axes(weight.ndim, axis)
-    _refuse_zero_vectors(weight.data, axis, f"{type(layer).__name__}.{name}")
-    lengths = mg.norm(weight.data, axes, keepdims=True)
+    _check_vectors(weight.data, axis, _where(layer, name))
+    lengths = mg.norm(weight.data, other_axes(weight.ndim, axis), keepdims=True)
+    g = lengths if scale == "linear" else mg.log(lengths)
     layer.compute(name, WeightNormalization(name, axis, scale))
-    setattr(layer, f"{name}_g", nn.Parameter(lengths if scale == "linear" else mg.log(lengths)))
+    setattr(layer, f"{name}_g", nn.Parameter(g.reshape(()) if axis is None else g))
     setattr(layer, f"{name}_v", nn.Parameter(weight.data))
     return layer
 
@@ -148,12 +186,17 @@ def apply_weight_norm(module, scale="linear"):
 
     These are Linear, Conv2d, ConvTranspose2d and LSTMCell; of an LSTMCell both matrices, whose rows are the vectors of
     one gate of one unit. A recurrent network computes w = g v/‖v‖ at each step unless it runs within
-    `with module.computed_once():`.
+    `with module.computed_once():`. A zero vector is refused as by `WeightNorm`, with the layer's place in the model and
+    before anything is changed.
     """
-    for layer in module.modules():
+    found = {}  # each weight once, also of a layer that stands in the model twice
+    for path, layer in module.named_modules():
         for name in weights(layer):
-            if name not in layer._computed:
-                WeightNorm(layer, name, output_axis(layer, name), scale)
+            if name not in layer._computed and (layer, name) not in found:
+                _check_vectors(getattr(layer, name).data, output_axis(layer, name), _where(layer, name, path))
+                found[layer, name] = output_axis(layer, name)
+    for (layer, name), axis in found.items():
+        WeightNorm(layer, name, axis, scale)
     return module
 
 
@@ -163,7 +206,7 @@ def remove_weight_norm(module):
         for normalization in normalizations(layer):
             name = normalization.name
             with mg.no_grad():
-                weight = normalization(layer).data
+                weight = normalization(layer).data.copy()
             layer.compute(name, None)
             delattr(layer, f"{name}_g")
             delattr(layer, f"{name}_v")
@@ -171,8 +214,18 @@ def remove_weight_norm(module):
     return module
 
 
-def _refuse_zero_vectors(v, axis, what):
-    norms = backend.to_numpy(mg.norm(v, other_axes(v.ndim, axis)))
+def _where(layer, name, path=""):
+    # In words: Linear.weight of layer '3.0'.
+    return f"{type(layer).__name__}.{name}" + (f" of layer {path!r}" if path else "")
+
+
+def _check_vectors(v, axis, what):
+    if v.dtype.itemsize < 4:
+        raise ValueError(f"{what}: half precision is not supported, ‖v‖² would overflow; use float32")
+    _refuse_zero_norms(backend.to_numpy(mg.norm(v, other_axes(v.ndim, axis))), what)
+
+
+def _refuse_zero_norms(norms, what):
     if not norms.all():
         row = int(numpy.argmin(norms))
         raise ValueError(f"{what}: weight vector {row} is zero and has no direction; initialize it with random numbers")

@@ -146,7 +146,8 @@ class Module:
         KeyError
             If names are missing or unknown; says which. Nothing has been changed then.
         ValueError
-            If a shape differs. Nothing has been changed then.
+            If a shape differs, or if a layer cannot work with the values, such as a zero vector under weight
+            normalization; names the layer. Nothing has been changed then.
         """
         mine = dict([*self.named_parameters(), *self.named_buffers()])
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
@@ -159,8 +160,8 @@ class Module:
         for name, value in new.items():
             if value.shape != mine[name].shape:
                 raise ValueError(f"state dict: {name} has shape {value.shape}, the model {mine[name].shape}")
-        for module in self.modules():
-            module.check_state({n: new[full] for n, full in self._names_in(module, mine)})
+        for path, module in self.named_modules():
+            module.check_state({n: new[full] for n, full in self._names_in(module, mine)}, path)
         for name, tensor in mine.items():
             tensor.data = backend.to_device(new[name], tensor.device)
 
@@ -168,11 +169,11 @@ class Module:
         by_tensor = {tensor: name for name, tensor in mine.items()}
         return [(n, by_tensor[t]) for n, t in vars(module).items() if isinstance(t, (Parameter, Buffer))]
 
-    def check_state(self, state):
-        """Refuse values that this module cannot work with, given by attribute name: raise ValueError."""
+    def check_state(self, state, path=""):
+        """Refuse values, by attribute name, that this module cannot work with: ValueError that names its `path`."""
         for computed in self._computed.values():
             if hasattr(computed, "check_state"):
-                computed.check_state(self, state)
+                computed.check_state(self, state, path)
 
     # ---- for those who change what a layer does without rewriting it ------------------------------------------------
 

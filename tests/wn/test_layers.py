@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minigrad as mg
 import wn
 from minigrad import nn
 
@@ -87,6 +88,23 @@ def test_gradients_flow_to_v_and_g(name, scale):
     np.testing.assert_allclose(layer.weight_g.grad.numpy(), wanted, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("axis", "shape"), [(None, ()), ((0, 1), (4, 3, 1, 1)), ((), (1, 1, 1, 1)), (-3, (1, 3, 1, 1))]
+)
+@each_scale
+@given(seed=seeds)
+def test_any_choice_of_weight_vectors_keeps_the_function(axis, shape, scale, seed):
+    layer, x, _ = made("Conv2d", seed)
+    before = layer(x).numpy()
+    wn.WeightNorm(layer, axis=axis, scale=scale)
+    assert layer.weight_g.shape == shape and layer.weight_g.dtype == np.float32
+    np.testing.assert_allclose(layer(x).numpy(), before, **CLOSE)
+    mg.sum(layer(x)).backward()
+    assert layer.weight_g.grad.shape == shape
+    copy.deepcopy(layer).load_state_dict(layer.state_dict())
+    np.testing.assert_allclose(wn.remove_weight_norm(layer)(x).numpy(), before, **CLOSE)
+
+
 @each_scale
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_wrapped_layers_can_be_copied_and_the_copies_are_independent(duplicate, scale):
@@ -107,11 +125,35 @@ def test_state_dicts_go_from_model_to_model(scale):
     np.testing.assert_array_equal(target(IMAGES).numpy(), source(IMAGES).numpy())
 
 
+@each_layer
+@given(seed=seeds)
+def test_no_example_depends_on_another(name, seed):
+    layer, x, axis = made(name, seed)
+    x = mg.tensor(x, requires_grad=True)
+    output = wn.WeightNorm(layer, axis=axis)(x)
+    others = mg.grad(mg.sum(mg.square(output[0])), x).numpy()[1:]
+    np.testing.assert_array_equal(others, 0)
+
+
 def test_the_weight_is_never_stale():
     layer = wn.WeightNorm(nn.Linear(3, 2))
     layer.weight_v.data = np.array([[3, 4, 0], [0, 0, 2]], np.float32)
     layer.weight_g.data = np.array([[10], [1]], np.float32)
     np.testing.assert_allclose(layer.weight.numpy(), [[6, 8, 0], [0, 0, 1]], rtol=1e-6)
+
+
+@each_scale
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_wrapped_lstm_cells_can_be_copied_and_their_state_moved(duplicate, scale):
+    cell = wn.apply_weight_norm(nn.LSTMCell(3, 2, rng=np.random.default_rng(0)), scale)
+    other = wn.apply_weight_norm(nn.LSTMCell(3, 2, rng=np.random.default_rng(1)), scale)
+    other.load_state_dict(cell.state_dict())
+    x = IMAGES[0, 0, :, :3]
+    for twin in (other, duplicate(cell)):
+        for found, wanted in zip(twin(x, twin(x)), cell(x, cell(x)), strict=True):
+            np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+        twin.weight_hh_g.data = twin.weight_hh_g.data + np.float32(1)
+        assert not np.array_equal(twin.weight_hh.numpy(), cell.weight_hh.numpy())
 
 
 def test_apply_finds_every_layer_with_its_output_axis_and_skips_what_is_done():
@@ -136,6 +178,37 @@ def test_setting_the_weight_of_a_wrapped_layer_is_an_error_rather_than_ignored()
     layer = wn.WeightNorm(nn.Linear(3, 2))
     with pytest.raises(AttributeError, match="computed"):
         layer.weight = nn.Parameter(np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize("initialize", [
+    lambda w: setattr(w, "data", np.ones((2, 3), np.float32)), lambda w: w.data.fill(1), lambda w: w.numpy().fill(1),
+    lambda w: w.data.__setitem__(0, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("recording", [True, False])
+def test_initializing_the_effective_weight_is_an_error_rather_than_lost(initialize, recording):
+    layer = wn.WeightNorm(nn.Linear(3, 2))
+    before = layer.weight.numpy().copy()
+    with (
+        pytest.raises((AttributeError, ValueError), match=r"_v and _g|read-only"),
+        mg.enable_grad() if recording else (mg.no_grad()),
+    ):
+        initialize(layer.weight)
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
+
+
+@given(seed=seeds)
+def test_initializing_v_changes_directions_only(seed):
+    layer, _, axis = made("ConvTranspose2d", seed)
+    wn.WeightNorm(layer, axis=axis)
+    lengths = layer.weight_g.numpy().copy()
+    layer.weight_v.data = np.random.default_rng(seed).normal(0, 0.05, layer.weight_v.shape).astype(np.float32)
+    np.testing.assert_allclose(mg.norm(layer.weight.numpy(), (0, 2, 3), keepdims=True), lengths, rtol=1e-5)
+
+
+def test_after_removal_the_weight_is_an_ordinary_parameter_again():
+    layer = wn.remove_weight_norm(wn.WeightNorm(nn.Linear(3, 2)))
+    layer.weight.data[0] = 5
+    assert (layer.weight.numpy()[0] == 5).all()
 
 
 # ---- zero vectors ---------------------------------------------------------------------------------------------------
@@ -165,8 +238,60 @@ def test_zero_vectors_are_refused_when_loaded_and_nothing_changes(name, scale, t
     np.testing.assert_array_equal(model(x).numpy(), before)
 
 
+def zeroed(model, path, row):
+    """The model, with one vector of the weight at `path` zero."""
+    parameter = dict(model.named_parameters())[path]
+    weight = parameter.numpy().copy()
+    weight[row] = 0
+    parameter.data = weight
+    return model
+
+
+class Recurrent(nn.Module):
+    """A cell and a list, so that paths are not only numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.cell, self.heads = nn.Linear(3, 3), nn.LSTMCell(3, 2), [nn.Linear(2, 2), nn.Linear(2, 2)]
+
+
+PATHS = ["first.weight", "cell.weight_hh", "heads.1.weight"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_zero_vector_anywhere_in_a_model_is_named_by_its_path_and_nothing_is_wrapped(path):
+    model = zeroed(Recurrent(), path, 1)
+    names = list(model.state_dict())
+    owner, _, name = path.rpartition(".")
+    with pytest.raises(ValueError, match=rf"\.{name} of layer '{owner}': weight vector 1 is zero"):
+        wn.apply_weight_norm(model)
+    assert list(model.state_dict()) == names
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_zero_vector_in_a_state_dict_is_named_by_its_path(path):
+    model = wn.apply_weight_norm(Recurrent())
+    state = zeroed(wn.apply_weight_norm(Recurrent()), f"{path}_v", 0).state_dict()
+    owner, _, name = path.rpartition(".")
+    with pytest.raises(ValueError, match=rf"\.{name}_v of layer '{owner}': weight vector 0 is zero"):
+        model.load_state_dict(state)
+
+
+def test_a_vector_that_has_become_zero_is_refused_when_the_layer_runs():
+    layer = zeroed(wn.WeightNorm(nn.Linear(3, 2)), "weight_v", 1)
+    with pytest.raises(ValueError, match=r"Linear\.weight: .*weight vector 1 is zero"):
+        layer(np.ones((1, 3), np.float32))
+
+
+def test_half_precision_is_refused():
+    layer = nn.Linear(3, 2)
+    layer.weight.data = layer.weight.numpy().astype(np.float16)
+    with pytest.raises(ValueError, match="half precision"):
+        wn.WeightNorm(layer)
+
+
 @pytest.mark.parametrize("wrong", [
-    {"name": "nothing"}, {"scale": "cubic"}, {"axis": 2}, {"name": "bias", "axis": 1},
+    {"name": "nothing"}, {"scale": "cubic"}, {"axis": 2}, {"name": "bias", "axis": 1}, {"axis": (0, 2)},
 ])  # fmt: skip
 def test_bad_arguments_are_refused_and_the_layer_stays(wrong):
     layer = nn.Linear(3, 2)

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import wn
-from wn.reparameterization import weight_norm_composite
+from wn import weight_norm_composite
 
 seeds = st.integers(0, 2**32 - 1)
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}  # float64, sums of at most a hundred products of numbers of size 10
@@ -18,25 +18,43 @@ TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}  # float64, sums of at most a hundred
 
 @st.composite
 def weights(draw, dtype=np.float64):
-    """v with ‖v‖ away from 0, g of either sign in one of its shapes, an axis, and a gradient for w."""
+    """v with ‖v‖ away from 0, g of either sign in one of its shapes, an axis, and a gradient for w.
+
+    The axis that counts the weight vectors is one, or several, or none at all.
+    """
     rng = np.random.default_rng(draw(seeds))
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
-    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    one = st.integers(-len(shape), len(shape) - 1)
+    several = st.lists(one, unique_by=lambda a: a % len(shape), max_size=len(shape)).map(tuple)
+    axis = draw(st.one_of(one, one, several, st.none()))
     v = rng.choice([-1, 1], shape) * rng.uniform(0.3, 2, shape)
-    g = rng.choice([-1, 1], shape[axis]) * rng.uniform(0.3, 2, shape[axis])
-    column = tuple(n if i == axis % len(shape) else 1 for i, n in enumerate(shape))
-    g = g.reshape(draw(st.sampled_from([(-1,), column, (-1, 1)])))
-    return v.astype(dtype), g.astype(dtype), axis, rng.standard_normal(shape).astype(dtype)
+    column = tuple(n if i in counting(axis, shape) else 1 for i, n in enumerate(shape))
+    g = rng.choice([-1, 1], column) * rng.uniform(0.3, 2, column)
+    shapes = [(-1,), column, (-1, 1)] + ([()] if g.size == 1 else [])
+    return (
+        v.astype(dtype),
+        g.reshape(draw(st.sampled_from(shapes))).astype(dtype),
+        axis,
+        rng.standard_normal(shape).astype(dtype),
+    )
+
+
+def counting(axis, shape):
+    """The axes that count weight vectors, as a list from 0 on."""
+    axes = [] if axis is None else axis if isinstance(axis, tuple) else [axis]
+    return sorted(a % len(shape) for a in axes)
 
 
 def norms(v, axis):
     """‖v‖ of each weight vector, along `axis`."""
-    return np.sqrt((np.moveaxis(v, axis, 0).reshape(v.shape[axis], -1) ** 2).sum(axis=1))
+    return np.sqrt((rows(v, axis) ** 2).sum(axis=1))
 
 
 def rows(v, axis):
     """One weight vector in each row."""
-    return np.moveaxis(v, axis, 0).reshape(v.shape[axis], -1)
+    axes = counting(axis, v.shape)
+    front = np.moveaxis(v, axes, range(len(axes)))
+    return front.reshape(int(np.prod(front.shape[: len(axes)])), -1)
 
 
 def autograd(function, v, g, axis, grad_w):
@@ -99,6 +117,28 @@ def test_float32_stays_float32(case):
     assert set(dtypes) == {np.dtype(np.float32)}
 
 
+@given(case=weights(), seed=seeds)
+def test_a_zero_vector_is_refused_not_turned_into_nan(case, seed):
+    v, g, axis, _ = case
+    row = np.random.default_rng(seed).integers(len(rows(v, axis)))
+    mask = np.zeros(len(rows(v, axis)), bool)
+    mask[row] = True
+    zeroed = v * ~wn.gradients.as_column(mask, v, axis)
+    for some_v in (zeroed, mg.tensor(zeroed), zeroed.astype(np.float32), np.where(zeroed == 0, 1e-200, zeroed)):
+        with pytest.raises(ValueError, match=f"weight vector {row} is zero"):
+            wn.weight_norm(some_v, g, axis)
+
+
+@given(seed=seeds, k=st.integers(1, 5), units=st.integers(1, 4))
+def test_with_whitened_inputs_batch_normalization_is_weight_normalization(seed, k, units):
+    """Section 2.2: μ[t] = 0 and σ[t] = ‖v‖ where the inputs have mean 0 and covariance I, here on the batch itself."""
+    rng = np.random.default_rng(seed)
+    x = np.linalg.qr(np.column_stack([np.ones(12), rng.standard_normal((12, k))]))[0][:, 1:] * np.sqrt(12)
+    v, g = rng.uniform(0.3, 2, (units, k)), rng.uniform(0.3, 2, units)
+    normalized = mg.nn.functional.normalize(x @ v.T, (0,), 0.0)
+    np.testing.assert_allclose(g * normalized, x @ wn.weight_norm(v, g).T, rtol=1e-12, atol=1e-12)
+
+
 # ---- equation 3 -----------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +150,26 @@ def test_explicit_gradients_are_those_of_autograd(case):
         for found, wanted in zip(autograd(function, v, g, axis, grad_w), explicit, strict=True):
             assert found.shape == wanted.shape
             np.testing.assert_allclose(found, wanted, **TOLERANCE)
+
+
+@given(case=weights())
+def test_explicit_gradients_for_the_log_scale_are_those_of_autograd(case):
+    v, s, axis, grad_w = case
+    explicit = wn.explicit_gradients_log_scale(grad_w, v, s, axis)
+    for function in (weight_norm_composite, wn.weight_norm):
+        found = autograd(lambda v, s, axis, f=function: f(v, mg.exp(s), axis), v, s, axis, grad_w)
+        for a, b in zip(found, explicit, strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, **TOLERANCE)
+
+
+@given(case=weights())
+def test_the_gradient_for_the_log_scale_is_that_for_g_times_g_and_v_has_the_same(case):
+    v, s, axis, grad_w = case
+    grad_v, grad_s = wn.explicit_gradients_log_scale(grad_w, v, s, axis)
+    same_v, grad_g = wn.explicit_gradients(grad_w, v, np.exp(s), axis)
+    np.testing.assert_allclose(grad_s, np.exp(s) * grad_g, **TOLERANCE)
+    np.testing.assert_array_equal(grad_v, same_v)
 
 
 @given(case=weights())
@@ -160,6 +220,38 @@ def test_equation_4_is_equation_3(case):
         np.testing.assert_allclose(scale * wn.project(w_k, grad_k), wanted, **TOLERANCE)
 
 
+@given(case=weights())
+def test_the_jacobian_that_autograd_finds_is_the_projection(case):
+    """∂w/∂v = g/‖v‖ M_w as a matrix, for one weight vector, and ∂w/∂g = v/‖v‖: nothing but equation 2 is used."""
+    v, g, _, _ = case
+    v, g = v.ravel(), g.ravel()[:1]
+    for function in (weight_norm_composite, wn.weight_norm):
+        by_v = mg.jacobian(lambda v, f=function: f(v, g, None), v).numpy()
+        by_g = mg.jacobian(lambda g, f=function: f(v, g, None), g).numpy()
+        length = np.linalg.norm(v)
+        np.testing.assert_allclose(by_v, g / length * wn.projection_matrix(v), **TOLERANCE)
+        np.testing.assert_allclose(by_g, v[:, None] / length, **TOLERANCE)
+
+
+@given(seed=seeds, k=st.integers(1, 5), stretch=st.sampled_from([0.1, 1.0, 7.0]))
+def test_the_hessian_at_a_minimum_is_that_of_w_between_two_jacobians(seed, k, stretch):
+    """Jᵀ H J with J = (g/‖v‖ M_w, v/‖v‖): how the parameterization changes the curvature (sections 1 and 2)."""
+    rng = np.random.default_rng(seed)
+    w, h = rng.uniform(0.3, 2, k), rng.standard_normal((k, k))
+    h = h @ h.T
+    v, g = stretch * w, np.linalg.norm(w)
+
+    def loss(p):
+        d = wn.weight_norm(p[:k], p[k:], None) - w
+        return (d * (h @ d)).sum() / 2
+
+    found = mg.hessian(loss, np.append(v, g)).numpy()
+    jacobian = np.column_stack([wn.projection_matrix(w) / stretch, w / g])
+    scale = np.abs(h).max() * max(1, 1 / stretch**2)
+    np.testing.assert_allclose(found, jacobian.T @ h @ jacobian, rtol=1e-9, atol=1e-11 * scale)
+    np.testing.assert_allclose(found @ np.append(v, 0), 0, atol=1e-11 * scale * stretch)  # the length of v is free
+
+
 vectors = st.builds(lambda seed, k: np.random.default_rng(seed).uniform(0.3, 2, k), seeds, st.integers(1, 8))
 
 
@@ -189,6 +281,9 @@ def test_projections_are_differentiable_and_keep_float32():
 
 @pytest.mark.parametrize("call", [
     lambda: wn.weight_norm(np.ones((2, 3)), np.ones(3)), lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), 2),
+    lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), None),
+    lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), (0, 1)),
+    lambda: wn.explicit_gradients_log_scale(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),
     lambda: wn.weight_norm(mg.tensor(np.ones((2, 3))), np.ones(2), 2),
     lambda: wn.explicit_gradients(np.ones((3, 2)), np.ones((2, 3)), np.ones(2)),
     lambda: wn.explicit_gradients(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),

@@ -1,0 +1,69 @@
+"""The networks of the benchmarks in minigrad; `in_torch.py` is the same in PyTorch, function by function."""
+
+import numpy as np
+
+import minigrad as mg
+from benchmarks import training_step as paper
+from minigrad import nn, optim
+from minigrad.nn import functional as F
+
+
+def paper_network(widths, parameterization="weight norm"):
+    """Table 1 of the paper, the same at each call."""
+    return paper.network(parameterization, widths, np.random.default_rng(0))
+
+
+def step_of(model, loss_of):
+    """A function that does one step, forward, backward, Adam, and returns the loss."""
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+
+    def step():
+        loss = loss_of()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def training_step(model, pictures, labels):
+    x = mg.tensor(pictures)
+    return step_of(model, lambda: F.cross_entropy(model(x), labels))
+
+
+def evaluation(model, pictures):
+    """A function that computes the network's answers, without noise, dropout, or anything recorded."""
+    x = mg.tensor(pictures)
+    model.eval()
+
+    def answers():
+        with mg.no_grad():
+            return model(x).numpy()
+
+    return answers
+
+
+class Recurrent(nn.Module):
+    """Two LSTMs, the first of which sees the picture and what the second said before, and a linear layer at the end."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        self.units = units
+        self.first = nn.LSTMCell(inputs + units, units, rng=rng)
+        self.second = nn.LSTMCell(units, units, rng=rng)
+        self.last = nn.Linear(units, inputs, rng=rng)
+
+    def forward(self, x, steps):
+        zeros = mg.tensor(np.zeros((len(x), self.units), np.float32))
+        one, two = (zeros, zeros), (zeros, zeros)
+        for _ in range(steps):
+            one = self.first(mg.concatenate([x, two[0]], axis=1), one)
+            two = self.second(one[0], two)
+        return self.last(two[0])
+
+
+def recurrent_step(model, pictures, steps):
+    x = mg.tensor(pictures)
+    return step_of(model, lambda: F.binary_cross_entropy_with_logits(model(x, steps), x))

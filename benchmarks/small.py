@@ -1,0 +1,68 @@
+"""Steps of many small operations, where a library's own overhead shows.
+
+A recurrent network with the sizes of DRAW (the paper's section 5.3): two LSTMs of 256 units, 10 steps in time over
+28×28 pictures, batch 100; forward, backward, Adam; all cores. PyTorch's cells are `LSTMCell`, from the same weights.
+
+And the two-layer network of `engine_overhead`, batch 32: one thread, turns of 50 steps.
+"""
+
+import contextlib
+
+import numpy as np
+import threadpoolctl
+
+from benchmarks import engine_overhead, measure
+
+INPUTS, UNITS, STEPS = 28 * 28, 256, 10
+
+
+def recurrent_in_minigrad(x, units):
+    from benchmarks import in_minigrad
+
+    return in_minigrad.recurrent_step(in_minigrad.Recurrent(x.shape[1], units), x, STEPS)
+
+
+def recurrent_in_torch(x, units):
+    from benchmarks import in_minigrad, in_torch
+
+    weights = in_minigrad.Recurrent(x.shape[1], units).state_dict()
+    return in_torch.recurrent_step(in_torch.load(in_torch.Recurrent(x.shape[1], units), weights), x, STEPS)
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Within this BLAS has one thread; PyTorch, which engine_overhead gives one too, has all of its own afterwards."""
+    try:
+        import torch
+    except ImportError:
+        torch = None
+    threads = torch and torch.get_num_threads()
+    with threadpoolctl.threadpool_limits(1):
+        yield
+    if torch:
+        torch.set_num_threads(threads)
+
+
+def run(size):
+    batch, units = (4, 8) if size.name == "tiny" else (100, UNITS)
+    x = np.random.default_rng(1).random((batch, INPUTS), dtype=np.float32)
+    steps, left_out = measure.made({"minigrad": recurrent_in_minigrad, "PyTorch": recurrent_in_torch}, x, units)
+    losses = [f"{name} {step():.7f}" for name, step in steps.items()]
+    recurrent = measure.Table(
+        f"Two LSTMs of {units} units, {STEPS} steps in time, batch {batch}",
+        measure.rows(measure.compare(steps, size, share=0.5)),
+        [*left_out, "first loss: " + ", ".join(losses)],
+    )
+    with one_thread():
+        makers = {
+            name: lambda make=make: make(*engine_overhead.start(np.random.default_rng(0)))
+            for name, make in engine_overhead.LIBRARIES.items()
+        }
+        steps, left_out = measure.made(makers)
+        times = measure.compare(steps, size, share=0.1, turn=50)
+    layers = measure.Table(
+        "Two linear layers of 64 units, batch 32 (benchmarks.engine_overhead), one thread",
+        measure.rows(times, ("PyTorch", "NumPy by hand")),
+        left_out,
+    )
+    return [recurrent, layers]
