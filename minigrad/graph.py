@@ -100,14 +100,17 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found = {n: _owned(total) for n, total in _sweep(starts, wanted, retain_graph, create_graph).items()}
-    results = [found[tensor._node] if tensor._node in found else zeros_like(tensor) for tensor in input_list]
+    found = _sweep(starts, wanted, retain_graph, create_graph)
+    results = [_owned(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
 
 def _owned(total):
-    """A gradient in an array of its own: the same array may have reached several inputs, or be a read-only view."""
-    return Tensor(total._data.copy(), total._node)
+    """A gradient in an array, and at a node, of its own: the same may have reached several inputs, or be a view."""
+    if total._node is None:
+        return Tensor(total._data.copy())
+    with enable_grad():
+        return total.astype(total.dtype)
 
 
 def zeros_like(tensor):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import parallel
 from minigrad.kernels import convolution as kernel
+from minigrad.kernels import winograd
 from minigrad.ops import convolution
 
 seeds = st.integers(0, 2**32 - 1)
@@ -62,6 +63,58 @@ def test_the_fast_weight_gradient_is_the_plain_one(problem):
     )
 
 
+@st.composite
+def for_winograd(draw):
+    """float32, 3×3, stride 1, and enough channels; images whose outputs are and are not made of whole 4×4 tiles."""
+    rng = np.random.default_rng(draw(seeds))
+    padding = (draw(st.integers(0, 4)), draw(st.integers(0, 4)))
+    image = [draw(st.integers(max(1, 3 - 2 * p), 13)) for p in padding]
+    channels, out = (draw(st.sampled_from([kernel.CHANNELS, kernel.CHANNELS + 3])) for _ in "ab")
+    x = draw(st.sampled_from(LAYOUTS))(rng.standard_normal((draw(batches), channels, *image), dtype=np.float32))
+    return x, rng.standard_normal((out, channels, 3, 3), dtype=np.float32), padding
+
+
+@given(problem=for_winograd(), seed=seeds)
+def test_winograd_agrees_with_the_plain_way(problem, seed):
+    """Its values at the points are up to some hundred times as large as the result: 1000 ε = 1e-4, of the largest."""
+    x, w, padding = problem
+
+    def everything():
+        y = convolution._conv2d(x, w, (1, 1), padding)
+        g = np.random.default_rng(seed).standard_normal(y.shape, dtype=np.float32)
+        return [
+            y,
+            convolution.conv2d_input_gradient(g, w, x.shape[2:], (1, 1), padding),
+            convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), padding),
+        ]
+
+    fast = everything()
+    with kernel.plain():
+        plain = everything()
+    for a, b in zip(fast, plain, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
+        assert abs(a - b).max(initial=0) <= 1e-4 * abs(b).max(initial=1e-30)
+
+
+def test_winograd_is_used_where_it_can_be_and_nowhere_else():
+    def is_used(shape=(8, 8, 3, 3), dtype=np.float32, stride=(1, 1), spread=(1, 1)):
+        return kernel._by_winograd(np, shape, np.dtype(dtype), stride, spread)
+
+    assert is_used((kernel.CHANNELS, kernel.CHANNELS, 3, 3))
+    assert not is_used((kernel.CHANNELS, kernel.CHANNELS - 1, 3, 3))
+    assert not is_used(dtype=np.float64)
+    assert not is_used(stride=(1, 2)) and not is_used(spread=(2, 1)) and not is_used((64, 64, 3, 5))
+    with kernel.plain():
+        assert not is_used((64, 64, 3, 3))
+
+
+def test_winograds_algorithm_is_exact_where_no_rounding_happens():
+    """A, G and B multiplied out over a basis: the sum of products itself, for one row of a tile."""
+    for tap, pixel in np.ndindex(3, 6):
+        y = winograd.A_T @ ((winograd.G @ np.eye(3)[tap]) * (winograd.B_T @ np.eye(6)[pixel]))
+        np.testing.assert_allclose(y, [float(pixel == output + tap) for output in range(4)], atol=1e-6)
+
+
 @given(problem=problems(), seed=seeds)
 def test_the_three_convolutions_are_adjoint(problem, seed):
     """⟨conv(x, w), g⟩ = ⟨x, input gradient⟩ = ⟨w, weight gradient⟩."""
@@ -110,7 +163,7 @@ def on_threads(monkeypatch, count, function):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_results_are_the_same_to_the_bit_on_any_number_of_threads(monkeypatch, dtype):
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((37, 3, 9, 8)).astype(dtype), rng.standard_normal((5, 3, 3, 3)).astype(dtype)
+    x, w = rng.standard_normal((37, 9, 9, 8)).astype(dtype), rng.standard_normal((12, 9, 3, 3)).astype(dtype)
 
     def everything():
         y = convolution._conv2d(x, w, (1, 1), (1, 1))

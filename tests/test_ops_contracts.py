@@ -227,6 +227,7 @@ BAD = {
     "astype": lambda f: f(A, "no such dtype"),
     "to_device": lambda f: f(A, "tpu"),
     "conv2d": lambda f: f(IMAGE, KERNEL, **ONE),
+    "conv2d_with_bias": lambda f: f(IMAGE, mg.tensor(np.ones((3, 2, 2, 2))), mg.tensor(np.ones(2)), **ONE),
     "conv2d_input_gradient": lambda f: f(IMAGE, KERNEL, (4, 4), **ONE),
     "conv2d_weight_gradient": lambda f: f(IMAGE, A, (2, 2), **ONE),
     "max_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),

@@ -619,7 +619,7 @@ CASES = {
     "conv2d": Case(convolution._conv2d, conv_inputs, naive_conv2d),
     "conv2d_input_gradient": Case(convolution.conv2d_input_gradient, conv_input_gradients, naive_input_gradient),
     "conv2d_weight_gradient": Case(convolution.conv2d_weight_gradient, conv_weight_gradients, naive_weight_gradient),
-    "conv2d with bias": Case(
+    "conv2d_with_bias": Case(
         lambda x, w, b, stride, padding: mg.conv2d(x, w, b, stride, padding),
         conv_inputs.map(lambda e: Example([*e.args, np.cos(np.arange(len(e.args[1])) + 1.0)], e.params)),
         lambda x, w, b, stride, padding: naive_conv2d(x, w, stride, padding) + b[:, None, None],

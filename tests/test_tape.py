@@ -519,3 +519,18 @@ def test_a_share_of_a_wrong_shape_is_refused_whatever_came_before_it():
                 f(x * 1.0).backward(np.ones(3, np.float32))
     finally:
         del mg.op.REGISTRY["bad"]
+
+
+def test_an_input_that_is_named_twice_gets_two_gradients_of_its_own():
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    first, second = mg.grad((x * x).sum(), [x, x])
+    first.data[0] = 7.0
+    assert second.numpy().tolist() == [2.0, 4.0]
+
+
+def test_recorded_gradients_that_are_equal_are_not_one_tensor():
+    x, y = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0], requires_grad=True)
+    first, second = mg.grad(((x + y) ** 2).sum(), [x, y], create_graph=True)  # addition passes its gradient on as it is
+    first.retain_grad()
+    second.sum().backward()
+    assert first.grad is None

@@ -1,21 +1,43 @@
-"""How convolutions are computed fast, on the CPU: a few images' windows are laid out as columns (im2col) in a buffer
-that is reused for the next few, so that it stays in cache, and a matrix product does the rest. The batch is cut into
-chunks of a fixed size, which are spread over the cores.
+"""How convolutions are computed fast, on the CPU. The batch is cut into chunks of a fixed size, which are spread over
+the cores, and a chunk into a few images at a time, so that whatever is made of them stays in cache.
+
+- 3×3 kernels in float32: Winograd's algorithm, winograd.py.
+- Everything else: the windows are laid out as the rows of a matrix (im2col), and a matrix product does the rest.
+
+Results have the shape (N, C, H, W), but in memory the channels of a pixel are neighbours: both ways copy whole pixels
+then, and NumPy's other functions keep the order that they find.
 
 The plain versions of both functions, `reference_*`, say what is computed; tests compare the two.
 """
 
+import contextlib
 import math
 
 import numpy
 
 from minigrad import parallel
+from minigrad.kernels import winograd
 
 CHUNK = 10  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
-BUFFER = 2**21  # bytes of columns at a time, if one image's are fewer: large enough to amortize Python's overhead
+BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
+TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
+CHANNELS = 8  # with fewer channels on either side, Winograd's transforms cost more than they save
+
+_allowed = True
 
 
-def correlate(xp, x, w, stride, offset, spread, span):
+@contextlib.contextmanager
+def plain():
+    """Within this, float32 takes the plain way too: for its smaller error (winograd.py), or to compare."""
+    global _allowed
+    before, _allowed = _allowed, False
+    try:
+        yield
+    finally:
+        _allowed = before
+
+
+def correlate(xp, x, w, stride, offset, spread, span, bias=None):
     """Correlate the images with the kernels, on a canvas of zeros around and between the pixels.
 
     Parameters
@@ -30,30 +52,46 @@ def correlate(xp, x, w, stride, offset, spread, span):
         Distance of neighbouring pixels on the canvas; 1 puts no zeros between them.
     span : (int, int)
         The kernel visits positions 0, stride, 2·stride, … below `span`.
+    bias : (O,) array, optional
+        Added to each channel of the result.
 
     Returns
     -------
     (N, O, ⌈span/stride⌉, …) array
     """
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
-    y = xp.empty((x.shape[0], w.shape[0], *out), xp.result_type(x, w))
+    dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
+    y, x = xp.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
+
+    def finish(few):
+        if bias is not None:
+            few += bias
+
     if not y.size:
-        return y
-    matrix = w.reshape(w.shape[0], -1).astype(y.dtype, copy=False)
-    canvas_shape = (x.shape[1], span[0] + w.shape[2] - 1, span[1] + w.shape[3] - 1)
+        pass
+    elif _by_winograd(xp, w.shape, dtype, stride, spread):
+        weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
 
-    def convolve(images):
-        for few, canvas, columns in _in_buffers(xp, images, canvas_shape, w.shape[2:], out, y.dtype):
-            _lay_out(x[few], canvas, columns, stride, offset, spread)
-            target = y[few].reshape(len(columns), len(matrix), -1)
-            xp.matmul(matrix, columns.reshape(len(columns), matrix.shape[1], math.prod(out)), out=target)
+        def convolve(images):
+            for few in _few(images, _tiles_in(out), TILES):
+                winograd.correlate(x[few], weight, y[few], offset)
+                finish(y[few])
 
-    _over_chunks(xp, convolve, len(x))
-    return y
+        _over_chunks(xp, convolve, len(x))
+    else:
+        matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
+
+        def convolve(images):
+            for few, rows in _windows(xp, x, images, w.shape[2:], out, stride, offset, spread, dtype):
+                xp.matmul(rows, matrix, out=y[few].reshape(len(rows), len(w)))
+                finish(y[few])
+
+        _over_chunks(xp, convolve, len(x))
+    return y.transpose(0, 3, 1, 2)
 
 
 def correlate_over_batch(xp, gy, x, size, stride, offset):
-    """The gradient of a convolution for its kernel: Σ over images of gy[n] · columns(x[n])ᵀ.
+    """The gradient of a convolution for its kernel: Σ over images of gy[n]ᵀ · windows(x[n]).
 
     Parameters
     ----------
@@ -70,25 +108,42 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
     """
     shape = (gy.shape[1], x.shape[1], *size)
     dtype = xp.result_type(gy, x)
-    if not math.prod(shape):
-        return xp.zeros(shape, dtype)
     out = gy.shape[2:]
-    span = tuple((n - 1) * s + 1 for n, s in zip(out, stride, strict=True))
-    canvas_shape = (x.shape[1], span[0] + size[0] - 1, span[1] + size[1] - 1)
+    gy, x = gy.transpose(0, 2, 3, 1), x.transpose(0, 2, 3, 1)
+    if not math.prod(shape) * gy.size:
+        return xp.zeros(shape, dtype)
+    if _by_winograd(xp, shape, dtype, stride, (1, 1)):
 
-    def partial_sum(images):
-        total = xp.zeros((shape[0], shape[1] * size[0] * size[1]), dtype)
-        for few, canvas, columns in _in_buffers(xp, images, canvas_shape, size, out, dtype):
-            _lay_out(x[few], canvas, columns, stride, offset, (1, 1))
-            rows = columns.reshape(len(columns), total.shape[1], -1).swapaxes(1, 2)
-            total += xp.matmul(gy[few].reshape(len(columns), shape[0], -1), rows).sum(axis=0)
-        return total
+        def partial_sum(images):
+            parts = (winograd.correlate_over_batch(gy[few], x[few], offset)
+                     for few in _few(images, _tiles_in(out), TILES_OVER_BATCH))  # fmt: skip
+            return winograd.transformed_back(_sum(parts), shape)
+    else:
+
+        def partial_sum(images):
+            parts = (gy[few].reshape(len(rows), shape[0]).T @ rows
+                     for few, rows in _windows(xp, x, images, size, out, stride, offset, (1, 1), dtype))  # fmt: skip
+            return _sum(parts).reshape(shape[0], *size, shape[1]).transpose(0, 3, 1, 2)
 
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
-    total = xp.zeros((shape[0], shape[1] * size[0] * size[1]), dtype)
-    for part in _over_chunks(xp, partial_sum, len(x)):
+    return xp.ascontiguousarray(_sum(_over_chunks(xp, partial_sum, len(x))))
+
+
+def _by_winograd(xp, shape, dtype, stride, spread):
+    """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
+    return (_allowed and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
+            and spread == (1, 1) and min(shape[:2]) >= CHANNELS)  # fmt: skip
+
+
+def _tiles_in(out):
+    return math.prod(-(-size // winograd.TILE) for size in out)
+
+
+def _sum(parts):
+    total = next(parts := iter(parts))
+    for part in parts:
         total += part
-    return total.reshape(shape)
+    return total
 
 
 def _over_chunks(xp, function, count):
@@ -96,31 +151,27 @@ def _over_chunks(xp, function, count):
     return parallel.for_each(function, chunks) if xp is numpy else [function(chunk) for chunk in chunks]
 
 
-def _in_buffers(xp, images, canvas_shape, size, out, dtype):
-    """(a few of the images as a slice, their canvas, their columns), the same buffers each time."""
-    columns_shape = (canvas_shape[0], *size, *out)
-    room = max(1, BUFFER // max(1, math.prod(columns_shape) * xp.dtype(dtype).itemsize))
-    count = min(room, images.stop - images.start)
-    canvas, columns = xp.zeros((count, *canvas_shape), dtype), xp.empty((count, *columns_shape), dtype)
+def _few(images, each, room):
+    """Slices of as many images at a time as fit into `room`, if `each` takes so much of it; at least one."""
+    count = max(1, room // max(1, each))
     for start in range(images.start, images.stop, count):
-        stop = min(start + count, images.stop)
-        yield slice(start, stop), canvas[: stop - start], columns[: stop - start]
+        yield slice(start, min(start + count, images.stop))
 
 
-def _lay_out(images, canvas, columns, stride, offset, spread):
-    """Put images (n, C, H, W) on the canvas and their windows into `columns` (n, C, kh, kw, H', W')."""
-    here, there = [], []
-    for n, room, o, s in zip(images.shape[2:], canvas.shape[2:], offset, spread, strict=True):
-        first = max(0, -(o // s))  # the first pixel that lies on the canvas
-        last = max(first, min(n, (room - 1 - o) // s + 1))  # one past the last
-        here.append(slice(first, last))
-        there.append(slice(o + first * s, max(0, o + (last - 1) * s + 1), s))
-    canvas[:, :, there[0], there[1]] = images[:, :, here[0], here[1]]
-    (height, width), (down, across) = columns.shape[4:], stride
-    for a in range(columns.shape[2]):
-        for b in range(columns.shape[3]):
-            rows, cols = slice(a, a + (height - 1) * down + 1, down), slice(b, b + (width - 1) * across + 1, across)
-            columns[:, :, a, b] = canvas[:, :, rows, cols]
+def _windows(xp, x, images, size, out, stride, offset, spread, dtype):
+    """(a few of the images as a slice, their windows as the rows of a matrix (n·H'·W', kh·kw·C))."""
+    channels = x.shape[-1]
+    canvas_shape = [(n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)]
+    width = math.prod(size) * channels
+    for few in _few(images, math.prod(out) * width * xp.dtype(dtype).itemsize, BUFFER):
+        if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and spread == (1, 1):
+            canvas = x[few].astype(dtype, copy=False)
+        else:
+            canvas = xp.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
+            winograd.place(x[few], canvas, offset, spread)
+        windows = xp.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+        rows = (few.stop - few.start) * math.prod(out)
+        yield few, xp.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(rows, width)
 
 
 # ---- what is computed, without any hurry ----------------------------------------------------------------------------

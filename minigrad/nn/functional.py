@@ -58,8 +58,16 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
-    keep = rng.random(x.shape, dtype=numpy.float32) >= p
+    keep = drawn_for(x, lambda shape: rng.random(shape, dtype=numpy.float32)) >= p
     return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
+
+
+def drawn_for(x, draw):
+    """A number for each entry of `x`, from `draw(shape)`; images in the order of convolutions."""
+    if x.ndim != 4:
+        return draw(x.shape)
+    n, c, h, w = x.shape
+    return draw((n, h, w, c)).transpose(0, 3, 1, 2)
 
 
 def on_device_of(x, drawn):

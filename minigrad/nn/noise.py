@@ -30,7 +30,8 @@ class GaussianNoise(Module):
     def forward(self, x):
         if not self.training:
             return x
-        noise = self.rng.standard_normal(x.shape, dtype=numpy.float32) * numpy.float32(self.sigma)
+        noise = functional.drawn_for(x, lambda shape: self.rng.standard_normal(shape, dtype=numpy.float32))
+        noise *= numpy.float32(self.sigma)
         return x + functional.on_device_of(x, noise.astype(x.dtype, copy=False))
 
     def extra_repr(self):

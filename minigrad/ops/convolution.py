@@ -9,6 +9,7 @@ As everywhere in deep learning this is a cross-correlation: the kernel is not fl
 
 from minigrad.kernels import convolution as kernel
 from minigrad.op import primitive
+from minigrad.ops.shape import sum
 
 __all__ = [
     "avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d",
@@ -45,6 +46,20 @@ def _conv2d(xp, x, w, stride, padding):
     height, width = _checked(x, w, stride, padding)
     out = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
     return kernel.correlate(xp, x, w, stride, padding, (1, 1), out)
+
+
+@primitive(
+    lambda g, _y, _x, w, _b, stride, padding: conv2d_input_gradient(g, w, _x.shape[2:], stride, padding),
+    lambda g, _y, x, _w, _b, stride, padding: conv2d_weight_gradient(g, x, _w.shape[2:], stride, padding),
+    lambda g, _y, _x, _w, _b, stride, padding: sum(g, (0, 2, 3)),
+)
+def conv2d_with_bias(xp, x, w, b, stride, padding):
+    """y[n, o, i, j] of conv2d, plus b[o]."""
+    height, width = _checked(x, w, stride, padding)
+    if b.shape != w.shape[:1]:
+        raise ValueError(f"the bias must be of shape {w.shape[:1]}, one number for each channel of the output")
+    out = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
+    return kernel.correlate(xp, x, w, stride, padding, (1, 1), out, b)
 
 
 @primitive(
@@ -89,8 +104,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0):
     ValueError
         If the channels differ, or the kernel does not fit into the padded image.
     """
-    y = _conv2d(x, weight, pair(stride, "stride"), pair(padding, "padding"))
-    return y if bias is None else y + bias.reshape(1, -1, 1, 1)
+    stride, padding = pair(stride, "stride"), pair(padding, "padding")
+    return _conv2d(x, weight, stride, padding) if bias is None else conv2d_with_bias(x, weight, bias, stride, padding)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0):
@@ -138,7 +153,7 @@ def _window_entries(x, size, stride, out):
 
 def _picked(xp, x, y, size, stride):
     """(view, mask) for each (i, j): where the window's entry (i, j) is the one that was picked."""
-    free = xp.ones(y.shape, bool)
+    free = xp.ones_like(y, dtype=bool)
     for view in _window_entries(x, size, stride, y.shape[2:]):
         mask = x[view] == y
         mask &= free
@@ -153,7 +168,7 @@ def _max_pool2d(xp, x, size, stride):
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
     first, *others = _window_entries(x, size, stride, out)
-    y = x[first].copy()
+    y = x[first].copy(order="K")
     for view in others:
         xp.maximum(y, x[view], out=y)
     return y
@@ -162,7 +177,7 @@ def _max_pool2d(xp, x, size, stride):
 @primitive(lambda g, _y, _v, x, y, size, stride: _pick(g, x, y, size, stride), None, None)
 def _spread(xp, v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the entry picked in that window."""
-    result = xp.zeros(x.shape, v.dtype)
+    result = xp.zeros_like(x, dtype=v.dtype)
     for view, mask in _picked(xp, x, y, size, stride):
         result[view] += v * mask
     return result
@@ -171,7 +186,7 @@ def _spread(xp, v, x, y, size, stride):
 @primitive(lambda g, _y, _u, x, y, size, stride: _spread(g, x, y, size, stride), None, None)
 def _pick(xp, u, x, y, size, stride):
     """u at the entry picked in each window."""
-    result = xp.zeros(y.shape, u.dtype)
+    result = xp.zeros_like(y, dtype=u.dtype)
     for view, mask in _picked(xp, x, y, size, stride):
         result += u[view] * mask
     return result
@@ -197,8 +212,9 @@ def _sum_pool2d(xp, x, size, stride):
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
-    y = xp.zeros((*x.shape[:2], *out), x.dtype)
-    for view in _window_entries(x, size, stride, out):
+    first, *others = _window_entries(x, size, stride, out)
+    y = x[first].copy(order="K")
+    for view in others:
         y += x[view]
     return y
 
@@ -206,7 +222,8 @@ def _sum_pool2d(xp, x, size, stride):
 @primitive(lambda g, _y, _v, image, size, stride: _sum_pool2d(g, size, stride))
 def _repeat_pool2d(xp, v, image, size, stride):
     """Zeros of size `image`, with v[window] added to each entry of that window."""
-    result = xp.zeros((*v.shape[:2], *image), v.dtype)
+    n, channels = v.shape[:2]
+    result = xp.zeros((n, *image, channels), v.dtype).transpose(0, 3, 1, 2)  # in the order of a convolution's output
     for view in _window_entries(result, size, stride, v.shape[2:]):
         result[view] += v
     return result
