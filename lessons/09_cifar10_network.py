@@ -186,9 +186,6 @@ def initialized(parameterization):
         wn.data_dependent_init(model, start)
     if parameterization in ("normal", "mean-only BN"):
         wn.remove_weight_norm(model)
-    for layer in model:
-        if isinstance(layer, wn.MeanOnlyBatchNorm):
-            layer.running_mean.data = np.zeros_like(layer.running_mean.data)  # it saw a pass that was no training
     return model.to(lesson.device)
 
 

@@ -140,4 +140,4 @@ def _norm(array, axis):
     """The norm of each weight vector, added up in float64, on the host."""
     xp = backend.array_module(array)
     squares = array.astype(xp.float64) ** 2
-    return backend.to_numpy(xp.sqrt(squares.sum(axis=other_axes(array.ndim, axis))))
+    return backend.to_numpy(xp.sqrt(squares.sum(axis=other_axes(array.ndim, axis)))).ravel()

@@ -8,6 +8,7 @@ import numpy
 
 import minigrad as mg
 from minigrad import backend, nn
+from wn.gradients import counting_axes
 from wn.reparameterization import WeightNormalization, output_axis
 
 
@@ -42,11 +43,12 @@ def data_dependent_init(model, x):
     ------
     ValueError
         If a unit's pre-activation is the same for the whole batch, up to rounding, which leaves no scale to set; if it
-        is not finite; or if a weight is computed from other parameters in a way that has no length for each output.
+        is not finite; if a weight vector is zero; or if a weight is computed from other parameters in a way that has no length for each output.
         Names the layer. The model is then as it was.
     """
     done, removals = set(), []
     for name, layer in model.named_modules():
+        layer.check_state({n: p.data for n, p in vars(layer).items() if isinstance(p, nn.Parameter)}, name)
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
 
             def hook(layer, inputs, t, name=name):
@@ -123,8 +125,8 @@ def _refuse_bad_statistics(mean, deviation, dtype, where):
 def _normalization(layer, where):
     """The layer's WeightNormalization, or None if its weight is an ordinary parameter."""
     for name, computed in layer._computed.items():
-        axis = computed.axis % layer.weight.ndim if isinstance(computed, WeightNormalization) else None
-        if name != "weight" or axis != output_axis(layer):
+        axis = counting_axes(layer.weight.ndim, computed.axis) if isinstance(computed, WeightNormalization) else None
+        if name != "weight" or axis != (output_axis(layer),):
             raise ValueError(
                 f"data_dependent_init: {name} of {where} is computed by {computed}, which does not have one length for "
                 f"each output: that would be weight normalization of weight along axis {output_axis(layer)}"

@@ -21,7 +21,7 @@ from minigrad.kernels import winograd
 CHUNK = 10  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
-CHANNELS = 8  # with fewer channels on either side, Winograd's transforms cost more than they save
+CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
 
 _allowed = True
 

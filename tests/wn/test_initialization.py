@@ -333,3 +333,18 @@ def test_a_variation_of_the_size_of_rounding_is_none(dtype):
     with pytest.raises(ValueError, match="has the same pre-activation"):
         wn.data_dependent_init(layer, x)
     wn.data_dependent_init(layer, 1 + 1000 * (x - 1))
+
+
+@pytest.mark.parametrize("axis", [None, (0, 1)])
+def test_a_weight_without_one_length_for_each_output_is_refused(axis):
+    layer = wn.WeightNorm(mg.nn.Linear(3, 2, rng=np.random.default_rng(0)), axis=axis)
+    with pytest.raises(ValueError, match="one length for each output"):
+        wn.data_dependent_init(layer, np.random.default_rng(1).standard_normal((8, 3), dtype=np.float32))
+
+
+def test_a_zero_vector_is_refused_by_its_place_in_the_model():
+    model = wn.apply_weight_norm(mg.nn.Sequential(mg.nn.Linear(3, 4), mg.nn.ReLU(), mg.nn.Linear(4, 2)))
+    v = model[2].weight_v
+    v.data = v.data * np.array([[1], [0]], np.float32)
+    with pytest.raises(ValueError, match=r"layer '2': weight vector 1 is zero"):
+        wn.data_dependent_init(model, np.random.default_rng(1).standard_normal((8, 3), dtype=np.float32))
