@@ -43,8 +43,8 @@ def data_dependent_init(model, x):
     ------
     ValueError
         If a unit's pre-activation is the same for the whole batch, up to rounding, which leaves no scale to set; if it
-        is not finite; if a weight vector is zero; or if a weight is computed from other parameters in a way that has no length for each output.
-        Names the layer. The model is then as it was.
+        is not finite; if a weight vector is zero; or if a weight is computed from other parameters in a way that has
+        no length for each output. Names the layer. The model is then as it was.
     """
     done, removals = set(), []
     for name, layer in model.named_modules():
