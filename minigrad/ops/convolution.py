@@ -8,6 +8,7 @@ As everywhere in deep learning this is a cross-correlation: the kernel is not fl
 """
 
 from minigrad.kernels import convolution as kernel
+from minigrad.kernels.blocks import imagewise
 from minigrad.op import primitive
 from minigrad.ops.shape import sum
 
@@ -162,6 +163,7 @@ def _picked(xp, x, y, size, stride):
 
 
 @primitive(lambda g, y, x, size, stride: _spread(g, x, y, size, stride))
+@imagewise
 def _max_pool2d(xp, x, size, stride):
     """The largest entry of each window."""
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
@@ -175,6 +177,7 @@ def _max_pool2d(xp, x, size, stride):
 
 
 @primitive(lambda g, _y, _v, x, y, size, stride: _pick(g, x, y, size, stride), None, None)
+@imagewise
 def _spread(xp, v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the entry picked in that window."""
     result = xp.zeros_like(x, dtype=v.dtype)
@@ -184,6 +187,7 @@ def _spread(xp, v, x, y, size, stride):
 
 
 @primitive(lambda g, _y, _u, x, y, size, stride: _spread(g, x, y, size, stride), None, None)
+@imagewise
 def _pick(xp, u, x, y, size, stride):
     """u at the entry picked in each window."""
     result = xp.zeros_like(y, dtype=u.dtype)
@@ -207,6 +211,7 @@ def max_pool2d(x, size, stride=None):
 
 
 @primitive(lambda g, _y, _x, size, stride: _repeat_pool2d(g, _x.shape[2:], size, stride))
+@imagewise
 def _sum_pool2d(xp, x, size, stride):
     """The sum of each window."""
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
@@ -220,6 +225,7 @@ def _sum_pool2d(xp, x, size, stride):
 
 
 @primitive(lambda g, _y, _v, image, size, stride: _sum_pool2d(g, size, stride))
+@imagewise
 def _repeat_pool2d(xp, v, image, size, stride):
     """Zeros of size `image`, with v[window] added to each entry of that window."""
     n, channels = v.shape[:2]

@@ -6,6 +6,7 @@ Operands of two-operand functions are broadcast against each other; `unbroadcast
 import math
 
 from minigrad import backend
+from minigrad.kernels.blocks import entrywise
 from minigrad.op import op, primitive
 from minigrad.ops.shape import astype, unbroadcast
 
@@ -15,60 +16,69 @@ __all__ = [
     "sigmoid", "sign", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
 ]  # fmt: skip
 
+
+def _unary(name, doc, forward, rule):
+    """An op on one array; function and derivative go through large arrays block by block."""
+    return op(name, doc, entrywise(forward), entrywise(rule))
+
+
 # ---- arithmetic ---------------------------------------------------------------------------------------------------
 
-add = op("add", "a + b.", lambda xp, a, b: a + b,
+add = op("add", "a + b.", entrywise(lambda xp, a, b: a + b),
          lambda g, _y, _a, _b: unbroadcast(g, _a),
          lambda g, _y, _a, _b: unbroadcast(g, _b))  # fmt: skip
-subtract = op("subtract", "a - b.", lambda xp, a, b: a - b,
+subtract = op("subtract", "a - b.", entrywise(lambda xp, a, b: a - b),
               lambda g, _y, _a, _b: unbroadcast(g, _a),
               lambda g, _y, _a, _b: unbroadcast(-g, _b))  # fmt: skip
-multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
+multiply = op("multiply", "a · b.", entrywise(lambda xp, a, b: a * b),
               lambda g, _y, _a, b: unbroadcast(g * b, _a),
               lambda g, _y, a, _b: unbroadcast(g * a, _b))  # fmt: skip
-divide = op("divide", "a / b.", lambda xp, a, b: a / b,
+divide = op("divide", "a / b.", entrywise(lambda xp, a, b: a / b),
             lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
            lambda g, y, a, b: unbroadcast(g * y * log(where(a == 0, 1, a)), b))  # fmt: skip
-negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
+negative = _unary("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
 # ---- functions of one variable --------------------------------------------------------------------------------------
 
-exp = op("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y)
-log = op("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x)
-sqrt = op("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
-          lambda g, y, _x: g / (2 * y))  # fmt: skip
-square = op("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
-sin = op("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
-cos = op("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
-tanh = op("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
-sigmoid = op("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
-             lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
-             lambda g, y, _x: g * y * (1 - y))  # fmt: skip
-softplus = op("softplus", "log(1 + exp(x)), computed without overflow.",
-              lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))),
-              lambda g, _y, x: g * sigmoid(x))  # fmt: skip
-erf = op("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
-         lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
-abs = op("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
-         lambda g, _y, x: g * sign(x))  # fmt: skip
-sign = op("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x), lambda g, _y, _x: g * 0)
+exp = _unary("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y)
+log = _unary("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x)
+sqrt = _unary("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
+              lambda g, y, _x: g / (2 * y))  # fmt: skip
+square = _unary("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
+sin = _unary("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
+cos = _unary("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
+tanh = _unary("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
+sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
+                 lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
+                 lambda g, y, _x: g * y * (1 - y))  # fmt: skip
+softplus = _unary("softplus", "log(1 + exp(x)), computed without overflow.",
+                  lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))),
+                  lambda g, _y, x: g * sigmoid(x))  # fmt: skip
+erf = _unary("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
+             lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
+abs = _unary("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
+             lambda g, _y, x: g * sign(x))  # fmt: skip
+sign = _unary("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x),
+              lambda g, _y, _x: g * 0)  # fmt: skip
 
 # ---- activations ----------------------------------------------------------------------------------------------------
 
-relu = op("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
-          lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
+relu = _unary("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
+              lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
 
 
-@primitive(lambda g, _y, x, slope=0.01: g * (astype(x > 0, g.dtype) * (1 - slope) + slope))
+@primitive(entrywise(lambda g, _y, x, slope=0.01: g * (astype(x > 0, g.dtype) * (1 - slope) + slope)))
+@entrywise
 def leaky_relu(xp, x, slope=0.01):
     """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
     return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)
 
 
-@primitive(lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0))))
+@primitive(entrywise(lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0)))))
+@entrywise
 def elu(xp, x, alpha=1.0):
     """x where x > 0, else alpha · (exp(x) - 1)."""
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
@@ -81,16 +91,17 @@ where = op("where", "a where the condition holds, else b.", lambda xp, condition
            lambda g, _y, condition, _a, _b: unbroadcast(where(condition, g, 0), _a),
            lambda g, _y, condition, _a, _b: unbroadcast(where(condition, 0, g), _b))  # fmt: skip
 maximum = op("maximum", "The larger of a and b; where they tie, the gradient is split evenly.",
-             lambda xp, a, b: xp.maximum(a, b),
+             entrywise(lambda xp, a, b: xp.maximum(a, b)),
              lambda g, _y, a, b: unbroadcast(_share(g, a > b, a == b), a),
              lambda g, _y, a, b: unbroadcast(_share(g, b > a, a == b), b))  # fmt: skip
 minimum = op("minimum", "The smaller of a and b; where they tie, the gradient is split evenly.",
-             lambda xp, a, b: xp.minimum(a, b),
+             entrywise(lambda xp, a, b: xp.minimum(a, b)),
              lambda g, _y, a, b: unbroadcast(_share(g, a < b, a == b), a),
              lambda g, _y, a, b: unbroadcast(_share(g, b < a, a == b), b))  # fmt: skip
 
 
-@primitive(lambda g, y, x, low=None, high=None: g * (x == y))
+@primitive(entrywise(lambda g, y, x, low=None, high=None: g * (x == y)))
+@entrywise
 def clip(xp, x, low=None, high=None):
     """x, but at least `low` and at most `high`; the gradient passes where x was not changed, bounds included."""
     if low is None and high is None:
