@@ -801,7 +801,8 @@ lesson.claim("With η = 0.03, ‖v‖ has hardly grown and there is no such effe
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.2, 3.9))
 gradients, weights, _ = per_example_gradients(model_white, images["white"][:1000], labels[:1000])[0]
-neuron_index = np.argsort(column("conv, white, WN", 0, "cos"))[len(weights) // 2]
+of_this_network = column("conv, white, WN", 0, "cos")[-len(weights) :]  # the last one that was trained
+neuron_index = np.argsort(of_this_network)[len(weights) // 2]
 C = gradient_covariance(gradients[neuron_index])
 values, unit_scale = np.linalg.eigvalsh(C)[::-1], np.trace(C) / len(C)
 left.semilogy(np.arange(1, 28), values / unit_scale, "o", color=NORMAL, ms=5, label="$C$")

@@ -12,8 +12,8 @@ import numpy
 
 from minigrad import parallel
 
-BLOCK = 2**15  # entries at a time: a few arrays of so many fit into a core's cache
-LARGE = 2**17  # entries from which on it pays
+BLOCK = 2**17  # entries at a time: few enough for the cache, enough to make up for calling Python
+LARGE = 2**20  # entries from which on it pays
 
 
 def entrywise(function):

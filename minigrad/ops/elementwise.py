@@ -24,16 +24,16 @@ def _unary(name, doc, forward, rule):
 
 # ---- arithmetic ---------------------------------------------------------------------------------------------------
 
-add = op("add", "a + b.", entrywise(lambda xp, a, b: a + b),
+add = op("add", "a + b.", lambda xp, a, b: a + b,
          lambda g, _y, _a, _b: unbroadcast(g, _a),
          lambda g, _y, _a, _b: unbroadcast(g, _b))  # fmt: skip
-subtract = op("subtract", "a - b.", entrywise(lambda xp, a, b: a - b),
+subtract = op("subtract", "a - b.", lambda xp, a, b: a - b,
               lambda g, _y, _a, _b: unbroadcast(g, _a),
               lambda g, _y, _a, _b: unbroadcast(-g, _b))  # fmt: skip
-multiply = op("multiply", "a · b.", entrywise(lambda xp, a, b: a * b),
+multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
               lambda g, _y, _a, b: unbroadcast(g * b, _a),
               lambda g, _y, a, _b: unbroadcast(g * a, _b))  # fmt: skip
-divide = op("divide", "a / b.", entrywise(lambda xp, a, b: a / b),
+divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
@@ -91,11 +91,11 @@ where = op("where", "a where the condition holds, else b.", lambda xp, condition
            lambda g, _y, condition, _a, _b: unbroadcast(where(condition, g, 0), _a),
            lambda g, _y, condition, _a, _b: unbroadcast(where(condition, 0, g), _b))  # fmt: skip
 maximum = op("maximum", "The larger of a and b; where they tie, the gradient is split evenly.",
-             entrywise(lambda xp, a, b: xp.maximum(a, b)),
+             lambda xp, a, b: xp.maximum(a, b),
              lambda g, _y, a, b: unbroadcast(_share(g, a > b, a == b), a),
              lambda g, _y, a, b: unbroadcast(_share(g, b > a, a == b), b))  # fmt: skip
 minimum = op("minimum", "The smaller of a and b; where they tie, the gradient is split evenly.",
-             entrywise(lambda xp, a, b: xp.minimum(a, b)),
+             lambda xp, a, b: xp.minimum(a, b),
              lambda g, _y, a, b: unbroadcast(_share(g, a < b, a == b), a),
              lambda g, _y, a, b: unbroadcast(_share(g, b < a, a == b), b))  # fmt: skip
 
