@@ -31,8 +31,8 @@ def start(rng):
 
 def minigrad_step(x, labels, arrays):
     import minigrad as mg
+    import minigrad.nn.functional as F
 
-    F = mg.nn.functional  # noqa: N806
     parameters = [mg.tensor(a, requires_grad=True) for a in arrays]
     x = mg.tensor(x)
 

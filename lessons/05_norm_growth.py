@@ -1060,7 +1060,7 @@ right.semilogy(np.arange(0, 501, 50), slept[:501:50], "o", color=WEIGHT_NORM, la
 right.semilogy([500, 501], [slept[500], path[0]], ":", color=WEIGHT_NORM)
 right.semilogy(np.arange(501, 1501), path, "-", color=WEIGHT_NORM, label="... wakes up after 500 steps")
 right.semilogy(alive.norm[:, :-1].mean(axis=1), "-", color=CALM, label="units of a network, small gradients")
-right.annotate("$(1-\\eta\\lambda)^t$", (150, law[150]), (8, 2), textcoords="offset points", color=THEORY)
+right.annotate("$(1-\\eta\\lambda)^t$", (470, law[470]), (12, 0), textcoords="offset points", color=THEORY)
 right.set(xlabel="step", ylabel="‖v‖", ylim=(1e-6, 1e8), title="Decay where gradients vanish")
 right.legend(fontsize=8.5, loc="upper right")
 lesson.figure(figure, "decay", note="synthetic problems; dashed: predicted from the measured G")

@@ -686,19 +686,7 @@ lesson.claim("w three times as long, mean-only BN alone: deviation of t̃, relat
 
 # %%
 # **Memory and passes.** What does the tape of one dense layer hold for the backward pass, with 500 inputs and 100
-# units, in float32? We count as in lesson 03, for two sizes of the minibatch.
-
-
-def tape(tensor):
-    """The distinct arrays that the nodes behind a tensor keep for backward, and the number of the nodes."""
-    nodes, waiting = [], [tensor._node]
-    while waiting:
-        node = waiting.pop()
-        if node not in nodes and node.op is not None:
-            nodes.append(node)
-            waiting += [parent for parent in node.parents if parent is not None]
-    kept = [a for node in nodes for a in [*node.args, node.value] if isinstance(a, np.ndarray)]
-    return {id(a): a for a in (a if a.base is None else a.base for a in kept)}.values(), len(nodes)
+# units, in float32? We count as in lesson 03, with ``mg.draw`` of lesson 01, for two sizes of the minibatch.
 
 
 KINDS = {"normal": (False, None), "weight norm": (True, None), "mean-only BN": (False, wn.MeanOnlyBatchNorm),
@@ -710,8 +698,8 @@ def bytes_kept(kind, N):
     normalize, after = KINDS[kind]
     layer = nn.Linear(500, 100, bias=after is None, rng=lesson.rng(7))
     parts = [wn.WeightNorm(layer) if normalize else layer, *([after(100)] if after else [])]
-    arrays, nodes = tape(nn.Sequential(*parts)(mg.tensor(np.ones((N, 500), np.float32), requires_grad=True)))
-    return sum(a.nbytes for a in arrays), nodes
+    output = nn.Sequential(*parts)(mg.tensor(np.ones((N, 500), np.float32), requires_grad=True))
+    return mg.draw.bytes_kept(output), sum(not entry.is_leaf for entry in mg.draw.entries(output))
 
 
 extra = {}

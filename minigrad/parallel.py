@@ -5,6 +5,7 @@ each may use only one BLAS thread: many small products side by side beat one pro
 """
 
 import contextlib
+import contextvars
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,11 @@ def for_each(function, items):
     """
     items = list(items)
     with _one_blas_thread():
-        return [function(item) for item in items] if len(items) == 1 else list(_pool.map(function, items))
+        if len(items) == 1:
+            return [function(items[0])]
+        # In the caller's context, to which numpy.errstate belongs; a context can be in one thread at a time only.
+        running = [_pool.submit(contextvars.copy_context().run, function, item) for item in items]
+        return [future.result() for future in running]
 
 
 @contextlib.contextmanager

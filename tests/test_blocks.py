@@ -101,3 +101,11 @@ def test_an_error_in_a_block_is_the_callers():
 
     with pytest.raises(ValueError, match="no"):
         refuses(np.arange(blocks.LARGE, dtype=float))
+
+
+def test_the_callers_errstate_holds_on_all_threads():
+    x = np.zeros(4 * blocks.LARGE)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        mg.log(x)
+    with np.errstate(divide="ignore"):  # else a warning, and warnings are errors in these tests
+        assert (mg.log(x) == -np.inf).all()

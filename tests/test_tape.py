@@ -442,50 +442,7 @@ def test_tensors_count_as_themselves_in_sets():
     assert len({x, y, x}) == 2
 
 
-# ---- transforms -----------------------------------------------------------------------------------------------------
-
-
-@given(seed=st.integers(0, 2**32 - 1))
-def test_vjp_and_jvp_are_transposes_and_agree_with_the_jacobian(seed):
-    rng = np.random.default_rng(seed)
-    x, v, u = rng.uniform(0.5, 2, 3), rng.standard_normal(3), rng.standard_normal((2, 3))
-
-    def f(t):
-        return mg.stack([mg.sin(t) * t.sum(), mg.exp(-t) / t])
-
-    jacobian = mg.jacobian(f, x).numpy()
-    value, pull_back = mg.vjp(f, x)
-    _, pushed = mg.jvp(f, [x], [v])
-    np.testing.assert_allclose(value.numpy(), f(mg.tensor(x)).numpy(), rtol=1e-15)
-    np.testing.assert_allclose(pull_back(u).numpy(), np.tensordot(u, jacobian, 2), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(pushed.numpy(), jacobian @ v, rtol=1e-12, atol=1e-12)
-
-
-@given(seed=st.integers(0, 2**32 - 1))
-def test_hvp_agrees_with_the_hessian_which_is_symmetric(seed):
-    rng = np.random.default_rng(seed)
-    x, v = rng.uniform(0.5, 2, 4), rng.standard_normal(4)
-
-    def f(t):
-        return (t * t).sum() * mg.log(t).sum() + mg.prod(t)
-
-    hessian = mg.hessian(f, x).numpy()
-    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-12)
-    np.testing.assert_allclose(mg.hvp(f, x, v).numpy(), hessian @ v, rtol=1e-11, atol=1e-12)
-
-
-def test_transforms_of_constants_and_linear_functions_are_zero():
-    x = np.array([1.0, np.inf])
-    assert mg.hessian(lambda t: t.sum(), np.ones(2)).numpy().tolist() == [[0, 0], [0, 0]]
-    assert mg.jacobian(lambda t: mg.tensor(1.0), x).numpy().tolist() == [0, 0]
-    assert mg.jvp(lambda t: mg.tensor(1.0), [x], [x])[1].item() == 0
-    assert mg.hvp(lambda t: t.sum(), x, x).numpy().tolist() == [0, 0]
-
-
-def test_transforms_take_several_arguments():
-    value, pull_back = mg.vjp(lambda a, b: a * b, np.array(2.0), np.array(3.0))
-    assert value.item() == 6 and [g.item() for g in pull_back(np.array(1.0))] == [3, 2]
-    assert mg.jvp(lambda a, b: a * b, [np.array(2.0), np.array(3.0)], [np.array(1.0), np.array(10.0)])[1].item() == 23
+# ---- memory, and who owns what --------------------------------------------------------------------------------------
 
 
 def test_the_collector_may_destroy_a_node_while_another_one_is_made():

@@ -8,9 +8,10 @@ To first order w then moves by -η (g²/‖v‖²) M_w ∇_w L: the effective le
 direction v/‖v‖ alone is η/‖v‖². It falls as v grows.
 """
 
+import functools
+
 import numpy
 
-import minigrad as mg
 from minigrad import backend, nn
 from wn.gradients import other_axes
 from wn.reparameterization import normalizations, output_axis
@@ -125,15 +126,15 @@ def _weights(model):
         kinds = normalizations(layer)
         for kind in kinds:
             label = name if kind.name == "weight" else f"{name}.{kind.name}"
-            length = lambda layer=layer, kind=kind: backend.to_numpy(_plain(kind.length(layer))).ravel()  # noqa: E731
-            found.append((label, getattr(layer, f"{kind.name}_v"), length, kind.axis))
+            found.append((label, getattr(layer, f"{kind.name}_v"), functools.partial(_length, layer, kind), kind.axis))
         if not kinds and isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             found.append((name, layer.weight, None, output_axis(layer)))
     return found
 
 
-def _plain(tensor):
-    return tensor.data if isinstance(tensor, mg.Tensor) else tensor
+def _length(layer, kind):
+    """g, or e^s, of each weight vector, on the host."""
+    return kind.length(layer).numpy().ravel()
 
 
 def _norm(array, axis):

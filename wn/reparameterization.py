@@ -106,11 +106,7 @@ class EffectiveWeight(Tensor):
         if isinstance(data, numpy.ndarray):
             data.setflags(write=False)
 
-    @property
-    def data(self):
-        return super().data
-
-    @data.setter
+    @Tensor.data.setter
     def data(self, array):
         raise AttributeError(
             "this weight is computed as w = g v/‖v‖, and what is assigned to it would be lost: assign to the layer's "

@@ -12,6 +12,7 @@ The plain versions of both functions, `reference_*`, say what is computed; tests
 
 import contextlib
 import math
+import threading
 
 import numpy
 
@@ -23,18 +24,22 @@ BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large en
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
 
-_allowed = True
+
+class _State(threading.local):
+    winograd = True  # whether this thread may use it
+
+
+_state = _State()
 
 
 @contextlib.contextmanager
 def plain():
-    """Within this, float32 takes the plain way too: for its smaller error (winograd.py), or to compare."""
-    global _allowed
-    before, _allowed = _allowed, False
+    """Within this, float32 takes the plain way too (in this thread): for its smaller error, or to compare."""
+    before, _state.winograd = _state.winograd, False
     try:
         yield
     finally:
-        _allowed = before
+        _state.winograd = before
 
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None):
@@ -62,31 +67,29 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None):
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
     y, x = xp.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
-
-    def finish(few):
-        if bias is not None:
-            few += bias
-
     if not y.size:
-        pass
-    elif _by_winograd(xp, w.shape, dtype, stride, spread):
+        return y.transpose(0, 3, 1, 2)
+    if _by_winograd(xp, w.shape, dtype, stride, spread):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
 
-        def convolve(images):
+        def filled(images):
             for few in _few(images, _tiles_in(out), TILES):
                 winograd.correlate(x[few], weight, y[few], offset)
-                finish(y[few])
-
-        _over_chunks(xp, convolve, len(x))
+                yield few
     else:
         matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
 
-        def convolve(images):
+        def filled(images):
             for few, rows in _windows(xp, x, images, w.shape[2:], out, stride, offset, spread, dtype):
                 xp.matmul(rows, matrix, out=y[few].reshape(len(rows), len(w)))
-                finish(y[few])
+                yield few
 
-        _over_chunks(xp, convolve, len(x))
+    def convolve(images):
+        for few in filled(images):
+            if bias is not None:  # now, while they are in cache
+                y[few] += bias
+
+    _over_chunks(xp, convolve, len(x))
     return y.transpose(0, 3, 1, 2)
 
 
@@ -131,7 +134,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
 
 def _by_winograd(xp, shape, dtype, stride, spread):
     """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
-    return (_allowed and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
+    return (_state.winograd and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
             and spread == (1, 1) and min(shape[:2]) >= CHANNELS)  # fmt: skip
 
 
