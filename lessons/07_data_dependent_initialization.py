@@ -887,7 +887,7 @@ right.set(xscale="log", yscale="log", xlabel="scale s of v (He: 0.22)", ylim=(1e
           title=f"Scale of v, 8 layers, η = {eta}")  # fmt: skip
 right.annotate("normal, without equations 5 and 6", (scales[0], log(classes)), (-4, 7), textcoords="offset points",
                fontsize=8, color=NORMAL)  # fmt: skip
-right.annotate("×: diverged", (0.99, 0.9), xycoords="axes fraction", fontsize=8, color="0.35", va="top", ha="right")
+right.annotate("×: diverged", (0.82, 0.97), xycoords="axes fraction", fontsize=8, color="0.35", va="center", ha="right")
 lesson.figure(figure, "training", note=f"synthetic clusters; {steps} steps of SGD; left: mean of {problems} problems")
 
 # %%
