@@ -4,6 +4,7 @@ Everything else asks `array_module(x)` for the library that made `x` and calls f
 imported when a GPU is asked for, never before.
 """
 
+import functools
 import importlib.util
 import math
 import sys
@@ -82,6 +83,19 @@ def to_device(array, device):
 def to_numpy(array):
     """`array` as a NumPy array: itself when it is one, else a copy from the GPU."""
     return to_device(array, "cpu")
+
+
+def runs_kernels(array):
+    """Whether compiled kernels can work on `array`: whether its library makes them."""
+    return hasattr(array_module(array), "RawKernel")
+
+
+@functools.cache
+def raw_kernel(name, source):
+    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used."""
+    import cupy
+
+    return cupy.RawKernel(source, name)
 
 
 def scatter_add(xp, target, index, values):

@@ -3,6 +3,7 @@
 import numpy
 
 from minigrad import backend
+from minigrad.kernels import random
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -58,6 +59,8 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
+    if backend.runs_kernels(array_of(x)) and random.supported(rng) and x.dtype.itemsize >= 4:
+        return x * drawn_for(x, lambda shape: random.dropout_mask(rng, shape, p, x.dtype))
     keep = drawn_for(x, lambda shape: rng.random(shape, dtype=numpy.float32)) >= p
     return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
 
@@ -72,8 +75,12 @@ def drawn_for(x, draw):
 
 def on_device_of(x, drawn):
     """Numbers drawn on the host, moved to where `x` is."""
-    data = x.data if isinstance(x, Tensor) else x
-    return backend.to_device(drawn, backend.device_of(data))
+    return backend.to_device(drawn, backend.device_of(array_of(x)))
+
+
+def array_of(x):
+    """The array of a Tensor; an array itself."""
+    return x.data if isinstance(x, Tensor) else x
 
 
 def one_hot(labels, classes, dtype=numpy.float32):
