@@ -4,6 +4,7 @@ import numpy
 
 from minigrad import backend
 from minigrad.kernels import random
+from minigrad.kernels.cuda import losses
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -123,9 +124,18 @@ def cross_entropy(logits, labels):
     return _cross_entropy(logits, on_device_of(logits, checked_labels(labels, logits.shape[1])))
 
 
-@primitive(lambda g, _y, x, labels: (softmax(x) - _one_hot(labels, x.shape[1], x.dtype)) * (g / max(len(labels), 1)))
+def _cross_entropy_rule(g, _y, x, labels):
+    """What is predicted minus what is right, over the number of examples."""
+    if losses.takes(x, g):
+        return losses.cross_entropy_gradient(g, x, labels)
+    return (softmax(x) - _one_hot(labels, x.shape[1], x.dtype)) * (g / max(len(labels), 1))
+
+
+@primitive(_cross_entropy_rule)
 def _cross_entropy(xp, x, labels):
-    """Mean of log Σ exp(x) - x[label]. Its gradient is what is predicted minus what is right."""
+    """Mean of log Σ exp(x) - x[label]."""
+    if losses.takes(x):
+        return losses.cross_entropy(x, labels)
     shifted = x - x.max(axis=1, keepdims=True)
     return (xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]).mean()
 

@@ -12,11 +12,13 @@ convolutions. Their factors are rounded to 11 bits, sums are kept in float32; th
 """
 
 import math
+import os
 
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, channels, is_aligned, usable
 
 BYTES = 2**30  # of windows at a time
+TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
 
 _WINDOWS = r"""
 template <int V> __device__ void windows(const T* image, T* matrix, int height, int width, int channels, int columns,
@@ -85,7 +87,7 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
         x, w = _in_rows(xp, x, dtype), w.astype(dtype, copy=False)
         weight = _packed(xp, w, _row_length(x, w.shape[2:]))
         for few, rows in _windows(xp, x, w.shape[2:], out, stride, offset, spread):
-            backend.matrix_product(rows, weight.T, y[few].reshape(len(rows), -1), fast)
+            backend.matrix_product(rows, weight.T, y[few].reshape(len(rows), len(w)), fast and TF32)
     y = y.transpose(0, 3, 1, 2)
     if bias is not None and y.size:
         bias = bias.astype(dtype, copy=False)
@@ -106,7 +108,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     total = None
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
         part = xp.empty((shape[0], rows.shape[1]), dtype)
-        backend.matrix_product(gy[few].reshape(len(rows), -1).T, rows, part, fast)
+        backend.matrix_product(gy[few].reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
         total = part if total is None else total + part
     return _unpacked(xp, total, shape)
 
@@ -130,7 +132,7 @@ def _windows(xp, x, size, out, stride, offset, spread):
         yield slice(0, len(x)), x.reshape(-1, length)
         return
     each = math.prod(out) * length
-    count = max(1, BYTES // max(1, each * x.dtype.itemsize))
+    count = max(1, min(BYTES // max(1, each * x.dtype.itemsize), 65535))  # CUDA's limit for the grid's second direction
     for start in range(0, len(x), count):
         few = slice(start, min(start + count, len(x)))
         if usable(x):
@@ -144,7 +146,7 @@ def _windows(xp, x, size, out, stride, offset, spread):
             )  # fmt: skip
         else:
             rows = _windows_of_arrays(xp, x[few], size, out, stride, offset, spread)
-        yield few, rows.reshape(-1, length)
+        yield few, rows.reshape(math.prod(rows.shape[:3]), length)
 
 
 def _windows_of_arrays(xp, x, size, out, stride, offset, spread):

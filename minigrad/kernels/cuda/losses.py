@@ -29,7 +29,7 @@ extern "C" __global__ void cross_entropy(const T* x, const long long* labels, T*
     normalizer(x, classes, scratch, largest, total);
     long long label = labels[blockIdx.x];
     if (threadIdx.x == 0)  // a label out of range: NaN, since CUDA cannot raise an error
-        losses[blockIdx.x] = label < 0 || label >= classes ? (T)NAN : log(total) - (x[label] - largest);
+        losses[blockIdx.x] = label < 0 || label >= classes ? (T)nan("") : log(total) - (x[label] - largest);
 }
 
 extern "C" __global__ void cross_entropy_gradient(const T* x, const long long* labels, const T* g, T* gradient,
@@ -40,7 +40,7 @@ extern "C" __global__ void cross_entropy_gradient(const T* x, const long long* l
     T largest, total;
     normalizer(x, classes, scratch, largest, total);
     long long label = labels[blockIdx.x];
-    T factor = label < 0 || label >= classes ? (T)NAN : g[0] / examples;
+    T factor = label < 0 || label >= classes ? (T)nan("") : g[0] / examples;
     for (long long i = threadIdx.x; i < classes; i += blockDim.x)
         gradient[i] = (exp(x[i] - largest) / total - (i == label ? 1 : 0)) * factor;
 }
