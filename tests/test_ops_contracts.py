@@ -18,7 +18,8 @@ from minigrad.ops import shape as rearranging
 
 OPS = {
     f.op.name: f
-    for module in (convolution, elementwise, linear_algebra, reduction, rearranging, F, wn.reparameterization)
+    for module in (convolution, elementwise, linear_algebra, reduction, rearranging, F, wn.reparameterization,
+                   wn.mean_only_batch_norm)
     for f in vars(module).values()
     if callable(f) and hasattr(f, "op")
 }
@@ -237,6 +238,8 @@ BAD = {
     "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
     "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
+    "batch_norm": lambda f: f(A, mg.tensor(np.ones(1)), mg.tensor(np.ones(3)), np.zeros(3), np.ones(3), 0.1),
+    "mean_only": lambda f: f(A, mg.tensor(np.ones(5)), np.zeros(3)),
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip

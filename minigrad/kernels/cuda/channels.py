@@ -13,7 +13,8 @@ COLUMNS = 32  # neighbouring columns that the threads of a block read together; 
 BLOCKS = 1024  # about so many make the GPU busy
 
 TEMPLATE = r"""
-extern "C" __global__ void %(name)s(%(pointers)s, T* sums, long long rows, int columns, long long rows_each) {
+extern "C" __global__ void %(name)s(%(pointers)s, T* sums, long long rows, int columns, long long rows_each,
+                                   double factor) {
     __shared__ T scratch[256];
     int column = blockIdx.x * 32 + threadIdx.x %% 32, lane = threadIdx.x / 32, lanes = blockDim.x / 32;
     long long first = blockIdx.y * rows_each, last = first + rows_each < rows ? first + rows_each : rows;
@@ -34,7 +35,8 @@ extern "C" __global__ void %(name)s(%(pointers)s, T* sums, long long rows, int c
             if (lane < half) scratch[threadIdx.x] += scratch[threadIdx.x + 32 * half];
             __syncthreads();
         }
-        if (lane == 0 && column < columns) sums[(blockIdx.y * (long long)%(count)s + k) * columns + column] = scratch[threadIdx.x];
+        if (lane == 0 && column < columns)
+            sums[(blockIdx.y * (long long)%(count)s + k) * columns + column] = scratch[threadIdx.x] * (T)factor;
         __syncthreads();
     }
 }
@@ -55,8 +57,8 @@ class Sums:
             "add": " ".join(f"total[{k}] += {e};" for k, e in enumerate(expressions)),
         })  # fmt: skip
 
-    def __call__(self, *arrays):
-        """An array (expressions, C), from the arrays as matrices (rows, C) and the per-channel arrays after them."""
+    def __call__(self, *arrays, factor=1.0):
+        """(expressions, C): the sums times `factor`, of arrays that are matrices (rows, C) and per-channel numbers."""
         rows, columns = arrays[0].shape
         tiles = -(-columns // COLUMNS)
         slabs = max(1, min(BLOCKS // tiles, rows // 64))
@@ -64,12 +66,12 @@ class Sums:
         slabs = -(-rows // each)
         xp = backend.array_module(arrays[0])
         sums = xp.empty((slabs, self.count, columns), arrays[0].dtype)
-        self.kernel(sums.dtype, (tiles, slabs), *arrays, sums, rows, columns, each)
+        self.kernel(sums.dtype, (tiles, slabs), *arrays, sums, rows, columns, each, 1.0 if slabs > 1 else factor)
         if slabs == 1:
             return sums[0]
         total = xp.empty((self.count, columns), sums.dtype)
         width = self.count * columns
-        _of_x.kernel(sums.dtype, (-(-width // COLUMNS), 1), sums, total, slabs, width, slabs)
+        _of_x.kernel(sums.dtype, (-(-width // COLUMNS), 1), sums, total, slabs, width, slabs, factor)
         return total
 
 
@@ -95,14 +97,13 @@ _of_x = Sums("sum_x", ["x"], ["x"])
 _deviations = Sums("sum_deviations", ["(x - mean) * (x - mean)"], ["x"], ["mean"])
 _of_gradients = Sums("sum_gradients", ["g", "g * (x - mean)"], ["g", "x"], ["mean"])
 _plus = Entrywise("add_bias", "x + b", ["x"], ["b"])
-_shifted = Entrywise("shift", "x + (b - total * share)", ["x"], ["total", "b"], ["share"])
+_shifted = Entrywise("shift", "x + (b - mean)", ["x"], ["mean", "b"])
 _centered = Entrywise("center", "x - total * share", ["x"], ["total"], ["share"])
 _scaled = Entrywise("normalize", "(x - mean) * scale + b", ["x"], ["mean", "scale", "b"])
 _normalized_gradient = Entrywise(
     "normalize_gradient", "(g - along * share - (x - mean) * (inverse * inverse * across * share)) * (weight * inverse)",
     ["g", "x"], ["mean", "inverse", "weight", "along", "across"], ["share"],
 )  # fmt: skip
-_mean_of = Entrywise("times_number", "x * factor", ["x"], [], ["factor"])
 
 
 def sums(x):
@@ -115,11 +116,14 @@ def add_bias(x, bias):
     return _plus([x], [bias], out=x)
 
 
-def without_mean(x, bias):
-    """(x - μ + bias, μ) with μ the mean of each channel."""
-    x = in_rows(x)
-    total, share = sums(x), x.shape[1] / x.size
-    return _shifted([x], [total, bias], [share]), _mean_of([total], [], [share])
+def mean(x):
+    """The mean of each channel: (C,)."""
+    return _of_x(matrix(x), factor=x.shape[1] / x.size)[0]
+
+
+def shifted(x, mean, bias):
+    """x - mean + bias."""
+    return _shifted([in_rows(x)], [mean, bias])
 
 
 def without_mean_gradients(g):
@@ -131,9 +135,8 @@ def without_mean_gradients(g):
 
 def moments(x):
     """(mean, biased variance) of each channel; the variance from the deviations, so that nothing cancels."""
-    rows, share = matrix(x), x.shape[1] / x.size
-    mean = _mean_of([_of_x(rows)[0]], [], [share])
-    return mean, _mean_of([_deviations(rows, mean)[0]], [], [share])
+    average = mean(x)
+    return average, _deviations(matrix(x), average, factor=x.shape[1] / x.size)[0]
 
 
 def normalized(x, mean, scale, bias):

@@ -4,8 +4,6 @@ v as a matrix has a weight vector in each row. The block goes through its row tw
 and to write. The second time the row is in cache.
 """
 
-import math
-
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, usable
 
@@ -41,10 +39,9 @@ extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, co
 """)
 
 
-def takes(v, g, counting, *others):
-    """Whether the kernels compute this: weight vectors one after the other in memory, counted by the first axes."""
-    return (usable(v, g, *others) and counting == tuple(range(len(counting)))
-            and all(a.flags.c_contiguous for a in (v, g, *others)))  # fmt: skip
+def takes(counting, *arrays):
+    """Whether the kernels take them: the axes `counting` the weight vectors come first, and nothing has gaps."""
+    return usable(*arrays) and counting == tuple(range(len(counting))) and all(a.flags.c_contiguous for a in arrays)
 
 
 def weight_norm(v, g):
@@ -58,5 +55,5 @@ def gradients(grad_w, v, g):
     """(grad_v, grad_g) of equation 3."""
     xp = backend.array_module(v)
     grad_v, grad_g = xp.empty_like(v), xp.empty_like(g)
-    _BACKWARD(v.dtype, g.size, grad_w, v, g, grad_v, grad_g, math.prod(v.shape) // g.size)
+    _BACKWARD(v.dtype, g.size, grad_w, v, g, grad_v, grad_g, v.size // g.size)
     return grad_v, grad_g
