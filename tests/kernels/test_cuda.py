@@ -142,10 +142,10 @@ def images(n, c, h, w, dtype, seed=0):
     return numbers(n, h, w, c, dtype=dtype, seed=seed).transpose(0, 3, 1, 2)
 
 
-def assert_close(found, wanted, dtype, roundings):
-    """As near as so many roundings of numbers of the size of the largest allow."""
+def assert_close(found, wanted, dtype, roundings, size=1e-30):
+    """As near as so many roundings allow of numbers of this size, or that of the largest result."""
     assert found.dtype == dtype and found.shape == wanted.shape
-    largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=1e-30)
+    largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=size)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=roundings * np.finfo(dtype).eps * largest)
 
 
@@ -211,9 +211,10 @@ def test_the_order_in_memory_stays(run, dtype):
             lambda x: F.batch_norm(x, *[mg.Tensor(x.data[0, :, 0, 0].copy())] * 2, 0.1)[0],
         ):
             steps.append(step(steps[-1]))
-        gradients = mg.grad(steps[-1], steps[:-1], mg.Tensor(steps[-1].data.copy(order="K")))
-        for t in (*steps, *gradients):
-            strides.append((t.shape, t.data.transpose(0, 2, 3, 1).flags.c_contiguous))
+        for t in steps:
+            look_at(t)
+            t.register_hook(look_at)  # at the gradient on its way back
+        steps[-1].backward(mg.Tensor(steps[-1].data.copy(order="K")))
         return 0
 
     run(network, x)
@@ -255,7 +256,7 @@ def test_sums_per_channel(run, n, c, dtype):
               normal * weight + bias, (g - along / n - normal * across / n) * weight * inverse, across, along)  # fmt: skip
     found = run(everything, x, g, weight, bias, mean.astype(dtype), inverse.astype(dtype))
     for f, w in zip(found, wanted, strict=True):
-        assert_close(f, w, dtype, 16 + 4 * np.sqrt(n) if w.ndim == 1 else 64)
+        assert_close(f, w, dtype, 16 + 4 * np.sqrt(n) if w.ndim == 1 else 64, size=5)  # x is about 3 ± 2
 
 
 CONVOLUTIONS = [  # n, c, h, w, o, size, stride, offset, spread, span
