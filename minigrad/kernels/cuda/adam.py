@@ -56,7 +56,7 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
     for size in sizes:
         offsets.append(total)
         total += -(-size // ALIGNMENT) * ALIGNMENT
-    buffer = xp.empty(total, dtype)
+    buffer = xp.ndarray(total, dtype)
     table = numpy.empty((len(params), 8), numpy.int64)
     numbers = table.view(numpy.float64)
     new, kept = [], []

@@ -65,11 +65,11 @@ class Sums:
         each = -(-rows // slabs)
         slabs = -(-rows // each)
         xp = backend.array_module(arrays[0])
-        sums = xp.empty((slabs, self.count, columns), arrays[0].dtype)
+        sums = xp.ndarray((slabs, self.count, columns), arrays[0].dtype)
         self.kernel(sums.dtype, (tiles, slabs), *arrays, sums, rows, columns, each, 1.0 if slabs > 1 else factor)
         if slabs == 1:
             return sums[0]
-        total = xp.empty((self.count, columns), sums.dtype)
+        total = xp.ndarray((self.count, columns), sums.dtype)
         width = self.count * columns
         _of_x.kernel(sums.dtype, (-(-width // COLUMNS), 1), sums, total, slabs, width, slabs, factor)
         return total
