@@ -1,7 +1,7 @@
 """Softmax cross-entropy and its gradient: a block for each example, so that nothing of its size is written in between."""
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, usable
+from minigrad.kernels.cuda import Kernel, channels, usable
 
 _SOURCE = r"""
 // The largest of a row's entries, and the sum of exp(entry - largest), for each thread of the block.
@@ -63,7 +63,7 @@ def cross_entropy(x, labels):
     x, labels = xp.ascontiguousarray(x), xp.ascontiguousarray(labels.astype("int64", copy=False))
     losses = xp.ndarray(len(x), x.dtype)
     _FORWARD(x.dtype, len(x), x, labels, losses, x.shape[1], threads=_threads(x.shape[1]))
-    return losses.mean()
+    return channels.mean(losses.reshape(-1, 1)).reshape(())
 
 
 def cross_entropy_gradient(g, x, labels):
