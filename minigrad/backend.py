@@ -7,6 +7,8 @@ imported when a GPU is asked for, never before.
 import functools
 import importlib.util
 import math
+import os
+import platform
 import sys
 
 import numpy
@@ -72,6 +74,17 @@ def module_for(device):
     return cupy
 
 
+def description(device):
+    """What `device` is here, in words: "NVIDIA H200, CUDA 13.0, CuPy 14.2.0", or the processor's kind and its cores."""
+    if device == "cpu":
+        return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, NumPy {numpy.__version__}"
+    cupy = module_for(device)
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    version = runtime.runtimeGetVersion()
+    return f"{name}, CUDA {version // 1000}.{version % 1000 // 10}, CuPy {cupy.__version__}"
+
+
 def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
     target = module_for(device)
@@ -92,7 +105,7 @@ def runs_kernels(array):
 
 @functools.cache
 def raw_kernel(name, source):
-    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used."""
+    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments)."""
     import cupy
 
     return cupy.RawKernel(source, name)
