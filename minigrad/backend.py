@@ -58,6 +58,13 @@ def array_module(*values):
     return cupy if on_gpu else numpy
 
 
+def owner(array):
+    """The array whose memory `array` is a view of, or `array` itself."""
+    while is_array(getattr(array, "base", None)):
+        array = array.base
+    return array
+
+
 def device_of(array):
     """ "cpu" or "cuda"."""
     return "cpu" if array_module(array) is numpy else "cuda"
