@@ -249,7 +249,7 @@ def agreement(report, device, size):
             operands = noise_by(1, shapes)
             exact = forward_and_gradients(function, [x.astype(np.float64) for x in operands], 2, "cpu")
             found = forward_and_gradients(function, operands, 2, device)
-            row["difference"] = max(map(difference, found, exact))
+            row["difference"] = max(difference(f, e) for f, e in zip(found, exact, strict=True))
             row["agrees"] = row["difference"] < OPERATIONS_AGREE
         except Exception as error:  # the others still count
             row |= {"agrees": False, "error": f"{type(error).__name__}: {error}"[:300]}
@@ -340,7 +340,7 @@ def identical(one, other):
 
 def apart(found, wanted):
     """(largest relative difference of a loss, relative difference of all parameters and buffers as one vector)."""
-    losses = max(abs(f - w) / abs(w) for f, w in zip(found[0], wanted[0], strict=True))
+    losses = float(np.max([abs(f - w) / abs(w) for f, w in zip(found[0], wanted[0], strict=True)]))
     error, length = 0.0, 0.0
     for name, array in wanted[1].items():
         error += float(np.square(found[1][name] - array, dtype=float).sum())

@@ -107,7 +107,7 @@ class Lesson:
         self.claims, self.figures, self.measurements = [], [], {}
         self._started = time.time()
         part = "-".join(getattr(self.flags, "only", None) or ())
-        self._log_name = f"log-{re.sub('[^A-Za-z0-9]+', '-', part)}.txt" if part else "log.txt"
+        self._log_name = f"log-{file_name(part)}.txt" if part else "log.txt"
         self._log = open(self.out / f"{self._log_name}.part", "w", encoding="utf-8")
         sys.stdout = _Tee(sys.stdout, self._log)
         import matplotlib
@@ -180,7 +180,7 @@ class Lesson:
         size = "full" if self.full else "quick"
         folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
         identity = {"lesson": self.name, "run": run, **identity}
-        return Checkpoint(folder / f"{run}.npz", identity, self.flags.fresh, compress=self.full)
+        return Checkpoint(folder / f"{file_name(run)}.npz", identity, self.flags.fresh, compress=self.full)
 
     def time_is_up(self, needed=0.0):
         """Whether less than so many seconds are left of --minutes, counted from the beginning of the lesson."""
@@ -272,6 +272,11 @@ def choose_data(wanted, download=False):
         found = download or (cache_folder() / "cifar-10-batches-bin").is_dir()
         return "cifar10" if found else "synthetic"
     return wanted
+
+
+def file_name(words):
+    """`words` without anything that a shell or a file system may dislike."""
+    return re.sub("[^A-Za-z0-9]+", "-", words)
 
 
 def writable_folder(path):

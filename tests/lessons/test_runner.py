@@ -207,13 +207,13 @@ def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, un
     out = f"killed by {signal_number}"
     process = small_lesson(out)
     checkpoints = small_lesson.results(out) / "checkpoints" / "quick-synthetic-seed0"
-    wait_for(checkpoints / "weight norm.npz", process)  # two networks are done, the third is on its way
+    wait_for(checkpoints / "weight-norm.npz", process)  # two networks are done, the third is on its way
     process.send_signal(signal_number)
     _, error = process.communicate()
     if signal_number == signal.SIGINT:
         assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert not (small_lesson.results(out) / "metrics.json").exists()
-    assert (checkpoints / "weight norm.npz").exists()
+    assert (checkpoints / "weight-norm.npz").exists()
     finished(small_lesson(out))
     assert curves(small_lesson.results(out)) == undisturbed
 
@@ -221,7 +221,7 @@ def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, un
 def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbed, tmp_path, capsys):
     """One epoch of one network, the rest of it beside another network, then all together."""
     out = small_lesson.results("pieces")
-    checkpoint = out / "checkpoints" / "quick-synthetic-seed0" / "weight norm.npz"
+    checkpoint = out / "checkpoints" / "quick-synthetic-seed0" / "weight-norm.npz"
 
     def pieces(*arguments):
         processes = [small_lesson("pieces", *each) for each in arguments]
