@@ -140,7 +140,7 @@ def suite(report, device, size, limit=240, tests=("tests",)):
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", f"--junitxml={results}", "-o", "junit_family=xunit2",
-                   "-p", "no:cacheprovider", *tests]  # fmt: skip
+                   "-p", "no:cacheprovider", *(["-m", "gpu"] if device == "cuda" else []), *tests]  # fmt: skip
         for name in ("lessons", "test_benchmarks.py", "test_readme.py", "test_mutants.py"):
             command.append(f"--ignore=tests/{name}")  # not about arrays
         if importlib.util.find_spec("xdist"):
