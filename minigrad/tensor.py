@@ -135,6 +135,8 @@ class Tensor:
         return int(self._data)
 
     def __array__(self, dtype=None, copy=None):
+        if self.device != "cpu":
+            raise TypeError(f"a tensor on {self.device} does not become a NumPy array by itself; .numpy() copies it")
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
 
     def numpy(self):
@@ -223,7 +225,7 @@ class Tensor:
             raise ValueError(f"unknown device {target!r}; for another dtype use astype(dtype)")
         from minigrad.ops.shape import to_device
 
-        return self if target == self.device else to_device(self, target)
+        return self if target == self.device else to_device(self, self.device, target)
 
 
 def tensor(data, dtype=None, device=None, requires_grad=False):

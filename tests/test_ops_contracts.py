@@ -225,7 +225,7 @@ BAD = {
     "pad": lambda f: f(A, ((1, 1), (1, 1), (1, 1))),
     "concatenate": lambda f: f(A, B, axis=0),
     "astype": lambda f: f(A, "no such dtype"),
-    "to_device": lambda f: f(A, "tpu"),
+    "to_device": lambda f: f(A, "cpu", "tpu"),
     "conv2d": lambda f: f(IMAGE, KERNEL, **ONE),
     "conv2d_with_bias": lambda f: f(IMAGE, mg.tensor(np.ones((3, 2, 2, 2))), mg.tensor(np.ones(2)), **ONE),
     "conv2d_input_gradient": lambda f: f(IMAGE, KERNEL, (4, 4), **ONE),
