@@ -10,6 +10,7 @@ runs the very same tests on the real CuPy, and with them those that only mean so
 Hypothesis takes the same examples at every run, more of them with HYPOTHESIS_PROFILE=thorough.
 """
 
+import contextlib
 import os
 import warnings
 
@@ -42,20 +43,35 @@ def pytest_configure():
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        on_cuda = hasattr(item, "callspec") and item.callspec.params.get("device") == "cuda"
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        on_cuda = "cuda" in (params.get("device"), params.get("cuda"))
         if on_cuda and REAL:
             item.add_marker("gpu")
         elif item.get_closest_marker("gpu") and not REAL:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, CuPy, and MINIGRAD_TEST_DEVICE=cuda"))
 
 
-@pytest.fixture(params=[pytest.param("cpu", id=getattr(pytest, "HIDDEN_PARAM", "cpu")), "cuda"])
-def device(request):
-    """The device to test on; within the test, `import cupy` works for "cuda"."""
-    if request.param == "cpu" or REAL:
-        yield request.param
+@contextlib.contextmanager
+def within_reach(device):
+    """Within this, arrays can be made on the device."""
+    if device == "cpu" or REAL:
+        yield device
         return
     from tests import strict_cupy
 
     with strict_cupy.installed():
-        yield request.param
+        yield device
+
+
+@pytest.fixture(params=[pytest.param("cpu", id=getattr(pytest, "HIDDEN_PARAM", "cpu")), "cuda"])
+def device(request):
+    """The device to test on, "cpu" or "cuda"."""
+    with within_reach(request.param) as device:
+        yield device
+
+
+@pytest.fixture(params=["cuda"])
+def cuda(request):
+    """For tests that are about "cuda" alone."""
+    with within_reach(request.param) as device:
+        yield device

@@ -36,12 +36,16 @@ def on(device, value, but=()):
         return {key: v if key in but else on(device, v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(on(device, v) for v in value)
-    return backend.to_device(value, device) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    return backend.to_device(value, device) if backend.is_array(value) else value
 
 
 def host(value):
     """The numbers of an array or a Tensor, wherever it is, as a NumPy array."""
-    return value.numpy() if isinstance(value, mg.Tensor) else backend.to_numpy(np.asarray(value) if np.isscalar(value) else value)
+    if isinstance(value, mg.Tensor):
+        return value.numpy()
+    return backend.to_numpy(value) if backend.is_array(value) else np.asarray(value)
 
 
 def is_on(device, value):

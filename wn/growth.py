@@ -67,12 +67,13 @@ class NormTracker:
         for name, v, length, axis in self._weights:
             norm = _norm(v.data, axis)
             zeros = numpy.zeros_like(norm)
-            step = zeros if first else _norm(v.data - self._before[name], axis)
+            before = backend.to_device(self._before[name], v.device)
+            step = zeros if first else _norm(v.data - before, axis)
             values = {
                 "norm": norm,
                 "g": length() if length else norm,
                 "grad_norm": zeros if v.grad is None else _norm(v.grad.data, axis),
-                "relative_step": zeros if first else step / _norm(self._before[name], axis),
+                "relative_step": zeros if first else step / _norm(before, axis),
                 "effective_lr": self.optimizer.lr / norm**2,
                 "predicted_norm": numpy.sqrt(self._predicted[name]),
             }

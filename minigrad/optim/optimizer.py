@@ -39,6 +39,7 @@ class Optimizer:
         """Change every parameter that has a gradient."""
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
+                _follow(state, parameter.data)
                 parameter.data = self.updated(parameter.data, parameter.grad.data, state)
 
     def updated(self, x, grad, state):
@@ -57,6 +58,13 @@ class Optimizer:
             {key: v if isinstance(v, int) else backend.to_device(v, parameter.device) for key, v in s.items()}
             for parameter, s in zip(self.params, saved["state"], strict=True)
         ]
+
+
+def _follow(state, x):
+    """Move what is remembered of a parameter to the device of its array x, if that has been moved."""
+    for key, value in state.items():
+        if backend.is_array(value) and type(value) is not type(x):
+            state[key] = backend.to_device(value, backend.device_of(x))
 
 
 def _on_host(value):

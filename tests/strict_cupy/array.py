@@ -1,6 +1,5 @@
 """The stand-in's array: a NumPy array inside, CuPy's manners outside."""
 
-import math
 import warnings
 
 import numpy
@@ -8,7 +7,9 @@ import numpy
 from tests.strict_cupy import counting, names
 
 NAMES = names.read()
-NO_NUMPY = "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+NO_NUMPY = (
+    "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+)
 
 
 def operand(value):
@@ -29,15 +30,17 @@ def unwrapped(value):
     return value._host if isinstance(value, ndarray) else value
 
 
-def wrapped(result, c_order=False):
-    """NumPy's results, numbers included, as arrays of the stand-in."""
+def wrapped(result, c_order=False, source=None):
+    """NumPy's results, numbers included, as arrays of the stand-in. They may be views of the array `source`."""
     if isinstance(result, (list, tuple)):
-        return type(result)(wrapped(r, c_order) for r in result)
+        return type(result)(wrapped(r, c_order, source) for r in result)
     if isinstance(result, (numpy.ndarray, numpy.generic)):
         made = object.__new__(ndarray)
+        is_view = source is not None and numpy.may_share_memory(result, source._host)
+        made.base = (source if source.base is None else source.base) if is_view else None
         made._host = numpy.asarray(result, order="C" if c_order else None)
         if not made._host.flags.writeable:  # CuPy knows no such thing
-            made._host = numpy.lib.stride_tricks.as_strided(made._host, writeable=True)
+            made._host = made._host.copy()
         return made
     return result
 
@@ -99,20 +102,20 @@ class Flags:
         self.c_contiguous, self.f_contiguous, self.owndata = flags.c_contiguous, flags.f_contiguous, flags.owndata
 
     def __getitem__(self, name):
-        return getattr(self, {"C_CONTIGUOUS": "c_contiguous", "F_CONTIGUOUS": "f_contiguous", "OWNDATA": "owndata"}[name])
+        return getattr(self, name.lower())
 
 
 class ndarray:  # noqa: N801 - CuPy's name
     """Stands in for cupy.ndarray."""
 
-    __slots__ = ("__weakref__", "_host")
+    __slots__ = ("__weakref__", "_host", "base")
     __array_priority__ = 100
     __hash__ = None
 
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order="C"):
         if memptr is not None or strides is not None:
             raise NotImplementedError("the stand-in has no memory to point to")
-        self._host = numpy.empty(shape, dtype, order)
+        self._host, self.base = numpy.empty(shape, dtype, order), None
 
     # ---- to the host, each time counted ----
 
@@ -195,9 +198,9 @@ class ndarray:  # noqa: N801 - CuPy's name
     itemsize = property(lambda self: self._host.itemsize)
     nbytes = property(lambda self: self._host.nbytes)
     flags = property(lambda self: Flags(self._host.flags))
-    T = property(lambda self: wrapped(self._host.T))
-    real = property(lambda self: wrapped(self._host.real))
-    imag = property(lambda self: wrapped(self._host.imag))
+    T = property(lambda self: self.transpose())
+    real = property(lambda self: wrapped(self._host.real, source=self))
+    imag = property(lambda self: wrapped(self._host.imag, source=self))
 
     def __len__(self):
         if not self.ndim:
@@ -218,7 +221,7 @@ class ndarray:  # noqa: N801 - CuPy's name
     def __getitem__(self, index):
         index, has_arrays = numpy_index(index, self.shape)
         found = self._host[index]
-        return wrapped(found.copy() if has_arrays else found)
+        return wrapped(found.copy() if has_arrays else found, source=self)
 
     def __setitem__(self, index, value):
         index, has_arrays = numpy_index(index, self.shape)
@@ -255,13 +258,13 @@ class ndarray:  # noqa: N801 - CuPy's name
         return wrapped(self._host.copy(order))
 
     def view(self, dtype=None, type=None):
-        return wrapped(self._host.view() if dtype is None else self._host.view(dtype))
+        return wrapped(self._host.view() if dtype is None else self._host.view(dtype), source=self)
 
     def reshape(self, *shape, order="C", copy=None):
-        return wrapped(self._host.reshape(*shape, order=order))
+        return wrapped(self._host.reshape(*shape, order=order), source=self)
 
     def transpose(self, *axes):
-        return wrapped(self._host.transpose(*axes))
+        return wrapped(self._host.transpose(*axes), source=self)
 
     def dot(self, b, out=None):
         return _multiplied(numpy.dot, self, b, out)
@@ -304,9 +307,11 @@ def _method(name, c_order):
         bound = signature.bind(*args, **kwargs).arguments  # TypeError for what CuPy does not take
         out = bound.get("out")
         given = {key: unwrapped(value) for key, value in bound.items()}
-        if name == "ptp":
-            return wrapped(silently(numpy.ptp, self._host, **given), c_order=True)
-        result = wrapped(silently(getattr(self._host, name), **given), c_order=c_order)
+        first = [given.pop(key) for key, p in signature.parameters.items() if p.default is p.empty]
+        if name == "prod" and given.get("keepdims", 1) is None:
+            del given["keepdims"]
+        own = numpy.ptp if name == "ptp" else getattr(numpy.ndarray, name)
+        result = wrapped(silently(own, self._host, *first, **given), c_order, None if c_order else self)
         return result if out is None else out
 
     method.__name__, method.__signature__ = name, signature
@@ -353,7 +358,3 @@ def _unary(ufunc_name):
 
 for _name, _ufunc in {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}.items():
     setattr(ndarray, f"__{_name}__", _unary(_ufunc))
-
-
-def size_of(shape):
-    return math.prod(shape) if isinstance(shape, tuple) else shape

@@ -1,5 +1,6 @@
 """The stand-in's functions and modules. Arguments are checked against those of the real CuPy."""
 
+import math
 import types
 
 import numpy
@@ -98,7 +99,8 @@ def _function(path, numpys, c_order):
                 if p.default is p.empty and p.kind is not p.VAR_KEYWORD and name in given
             ]  # fmt: skip
             result = silently(numpys, *first, **{k: unwrapped(v) for k, v in (given | extra).items()})
-        return wrapped(result, c_order) if out is None else out
+        source = args[0] if args and isinstance(args[0], ndarray) and not c_order else None
+        return wrapped(result, c_order, source) if out is None else out
 
     function.__name__, function.__signature__ = path.rpartition(".")[2], signature
     return function
@@ -114,7 +116,8 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocki
     host = obj if isinstance(obj, numpy.ndarray) else unwrapped(obj)
     if isinstance(host, numpy.ndarray) and host.dtype.kind in "OSUV":
         raise ValueError(f"Unsupported dtype {host.dtype}")
-    made = silently(numpy.array, host, dtype, copy=copy or not isinstance(obj, ndarray) or None, order=order, ndmin=ndmin)
+    copy = True if copy or not isinstance(obj, ndarray) else None  # None: if it must be
+    made = silently(numpy.array, host, dtype, copy=copy, order=order, ndmin=ndmin)
     if made.dtype.kind in "OSUV":
         raise ValueError(f"Unsupported dtype {made.dtype}")
     return obj if isinstance(obj, ndarray) and made is host else wrapped(made)
@@ -134,12 +137,15 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 
 def broadcast_to(array, shape):
     """A view that may be written into, all its repetitions at once: there is no read-only array in CuPy."""
-    view = numpy.broadcast_to(unwrapped(array), shape)
-    return wrapped(numpy.lib.stride_tricks.as_strided(view, writeable=True))
+    host = unwrapped(array)
+    strides = numpy.broadcast_to(host, shape).strides
+    view = numpy.lib.stride_tricks.as_strided(host, shape if isinstance(shape, tuple) else (shape,), strides)
+    return wrapped(view, source=array)
 
 
 def sliding_window_view(x, window_shape, axis=None, *, subok=False, writeable=False):
-    return wrapped(numpy.lib.stride_tricks.sliding_window_view(unwrapped(x), window_shape, axis, writeable=True))
+    view = numpy.lib.stride_tricks.sliding_window_view(unwrapped(x), window_shape, axis, writeable=True)
+    return wrapped(view, source=x)
 
 
 def where(condition, x=None, y=None):
@@ -220,9 +226,7 @@ def default_rng(seed=None):
 
 
 def _erf(x):
-    import math
-
-    return numpy.frompyfunc(math.erf, 1, 1)(x).astype(numpy.result_type(x, numpy.float16))
+    return numpy.asarray(numpy.frompyfunc(math.erf, 1, 1)(x), numpy.result_type(x, numpy.float16))
 
 
 def erf(x, /, out=None, *, casting="same_kind", dtype=None):

@@ -1,6 +1,6 @@
 """What CuPy offers: names and arguments, read from the list beside this file, or made anew where CuPy is installed.
 
-    python -m tests.strict_cupy.names > tests/strict_cupy/names.txt
+    python -m tests.strict_cupy > tests/strict_cupy/names.txt
 
 needs CuPy but no GPU. A line is a name, with its arguments if it can be called: "cupy.sum(a, axis=None, …)". Defaults
 that are not a number, a string, a boolean or None are written as "...".
@@ -10,6 +10,8 @@ import importlib
 import inspect
 import re
 from pathlib import Path
+
+import numpy
 
 LIST = Path(__file__).with_name("names.txt")
 MODULES = ("cupy", "cupy.cuda", "cupy.lib.stride_tricks", "cupy.linalg", "cupy.random", "cupyx", "cupyx.scipy.special")
@@ -35,11 +37,13 @@ def made_anew():
     """The lines of the list for the CuPy that is installed here."""
     import cupy
 
-    yield f"# CuPy {cupy.__version__}, made by: python -m tests.strict_cupy.names > tests/strict_cupy/names.txt"
+    yield f"# CuPy {cupy.__version__}, NumPy {numpy.__version__}"
+    yield "# made by: python -m tests.strict_cupy > tests/strict_cupy/names.txt"
     for path in MODULES:
         yield from _lines(path, importlib.import_module(path))
     for path in CLASSES:
         owner, _, name = path.rpartition(".")
+        yield path
         yield from _lines(path, getattr(importlib.import_module(owner), name), is_class=True)
 
 
@@ -48,7 +52,7 @@ def _lines(path, holder, is_class=False):
         value = getattr(holder, name, None)
         if is_class and name.startswith("__"):
             yield f"{path}.{name}"  # operators and the like
-        if name.startswith("_") or name == "annotations" or inspect.ismodule(value):
+        if name.startswith("_") or name == "annotations" or f"{path}.{name}" in CLASSES or inspect.ismodule(value):
             continue
         arguments = _arguments(value, is_class) if callable(value) and not isinstance(value, type) else None
         yield f"{path}.{name}" + ("" if arguments is None else f"({arguments})")
@@ -79,7 +83,3 @@ def _arguments(value, is_method):
 def _plain(default):
     is_plain = default is inspect.Parameter.empty or default is None or type(default) in (bool, int, float, str)
     return default if is_plain else ...
-
-
-if __name__ == "__main__":
-    print("\n".join(made_anew()))
