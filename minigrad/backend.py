@@ -55,6 +55,13 @@ def array_module(*values):
     return cupy if on_gpu else numpy
 
 
+def owner(array):
+    """The array whose memory `array` is a view of, or `array` itself."""
+    while is_array(getattr(array, "base", None)):
+        array = array.base
+    return array
+
+
 def device_of(array):
     """ "cpu" or "cuda"."""
     return "cpu" if array_module(array) is numpy else "cuda"
@@ -73,9 +80,9 @@ def module_for(device):
 
 def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
-    target = module_for(device)
-    if array_module(array) is target:
+    if device_of(array) == device:
         return array
+    target = module_for(device)
     return array.get() if target is numpy else target.asarray(array)
 
 

@@ -64,7 +64,7 @@ def entries(tensor, names=None):
     nodes = _reachable([tensor._node])[::-1]
     numbers = {node: number for number, node in enumerate(nodes)}
     of_leaves = {
-        id(_owner(argument))
+        id(backend.owner(argument))
         for node in nodes
         for argument, parent in zip(node.args or (), node.parents, strict=False)
         if parent is not None and parent.op is None and backend.is_array(argument)
@@ -110,16 +110,9 @@ def _kept(node, number, charged, of_leaves):
     names = [*_argument_names(node.op, len(node.args)), *node.params, "y"]
     for name, value in zip(names, [*node.args, *node.params.values(), node.value], strict=True):
         if backend.is_array(value):
-            memory = _owner(value)
+            memory = backend.owner(value)
             size = 0 if id(memory) in charged else memory.nbytes
             yield Kept(name, size, charged.setdefault(id(memory), number), id(memory) in of_leaves)
-
-
-def _owner(array):
-    """The array whose memory `array` is a view of, or `array` itself: what is really kept alive."""
-    while backend.is_array(array.base):
-        array = array.base
-    return array
 
 
 def _argument_names(op, count):
@@ -127,7 +120,7 @@ def _argument_names(op, count):
     if op.rule_for_every is not None:
         name = list(inspect.signature(op.rule_for_every).parameters)[3].lstrip("_")
         return [f"{name}[{i}]" for i in range(count)]
-    rule = next(rule for rule in op.rules if rule is not None)
+    rule = op.joint_rule or next(rule for rule in op.rules if rule is not None)
     return [name.lstrip("_") for name in list(inspect.signature(rule).parameters)[2 : 2 + count]]
 
 

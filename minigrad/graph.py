@@ -62,8 +62,9 @@ def backward(output, grad=None, retain_graph=False, create_graph=False):
         raise RuntimeError("backward() on a tensor that does not require a gradient: none of its inputs was made with "
                            "requires_grad=True, or it was computed under no_grad()")  # fmt: skip
     starts = {output._node: _starting_gradient(output, grad)}
-    for node, total in _sweep(starts, None, retain_graph, create_graph).items():
-        node.grad = _owned(total) if node.grad is None else node.grad + total
+    found, lent = _sweep(starts, None, retain_graph, create_graph)
+    for node, total in found.items():
+        node.grad = _owned(total, lent) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -100,15 +101,22 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found = _sweep(starts, wanted, retain_graph, create_graph)
-    results = [_owned(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
+    found, lent = _sweep(starts, wanted, retain_graph, create_graph)
+    results = [_owned(found[t._node], lent) if t._node in found else zeros_like(t) for t in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
 
-def _owned(total):
-    """A gradient in an array, and at a node, of its own: the same may have reached several inputs, or be a view."""
+def _owned(total, lent):
+    """A gradient in memory, and at a node, of its own: the same may have reached several inputs, or be a view.
+
+    `lent` are the ids of arrays whose memory something else uses too; that of `total` is added, for the next to get it.
+    """
     if total._node is None:
-        return Tensor(total._data.copy())
+        memory = backend.owner(total._data)
+        if id(memory) in lent or memory.size != total.size:
+            return Tensor(total._data.copy())
+        lent.add(id(memory))
+        return total
     with enable_grad():
         return total.astype(total.dtype)
 
@@ -135,7 +143,8 @@ def _starting_gradient(output, grad):
 
 
 def _sweep(starts, wanted, retain_graph, create_graph):
-    """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for.
+    """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for, and the
+    ids of the arrays whose memory such a gradient may share with something else.
 
     With `wanted`, a set of nodes, those are asked for, and only what lies between the starts and them is computed;
     else the leaves are, and whatever retains its gradient. The rules run on plain arrays and record nothing, unless
@@ -147,7 +156,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
         within = set(order)
     wrap, unwrap = (_same, _same) if create_graph else (Tensor, _array)
     totals = {node: unwrap(start) for node, start in starts.items()}
-    complete = {}
+    complete, lent = {}, {id(backend.owner(start)) for start in totals.values()}
     recording, state.recording = state.recording, create_graph
     try:
         for node in order:
@@ -156,7 +165,9 @@ def _sweep(starts, wanted, retain_graph, create_graph):
                 continue
             for hook in node.hooks:
                 replaced = hook(wrap(total))
+                lent.add(id(backend.owner(total)))
                 total = total if replaced is None else unwrap(replaced)
+                lent.add(id(backend.owner(total)))
             if node.retains if wanted is None else node in wanted:
                 complete[node] = wrap(total)
             if node.op is None:
@@ -165,14 +176,27 @@ def _sweep(starts, wanted, retain_graph, create_graph):
             rules = node.op.rules_for(len(node.parents))
             for position, parent in enumerate(node.parents):
                 if parent is not None and (wanted is None or parent in within):
-                    share = _fitting(rules[position](total, value, *args, **node.params), node, position)
+                    share = rules[position](total, value, *args, **node.params)
+                    if _is_lent(share, total, value, args):
+                        lent.add(id(backend.owner(share)))
+                    share = _fitting(share, node, position)
                     # Never in place: the same array may be on its way to another node.
                     totals[parent] = _as_array(totals[parent] + share) if parent in totals else share
             if not (retain_graph or create_graph):
                 node.free()
     finally:
         state.recording = recording
-    return complete
+    return complete, lent
+
+
+def _is_lent(share, total, value, args):
+    """Whether what a rule returned is, or is a view of, something that it was given."""
+    if share is total or share is value or any(share is arg for arg in args):
+        return True
+    if getattr(share, "base", None) is None:
+        return False
+    memory = backend.owner(share)
+    return any(backend.is_array(a) and backend.owner(a) is memory for a in (total, value, *args))
 
 
 def _same(gradient):

@@ -41,14 +41,17 @@ class Spec(NamedTuple):
 class Op:
     """The record of an op: its name, its forward function, its rules, and what those rules need."""
 
-    def __init__(self, name, forward, rules, rule_for_every):
+    def __init__(self, name, forward, rules, rule_for_every=None, joint_rule=None):
         self.name, self.forward, self.rules, self.rule_for_every = name, forward, rules, rule_for_every
-        self._needs = [_needs(rule, first=1) for rule in rules]
+        self.joint_rule = joint_rule
+        self._needs = [_needs(joint_rule or rule, first=1) for rule in rules]
         self._all_needs = frozenset().union(*self._needs)
         self._every_needs = _needs(rule_for_every, first=2)  # such a rule takes the operand's position first
 
     def rules_for(self, operands):
         """The backward rules of so many operands, in order; None where there is no derivative."""
+        if self.joint_rule is not None:
+            return _sharing(self.joint_rule, operands)
         if self.rule_for_every is None:
             return self.rules
         return [functools.partial(self.rule_for_every, position) for position in range(operands)]
@@ -63,7 +66,7 @@ class Op:
         return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
 
 
-def op(name, doc, forward, *rules, rule_for_every=None):
+def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operands=0):
     """Make a function of arrays and Tensors out of a forward function and its backward rules.
 
     Parameters
@@ -75,6 +78,9 @@ def op(name, doc, forward, *rules, rule_for_every=None):
         One per operand, in order; None where there is no derivative. Arguments beyond the operands are parameters.
     rule_for_every : callable(i, g, y, *arrays, **params), optional
         Instead of `rules`, for an op on any number of operands.
+    joint_rule : callable(g, y, *arrays, **params), optional
+        Instead of `rules`, for an op on so many `operands` whose gradients share much of their work: it returns all of
+        them, in order.
 
     Returns
     -------
@@ -82,7 +88,9 @@ def op(name, doc, forward, *rules, rule_for_every=None):
         Given a Tensor among its operands it returns a Tensor, recorded if any of them requires a gradient; given
         plain arrays only, a plain array.
     """
-    record = Op(name, forward, rules, rule_for_every)
+    if joint_rule is not None:
+        rules = [lambda *args, _i=i, **params: joint_rule(*args, **params)[_i] for i in range(operands)]
+    record = Op(name, forward, rules, rule_for_every, joint_rule)
     if name in REGISTRY:
         raise ValueError(f"there is already an op named {name!r}")
     REGISTRY[name] = record
@@ -143,11 +151,21 @@ def op(name, doc, forward, *rules, rule_for_every=None):
     return apply
 
 
-def primitive(*rules, rule_for_every=None):
+def primitive(*rules, **options):
     """`op` as a decorator of the forward function, for ops that are longer than a line."""
-    return lambda forward: op(
-        forward.__name__.strip("_"), inspect.getdoc(forward), forward, *rules, rule_for_every=rule_for_every
-    )
+    return lambda forward: op(forward.__name__.strip("_"), inspect.getdoc(forward), forward, *rules, **options)
+
+
+def _sharing(joint_rule, operands):
+    """A rule for each operand, of which only the first to be called, in one backward pass, does the work."""
+    found = []
+
+    def rule(position, *args, **params):
+        if not found:
+            found.extend(joint_rule(*args, **params))
+        return found[position]
+
+    return [functools.partial(rule, position) for position in range(operands)]
 
 
 def _needs(rule, first):

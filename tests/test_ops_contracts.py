@@ -237,6 +237,7 @@ BAD = {
     "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
     "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
+    "batch_norm": lambda f: f(A, mg.tensor(np.ones(1)), mg.tensor(np.ones(3)), np.zeros(3), np.ones(3), 0.1),
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip

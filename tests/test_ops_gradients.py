@@ -403,6 +403,13 @@ def normalized(draw):
 
 
 @st.composite
+def batch_normalized(draw):
+    s = (draw(st.integers(1, 4)), draw(st.integers(1, 3)), *draw(st.sampled_from([(), (2, 3), (1, 1)])))
+    x, weight, bias = (numbers(draw(seeds), shape) for shape in (s, s[1:2], s[1:2]))
+    return Example([x, weight, bias], {"eps": 0.1})
+
+
+@st.composite
 def linear_layer(draw):
     lead, n, m = draw(st.sampled_from([(), (2,), (2, 3), (0,)])), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     return Example([numbers(draw(seeds), s) for s in ((*lead, n), (m, n), (m,))], {})
@@ -444,6 +451,11 @@ def naive_norm(x, axis=None, keepdims=False):
 
 def naive_normalize(x, axes, eps):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
+
+
+def naive_batch_norm(x, weight, bias, eps):
+    column = (-1, *[1] * (x.ndim - 2))
+    return naive_normalize(x, (0, *range(2, x.ndim)), eps) * weight.reshape(column) + bias.reshape(column)
 
 
 def naive_scatter(x, index, shape):
@@ -641,6 +653,7 @@ CASES = {
     # layers' functions
     "weight_norm": Case(wn.weight_norm, directions(), naive_weight_norm),
     "normalize": Case(F.normalize, normalized(), naive_normalize),
+    "batch_norm": Case(lambda *args, **p: F.batch_norm(*args, **p)[0], batch_normalized(), naive_batch_norm),
     "cross_entropy": Case(F.cross_entropy, labelled(), naive_cross_entropy),
     "binary_cross_entropy_with_logits": Case(
         F.binary_cross_entropy_with_logits,

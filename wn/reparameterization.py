@@ -46,10 +46,7 @@ def weight_norm(v, g, axis=0):
     return _weight_norm(v, g, axis)
 
 
-@primitive(
-    lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis)[0],
-    lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis)[1],
-)
+@primitive(joint_rule=lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis), operands=2)
 def _weight_norm(xp, v, g, axis):
     """g v/‖v‖."""
     norm = mg.norm(v, other_axes(v.ndim, axis), keepdims=True)

@@ -1,8 +1,11 @@
 """The layers' functions without the layers: they work on arrays and on Tensors and keep no state."""
 
+import math
+
 import numpy
 
 from minigrad import backend
+from minigrad.kernels import channels
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -52,6 +55,63 @@ def normalize(xp, x, axes, eps):
     centered = x - x.mean(axis=axes, keepdims=True)
     centered /= xp.sqrt((centered * centered).mean(axis=axes, keepdims=True) + eps)
     return centered
+
+
+def batch_norm(x, weight, bias, eps):
+    """Batch normalization of (N, C) or (N, C, H, W) with the batch's statistics (Ioffe & Szegedy 2015, algorithm 1).
+
+    Parameters
+    ----------
+    x : array or Tensor
+    weight, bias : (C,) array or Tensor
+        γ and β.
+    eps : float
+
+    Returns
+    -------
+    y : like x
+        γ (x - μ) / √(σ² + eps) + β
+    mean, var : (C,) arrays
+        μ and the biased σ² of each channel; no gradient flows back through these two.
+    """
+    data = x.data if isinstance(x, Tensor) else x
+    if _in_blocks(data):
+        mean, var = channels.moments(data)
+    else:
+        axes = (0, *range(2, x.ndim))
+        mean, var = data.mean(axis=axes), data.var(axis=axes)
+    return _batch_norm(x, weight, bias, mean, var, eps), mean, var
+
+
+def _batch_norm_rule(g, _y, x, weight, _bias, mean, var, eps):
+    if _in_blocks(g):
+        return channels.normalized_gradients(g, x, mean, (var + eps) ** -0.5, weight)
+    axes, column = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    if isinstance(g, Tensor):  # then mean and variance are recorded, as functions of x
+        mean = x.mean(axes)
+        var = square(x - mean.reshape(column)).mean(axes)
+    inverse = (var + eps) ** -0.5
+    normal = (x - mean.reshape(column)) * inverse.reshape(column)
+    grad_weight, grad_bias = sum(g * normal, axes), sum(g, axes)
+    n = math.prod(x.shape[axis] for axis in axes)
+    grad_x = g - (grad_bias / n).reshape(column) - normal * (grad_weight / n).reshape(column)
+    return grad_x * (weight * inverse).reshape(column), grad_weight, grad_bias
+
+
+@primitive(joint_rule=_batch_norm_rule, operands=3)
+def _batch_norm(xp, x, weight, bias, mean, var, eps):
+    """weight · (x - mean) / √(var + eps) + bias, with mean and var those of x."""
+    if weight.shape != mean.shape or bias.shape != mean.shape:
+        raise ValueError(f"weight and bias must hold one number for each of the {len(mean)} channels")
+    scale = (var + eps) ** -0.5 * weight
+    if _in_blocks(x):
+        return channels.normalized(x, mean, scale, bias)
+    column = (-1, *[1] * (x.ndim - 2))
+    return (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
+
+
+def _in_blocks(x):
+    return isinstance(x, numpy.ndarray) and x.size and x.dtype.itemsize >= 4
 
 
 def dropout(x, p, rng):

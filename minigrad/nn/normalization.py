@@ -31,21 +31,20 @@ class BatchNorm(Module):
         self.running_var = Buffer(numpy.ones(features, numpy.float32))
 
     def forward(self, x):
-        axes, shape = channel_axes(x, self.features, "BatchNorm")
+        _, shape = channel_axes(x, self.features, "BatchNorm")
         if self.training:
             count = x.size // self.features
             if count < 2:
                 raise ValueError(
                     "BatchNorm: training needs more than one value a channel; use a larger batch or eval()"
                 )
-            data = x.data if isinstance(x, Tensor) else x
-            follow(self.running_mean, data.mean(axis=axes), self.momentum)
-            follow(self.running_var, data.var(axis=axes) * (count / (count - 1)), self.momentum)
-            y = functional.normalize(x, axes, self.eps)
-        else:
-            xp = backend.array_module(self.running_var.data)
-            scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))
-            y = (x - self.running_mean.reshape(shape)) * scale.reshape(shape)
+            y, mean, var = functional.batch_norm(x, self.weight, self.bias, self.eps)
+            follow(self.running_mean, mean, self.momentum)
+            follow(self.running_var, var * (count / (count - 1)), self.momentum)
+            return y
+        xp = backend.array_module(self.running_var.data)
+        scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))
+        y = (x - self.running_mean.reshape(shape)) * scale.reshape(shape)
         return y * self.weight.reshape(shape) + self.bias.reshape(shape)
 
     def extra_repr(self):

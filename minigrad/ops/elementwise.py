@@ -77,11 +77,14 @@ def leaky_relu(xp, x, slope=0.01):
     return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)
 
 
-@primitive(entrywise(lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0)))))
+@primitive(
+    entrywise(lambda g, _y, x, alpha=1.0: g * exp(minimum(x, 0)) * (astype(x > 0, g.dtype) * (1 - alpha) + alpha))
+)
 @entrywise
 def elu(xp, x, alpha=1.0):
-    """x where x > 0, else alpha · (exp(x) - 1)."""
-    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+    """x where x > 0, else alpha · (exp(x) - 1), computed as 2t / (1 - t) with t = tanh(x/2): exact for small x too."""
+    t = xp.tanh(0.5 * xp.minimum(x, 0))
+    return xp.maximum(x, 0) + alpha * (t / (0.5 * (1 - t)))
 
 
 # ---- choosing -------------------------------------------------------------------------------------------------------

@@ -26,10 +26,17 @@ class Adam(Optimizer):
         xp = backend.array_module(grad)
         beta1, beta2 = self.betas
         t = state["steps"] = state.get("steps", 0) + 1
-        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
-        v = state["v"] = state.get("v", 0.0) * beta2 + grad * grad * (1 - beta2)
-        rate = self.lr / (1 - beta1**t)
-        return rate * m / (xp.sqrt(v) / (1 - beta2**t) ** 0.5 + self.eps)
+        m, v = self.remembered(state, grad, "m", "v")
+        m *= beta1
+        m += grad * (1 - beta1)
+        v *= beta2
+        v += grad * grad * (1 - beta2)
+        root = xp.sqrt(v)
+        root /= (1 - beta2**t) ** 0.5
+        root += self.eps
+        change = m / root
+        change *= self.lr / (1 - beta1**t)
+        return change
 
 
 class AdamW(Adam):
@@ -70,7 +77,11 @@ class Adamax(Optimizer):
         xp = backend.array_module(grad)
         beta1, beta2 = self.betas
         t = state["steps"] = state.get("steps", 0) + 1
-        m = state["m"] = state.get("m", 0.0) * beta1 + grad * (1 - beta1)
-        u = state["u"] = xp.maximum(state.get("u", 0.0) * beta2, abs(grad))
-        rate = self.lr / (1 - beta1**t) if self.bias_correction else self.lr
-        return x - rate * m / (u + self.eps)
+        m, u = self.remembered(state, grad, "m", "u")
+        m *= beta1
+        m += grad * (1 - beta1)
+        u *= beta2
+        xp.maximum(u, abs(grad), out=u)
+        change = m / (u + self.eps)
+        change *= self.lr / (1 - beta1**t) if self.bias_correction else self.lr
+        return x - change

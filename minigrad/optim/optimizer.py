@@ -6,7 +6,9 @@ numbers keeps them, so a step between forward and backward cannot falsify a grad
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, parallel
+
+LARGE = 2**16  # entries from which on a parameter's step is worth a thread
 
 
 class Optimizer:
@@ -37,14 +39,35 @@ class Optimizer:
 
     def step(self):
         """Change every parameter that has a gradient."""
+        large = []
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
-                _follow(state, parameter.data)
-                parameter.data = self.updated(parameter.data, parameter.grad.data, state)
+                if parameter.size >= LARGE and parameter.device == "cpu":
+                    large.append((parameter, state))
+                else:
+                    self._change(parameter, state)
+        if large:
+            parallel.for_each(lambda pair: self._change(*pair), large)
+
+    def _change(self, parameter, state):
+        parameter.data = self.updated(parameter.data, parameter.grad.data, state)
 
     def updated(self, x, grad, state):
         """The new array for a parameter `x` with gradient `grad`."""
         raise TypeError(f"{type(self).__name__} does not define updated()")
+
+    def remembered(self, state, grad, *names):
+        """The arrays of these names in `state`, at first zeros like `grad`. They may be changed in place.
+
+        They follow the gradient where the model has been moved to another device.
+        """
+        device = backend.device_of(grad)
+        for name in names:
+            if name in state:
+                state[name] = backend.to_device(state[name], device)
+            else:
+                state[name] = backend.array_module(grad).zeros_like(grad)
+        return [state[name] for name in names]
 
     def state_dict(self):
         """What has to be saved to go on later: a dict of numbers and NumPy arrays."""
@@ -55,16 +78,9 @@ class Optimizer:
         if len(saved["state"]) != len(self.params):
             raise ValueError(f"saved state of {len(saved['state'])} parameters, the optimizer has {len(self.params)}")
         self.state = [
-            {key: v if isinstance(v, int) else backend.to_device(v, parameter.device) for key, v in s.items()}
+            {key: v if isinstance(v, int) else backend.to_device(v, parameter.device).copy() for key, v in s.items()}
             for parameter, s in zip(self.params, saved["state"], strict=True)
         ]
-
-
-def _follow(state, x):
-    """Move what is remembered of a parameter to the device of its array x, if that has been moved."""
-    for key, value in state.items():
-        if backend.is_array(value) and type(value) is not type(x):
-            state[key] = backend.to_device(value, backend.device_of(x))
 
 
 def _on_host(value):

@@ -18,8 +18,13 @@ class RMSprop(Optimizer):
     def updated(self, x, grad, state):
         if self.weight_decay:
             grad = grad + self.weight_decay * x
-        v = state["v"] = state.get("v", 0.0) * self.alpha + grad * grad * (1 - self.alpha)
+        (v,) = self.remembered(state, grad, "v")
+        v *= self.alpha
+        v += grad * grad * (1 - self.alpha)
         change = grad / (backend.array_module(v).sqrt(v) + self.eps)
         if self.momentum:
-            change = state["momentum"] = state.get("momentum", 0.0) * self.momentum + change
+            (p,) = self.remembered(state, grad, "momentum")
+            p *= self.momentum
+            p += change
+            change = p
         return x - self.lr * change

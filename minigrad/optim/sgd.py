@@ -14,5 +14,8 @@ class SGD(Optimizer):
         if self.weight_decay:
             grad = grad + self.weight_decay * x
         if self.momentum:
-            grad = state["momentum"] = state["momentum"] * self.momentum + grad if "momentum" in state else grad.copy()
+            (p,) = self.remembered(state, grad, "momentum")
+            p *= self.momentum
+            p += grad
+            grad = p
         return x - self.lr * grad
