@@ -93,6 +93,10 @@ START = np.array([1.0, -2.0, 3.0])
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-13}  # a dozen steps in float64
 
 
+every_beta = st.sampled_from([(0.9, 0.999), (0.5, 0.9), (0.0, 0.0)])
+every_eps = st.sampled_from([1e-8, 0.1])
+
+
 @given_on_each_device(seed=seeds, momentum=st.sampled_from([0.0, 0.5, 0.9]), decay=st.sampled_from([0.0, 0.1]))
 def test_sgd_follows_its_formula(seed, momentum, decay, device):
     p, grads = parameter(device=device), gradients(seed)
@@ -100,16 +104,11 @@ def test_sgd_follows_its_formula(seed, momentum, decay, device):
     np.testing.assert_allclose(path, sgd(START, grads, 0.1, momentum, decay), **TOLERANCE)
 
 
-@given_on_each_device(seed=seeds, betas=st.sampled_from([(0.9, 0.999), (0.5, 0.9), (0.0, 0.0)]), eps=st.sampled_from([1e-8, 0.1]),
-       decay=st.sampled_from([0.0, 0.1]))  # fmt: skip
+@given_on_each_device(seed=seeds, betas=every_beta, eps=every_eps, decay=st.sampled_from([0.0, 0.1]))
 def test_adam_follows_algorithm_1(seed, betas, eps, decay, device):
     p, grads = parameter(device=device), gradients(seed)
     path = follow(optim.Adam([p], 0.01, betas, eps, decay), p, grads)
     np.testing.assert_allclose(path, adam(START, grads, 0.01, betas, eps, decay), **TOLERANCE)
-
-
-every_beta = st.sampled_from([(0.9, 0.999), (0.5, 0.9), (0.0, 0.0)])
-every_eps = st.sampled_from([1e-8, 0.1])
 
 
 @given_on_each_device(seed=seeds, betas=every_beta, eps=every_eps, decay=st.sampled_from([0.0, 0.1]))
