@@ -94,9 +94,9 @@ def description(device):
 
 def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
-    target = module_for(device)
-    if array_module(array) is target:
+    if device_of(array) == device:
         return array
+    target = module_for(device)
     return array.get() if target is numpy else target.asarray(array)
 
 
@@ -116,6 +116,31 @@ def raw_kernel(name, source):
     import cupy
 
     return cupy.RawKernel(source, name)
+
+
+def index_into(x, index):
+    """`index` with its arrays on the device of x, and none of them out of range.
+
+    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
+    those on the GPU at the price of a synchronization.
+    """
+    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
+    if array_module(x) is numpy:
+        array_module(x, *arrays)  # on two devices?
+        return index
+    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
+             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
+    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
+    axis = 0
+    for i, part in enumerate(parts):
+        if is_array(part):
+            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
+                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
+                if low < -size or high >= size:
+                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
+            parts[i] = to_device(part, "cuda")
+        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
+    return tuple(parts) if isinstance(index, tuple) else parts[0]
 
 
 def scatter_add(xp, target, index, values):

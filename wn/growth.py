@@ -75,7 +75,7 @@ class NormTracker:
             for name, v, _, axis in self._weights:
                 if v.grad is not None:
                     squares = (self.optimizer.lr * _norm(v.grad.data, axis)) ** 2
-                    self._predicted[name] = self._predicted[name] + squares
+                    self._predicted[name] = backend.to_device(self._predicted[name], v.device) + squares
         if self._count % self.every == 0:
             self._keep()
         self._before = {name: v.data for name, v, _, _ in self._weights}
@@ -94,7 +94,8 @@ class NormTracker:
         if quantity == "g":
             return length()
         if quantity == "relative_step":  # at the beginning nothing has been before
-            return _norm(v.data - self._before[name], axis) / _norm(self._before[name], axis)
+            before = backend.to_device(self._before[name], v.device)
+            return _norm(v.data - before, axis) / _norm(before, axis)
         if quantity == "grad_norm":
             return _norm(v.data * 0 if v.grad is None else v.grad.data, axis)
         return self._predicted[name] ** 0.5
