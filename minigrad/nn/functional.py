@@ -5,7 +5,7 @@ import math
 import numpy
 
 from minigrad import backend
-from minigrad.kernels import channels
+from minigrad.kernels import channels, random
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -118,6 +118,8 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
+    if backend.runs_kernels(array_of(x)) and random.supported(rng) and x.dtype.itemsize >= 4:
+        return x * drawn_for(x, lambda shape: random.dropout_mask(rng, shape, p, x.dtype))
     keep = drawn_for(x, lambda shape: rng.random(shape, dtype=numpy.float32)) >= p
     return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
 
@@ -132,25 +134,47 @@ def drawn_for(x, draw):
 
 def on_device_of(x, drawn):
     """Numbers drawn on the host, moved to where `x` is."""
-    data = x.data if isinstance(x, Tensor) else x
-    return backend.to_device(drawn, backend.device_of(data))
+    return backend.to_device(drawn, backend.device_of(array_of(x)))
+
+
+def array_of(x):
+    """The array of a Tensor; an array itself."""
+    return x.data if isinstance(x, Tensor) else x
 
 
 def one_hot(labels, classes, dtype=numpy.float32):
-    """(N,) integer labels as an (N, classes) array with a 1 in each row."""
-    return _one_hot(checked_labels(labels, classes), classes, dtype)
+    """(N,) integer labels as an (N, classes) array with a 1 in each row.
+
+    IndexError if a label is out of range; if the labels are on the GPU, its row is NaN instead.
+    """
+    labels = checked_labels(labels, classes)
+    if numpy.dtype(dtype).kind != "f":  # there is no NaN
+        checked_labels(backend.to_numpy(labels), classes)
+    return _one_hot(labels, classes, dtype)
 
 
 def _one_hot(labels, classes, dtype):
-    return (labels[:, None] == backend.array_module(labels).arange(classes)).astype(dtype)
+    labels = labels.data if isinstance(labels, Tensor) else labels
+    xp = backend.array_module(labels)
+    rows = (labels[:, None] == xp.arange(classes)).astype(dtype)
+    return rows if xp is numpy else xp.where(_in_range(labels, classes)[:, None], rows, rows.dtype.type("nan"))
+
+
+def _in_range(labels, classes):
+    return (labels >= 0) & (labels < classes)
 
 
 def checked_labels(labels, classes):
-    """`labels` as a one-dimensional integer array; IndexError if one of them is not in 0 … classes - 1."""
+    """`labels` as a one-dimensional integer array; IndexError if one of them is not in 0 … classes - 1.
+
+    Numbers on the GPU are not looked at: at every step the host would wait for all that the GPU has to do before.
+    """
     labels = labels.data if isinstance(labels, Tensor) else labels
     labels = labels if backend.is_array(labels) else numpy.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be a one-dimensional array of integers, not {labels.shape} {labels.dtype}")
+    if backend.device_of(labels) != "cpu":
+        return labels
     # Read as unsigned, a negative number is very large: one pass over the labels checks both bounds.
     as_unsigned = labels.view(labels.dtype.str.replace("i", "u"))
     if labels.size and as_unsigned.max() >= classes:
@@ -165,7 +189,8 @@ def cross_entropy(logits, labels):
     ----------
     logits : (N, classes) array or Tensor
     labels : (N,) array of integers
-        IndexError if one is out of range, TypeError if they are not integers.
+        IndexError if one is out of range, TypeError if they are not integers. Labels that are on the GPU already are
+        not looked at, so as not to wait for it: there one out of range makes the loss NaN, and its row of the gradient.
 
     Returns
     -------
@@ -180,7 +205,10 @@ def cross_entropy(logits, labels):
 def _cross_entropy(xp, x, labels):
     """Mean of log Σ exp(x) - x[label]. Its gradient is what is predicted minus what is right."""
     shifted = x - x.max(axis=1, keepdims=True)
-    return (xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]).mean()
+    losses = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
+    if xp is not numpy:  # CuPy counts on from the other end where a label is out of range
+        losses = xp.where(_in_range(labels, x.shape[1]), losses, losses.dtype.type("nan"))
+    return losses.mean()
 
 
 def binary_cross_entropy_with_logits(logits, targets):
