@@ -8,6 +8,8 @@ import ctypes
 import functools
 import importlib.util
 import math
+import os
+import platform
 import struct
 import sys
 import threading
@@ -82,11 +84,22 @@ def module_for(device):
     return cupy
 
 
+def description(device):
+    """What `device` is here, in words: "NVIDIA H200, CUDA 13.0, CuPy 14.2.0", or the processor's kind and its cores."""
+    if device == "cpu":
+        return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, NumPy {numpy.__version__}"
+    cupy = module_for(device)
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    version = runtime.runtimeGetVersion()
+    return f"{name}, CUDA {version // 1000}.{version % 1000 // 10}, CuPy {cupy.__version__}"
+
+
 def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
-    target = module_for(device)
-    if array_module(array) is target:
+    if device_of(array) == device:
         return array
+    target = module_for(device)
     return array.get() if target is numpy else target.asarray(array)
 
 
@@ -218,6 +231,31 @@ def _gemm(a, b, out, fast):
 
 _ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
 _NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
+
+
+def index_into(x, index):
+    """`index` with its arrays on the device of x, and none of them out of range.
+
+    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
+    those on the GPU at the price of a synchronization.
+    """
+    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
+    if array_module(x) is numpy:
+        array_module(x, *arrays)  # on two devices?
+        return index
+    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
+             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
+    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
+    axis = 0
+    for i, part in enumerate(parts):
+        if is_array(part):
+            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
+                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
+                if low < -size or high >= size:
+                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
+            parts[i] = to_device(part, "cuda")
+        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
+    return tuple(parts) if isinstance(index, tuple) else parts[0]
 
 
 def scatter_add(xp, target, index, values):

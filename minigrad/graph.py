@@ -133,6 +133,9 @@ def _starting_gradient(output, grad):
             raise RuntimeError(f"backward from a tensor of shape {output.shape} needs a gradient of that shape to "
                                "start from; or reduce it to one number first, with sum() or mean()")  # fmt: skip
         return Tensor(xp.ones_like(output._data))
+    start = getattr(grad, "_data", grad)
+    if backend.is_array(start):
+        backend.array_module(output._data, start)  # on two devices?
     start = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=output.dtype))
     if start.shape != output.shape:
         raise ValueError(f"the starting gradient has shape {start.shape}, the output {output.shape}")

@@ -114,7 +114,6 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
             else:
                 values.append(arg)
                 nodes.append(None)
-        xp = backend.array_module(*values)
         operands = count
         if rule_for_every is not None:
             operands = len(args)
@@ -122,6 +121,7 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
             _check_arguments(record, len(args), count, nodes)
         _agree_on_dtype(record, values, operands, params)
         try:
+            xp = backend.array_module(*values)  # TypeError if they are on two devices
             value = record.forward(xp, *values, **params)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, record, values[:operands]) from error

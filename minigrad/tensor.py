@@ -71,7 +71,8 @@ class Tensor:
     Attributes
     ----------
     data : numpy.ndarray or cupy.ndarray
-        The numbers. Assign a new array of the same shape to replace them; the old array stays as it was.
+        The numbers. Assign a new array of the same shape, on the same device, to replace them; the old array stays as
+        it was.
     grad : Tensor or None
         The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
     requires_grad : bool
@@ -99,6 +100,7 @@ class Tensor:
             array = array.copy()
         if not backend.is_array(array):
             array = backend.array_module(self._data).asarray(array, dtype=self._data.dtype)
+        backend.array_module(self._data, array)  # on two devices?
         if array.shape != self._data.shape:
             raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
         self._data = array
@@ -135,6 +137,8 @@ class Tensor:
         return int(self._data)
 
     def __array__(self, dtype=None, copy=None):
+        if self.device != "cpu":
+            raise TypeError(f"a tensor on {self.device} does not become a NumPy array by itself; .numpy() copies it")
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
 
     def numpy(self):
@@ -174,7 +178,10 @@ class Tensor:
             raise RuntimeError("this tensor does not require a gradient; make it with requires_grad=True")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")
-        self._node.grad = value if value is None or isinstance(value, Tensor) else Tensor(value)
+        value = value if value is None or isinstance(value, Tensor) else Tensor(value)
+        if value is not None:
+            backend.array_module(self._data, value._data)  # on two devices?
+        self._node.grad = value
 
     def retain_grad(self):
         """Keep the gradient of this computed tensor too when `backward` passes it (leaves always do)."""
@@ -223,7 +230,7 @@ class Tensor:
             raise ValueError(f"unknown device {target!r}; for another dtype use astype(dtype)")
         from minigrad.ops.shape import to_device
 
-        return self if target == self.device else to_device(self, target)
+        return self if target == self.device else to_device(self, self.device, target)
 
 
 def tensor(data, dtype=None, device=None, requires_grad=False):

@@ -10,6 +10,7 @@ imported when one of them is first asked for.
 
 import numpy
 
+from minigrad import backend
 from minigrad.diagnosis import likely_cause
 from minigrad.graph import grad
 from minigrad.tensor import Tensor
@@ -26,7 +27,8 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     f : callable
         A function of Tensors that returns a Tensor or a tuple of Tensors, of any shape.
     args : sequence of array_like
-        Where to differentiate; taken as float64. Keep away from kinks and ties by more than the step.
+        Where to differentiate; taken as float64. Keep away from kinks and ties by more than the step. `f` gets each
+        argument on its own device; the differences are made on the host.
     order : int
         1: gradients. 2 (default): also the gradients of the gradients, and so on.
     eps : float, optional
@@ -47,7 +49,11 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     """
     if isinstance(args, (Tensor, numpy.ndarray)):
         raise TypeError("check_grads: args must be a sequence of arguments; for a single one, pass [x]")
-    args = [numpy.array(a.data if isinstance(a, Tensor) else a, dtype=numpy.float64) for a in args]
+    args = [a.data if isinstance(a, Tensor) else a for a in args]
+    devices = [backend.device_of(a) for a in args]
+    if "cuda" in devices:
+        f = _between(f, devices)
+    args = [numpy.array(backend.to_numpy(a) if backend.is_array(a) else a, dtype=numpy.float64) for a in args]
     if not args or order < 1:
         raise ValueError(f"check_grads has nothing to check with {len(args)} arguments and order {order}")
     eps, rtol, atol = eps or STEP, 1e-6 if rtol is None else rtol, 1e-6 if atol is None else atol
@@ -56,6 +62,16 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
         _check_first_order(Weighted(f, args), names, eps, rtol, atol, level)
         if level < order:
             f, args, names = _gradients(f, args, names)
+
+
+def _between(f, devices):
+    """`f`, which takes its arguments on these devices, as a function from the host to the host."""
+
+    def on_host(*tensors):
+        outputs = _outputs(f, [tensor.to(device) for tensor, device in zip(tensors, devices, strict=True)])
+        return [output.to("cpu") for output in outputs]
+
+    return on_host
 
 
 class Weighted:

@@ -135,6 +135,8 @@ def _pairs(args, vectors):
     if not isinstance(args, (list, tuple)):
         args, vectors = [args], [vectors]
     leaves, vectors = [_leaf(a) for a in args], [_plain(v) for v in vectors]
+    for leaf, vector in zip(leaves, vectors, strict=False):
+        backend.array_module(leaf._data, vector)  # on two devices?
     shapes = [leaf.shape for leaf in leaves], [vector.shape for vector in vectors]
     if shapes[0] != shapes[1]:
         raise ValueError(f"arguments of shapes {shapes[0]} need vectors of the same shapes, not {shapes[1]}")

@@ -1,8 +1,23 @@
-"""Hypothesis profiles: the same examples at every run, more of them with HYPOTHESIS_PROFILE=thorough."""
+"""Profiles of hypothesis, and the devices that the library's tests run on.
 
+A test with a parameter `device` runs twice: on the CPU, and on "cuda", which is a strict stand-in for CuPy that needs
+no GPU (tests/strict_cupy). On a machine with an NVIDIA GPU and CuPy,
+
+    MINIGRAD_TEST_DEVICE=cuda python -m pytest -m gpu
+
+runs the very same tests on the real CuPy, and with them those that only mean something there.
+
+Hypothesis takes the same examples at every run, more of them with HYPOTHESIS_PROFILE=thorough.
+"""
+
+import contextlib
 import os
+import warnings
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+REAL = os.environ.get("MINIGRAD_TEST_DEVICE") == "cuda"  # the real CuPy instead of the stand-in
 
 for name, examples in {"default": 25, "thorough": 200}.items():
     settings.register_profile(
@@ -14,3 +29,49 @@ for name, examples in {"default": 25, "thorough": 200}.items():
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure():
+    if REAL:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whatever its import warns of is not about this library
+            from minigrad import is_available
+
+            if not is_available("cuda"):
+                raise pytest.UsageError("MINIGRAD_TEST_DEVICE=cuda: CuPy is not installed or finds no NVIDIA GPU")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        on_cuda = "cuda" in (params.get("device"), params.get("cuda"))
+        if on_cuda and REAL:
+            item.add_marker("gpu")
+        elif item.get_closest_marker("gpu") and not REAL:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, CuPy, and MINIGRAD_TEST_DEVICE=cuda"))
+
+
+@contextlib.contextmanager
+def within_reach(device):
+    """Within this, arrays can be made on the device."""
+    if device == "cpu" or REAL:
+        yield device
+        return
+    from tests import strict_cupy
+
+    with strict_cupy.installed():
+        yield device
+
+
+@pytest.fixture(params=[pytest.param("cpu", id=getattr(pytest, "HIDDEN_PARAM", "cpu")), "cuda"])
+def device(request):
+    """The device to test on, "cpu" or "cuda"."""
+    with within_reach(request.param) as device:
+        yield device
+
+
+@pytest.fixture(params=["cuda"])
+def cuda(request):
+    """For tests that are about "cuda" alone."""
+    with within_reach(request.param) as device:
+        yield device

@@ -12,7 +12,6 @@ import wn
 from minigrad.nn import functional as F
 
 PAGE = Path(__file__).parent.parent / "docs" / "contract.md"
-needs_gpu = pytest.mark.skipif(not mg.is_available("cuda"), reason="needs CuPy and an NVIDIA GPU")
 
 
 def leaf(data, dtype=np.float64):
@@ -213,14 +212,15 @@ def test_what_backward_needs_cannot_be_changed(change, way, operand):
     assert mg.grad(z, x, np.ones(2)).numpy().tolist() == z.numpy().tolist()
 
 
-@needs_gpu
-def test_devices_do_not_mix():
-    with pytest.raises(TypeError, match=r"cpu.*cuda"):
-        mg.tensor([1.0]) + mg.tensor([1.0], device="cuda")
+def test_devices_do_not_mix(cuda):
+    for other in (mg.tensor([1.0], device=cuda), mg.tensor([1.0], device=cuda).data):
+        for here in (mg.tensor([1.0]), np.ones(1)):
+            with pytest.raises(TypeError, match=r"cpu.*cuda|numpy"):
+                here + other
 
 
-def test_labels_and_indices_out_of_range_are_refused():
-    logits = leaf(np.zeros((2, 3)))
+def test_labels_and_indices_out_of_range_are_refused(device):
+    logits = mg.tensor(np.zeros((2, 3)), device=device)
     for labels in ([0, 3], [-1, 0]):
         with pytest.raises((IndexError, ValueError)):
             F.cross_entropy(logits, np.array(labels))
@@ -229,7 +229,7 @@ def test_labels_and_indices_out_of_range_are_refused():
             logits[index]
 
 
-def test_detect_anomaly_names_the_op():
+def test_detect_anomaly_names_the_op():  # on devices: tests/test_devices.py
     with mg.detect_anomaly(), np.errstate(all="ignore"):
         with pytest.raises(FloatingPointError, match="log"):
             mg.log(leaf(-1.0))

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import parallel
+from minigrad import backend, parallel
 from minigrad.kernels import convolution as kernel
 from minigrad.kernels import winograd
 from minigrad.ops import convolution
+from tests.devices import given_on_each_device, host, on
 
 seeds = st.integers(0, 2**32 - 1)
 batches = st.sampled_from([0, 1, 2, 9, 23])  # empty, one chunk, several chunks
@@ -41,26 +42,27 @@ def close(found, wanted):
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
 
 
-@given(problem=problems(), data=st.data())
-def test_the_fast_correlation_is_the_plain_one(problem, data):
+@given_on_each_device(problem=problems(), data=st.data())
+def test_the_fast_correlation_is_the_plain_one(problem, data, device):
     x, w, stride, offset = problem
     # Any canvas: pixels set apart, cut off at the front (negative offset) or at the end, or surrounded by zeros.
     spread = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
     span = (data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
     offset = (offset[0] - data.draw(st.integers(0, 9)), offset[1] - data.draw(st.integers(0, 9)))
     arguments = (stride, offset, spread, span)
-    close(kernel.correlate(np, x, w, *arguments), kernel.reference_correlate(x, w, *arguments))
+    bias = data.draw(st.sampled_from([None, np.cos(np.arange(len(w)) + 1.0)]))
+    wanted = kernel.reference_correlate(x, w, *arguments) + (0 if bias is None else bias[:, None, None])
+    found = kernel.correlate(backend.module_for(device), on(device, x), on(device, w), *arguments, on(device, bias))
+    close(host(found), wanted)
 
 
-@given(problem=problems())
-def test_the_fast_weight_gradient_is_the_plain_one(problem):
+@given_on_each_device(problem=problems())
+def test_the_fast_weight_gradient_is_the_plain_one(problem, device):
     x, w, stride, padding = problem
     gy = convolution._conv2d(x, w, stride, padding)
     arguments = (w.shape[2:], stride, padding)
-    close(
-        kernel.correlate_over_batch(np, gy, x, *arguments),
-        kernel.reference_correlate_over_batch(gy, x, *arguments),
-    )
+    found = kernel.correlate_over_batch(backend.module_for(device), on(device, gy), on(device, x), *arguments)
+    close(host(found), kernel.reference_correlate_over_batch(gy, x, *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +151,12 @@ def test_the_transposed_convolution_is_the_transpose(problem, seed):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@given(problem=problems())
-def test_convolutions_keep_their_dtype(dtype, problem):
+@given_on_each_device(problem=problems())
+def test_convolutions_keep_their_dtype(dtype, problem, device):
     x, w, stride, padding = problem
-    x, w = mg.tensor(x.astype(dtype), requires_grad=True), mg.tensor(w.astype(dtype), requires_grad=True)
+    x, w = (mg.tensor(a.astype(dtype), device=device, requires_grad=True) for a in (x, w))
     y = mg.conv2d(x, w, stride=stride, padding=padding)
-    assert {t.dtype for t in (y, *mg.grad(y, [x, w], np.ones(y.shape)))} == {np.dtype(dtype)}
+    assert {t.dtype for t in (y, *mg.grad(y, [x, w], on(device, np.ones(y.shape))))} == {np.dtype(dtype)}
 
 
 def on_threads(monkeypatch, count, function):

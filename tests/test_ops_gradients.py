@@ -16,11 +16,13 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import wn
-from wn.mean_only_batch_norm import mean_only
+from minigrad import backend
 from minigrad.nn import functional as F
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, linear_algebra
 from minigrad.ops import shape as rearranging
+from tests.devices import given_on_each_device, host, is_on, on
+from wn.mean_only_batch_norm import mean_only
 
 # ---- numbers and shapes ---------------------------------------------------------------------------------------------
 
@@ -515,6 +517,10 @@ def comparison(function, reference):
     return Case(function, binary(), reference, differentiable=False, keeps_dtype=False)
 
 
+def device_of(x):
+    return x.device if isinstance(x, mg.Tensor) else backend.device_of(x)
+
+
 erf_reference = np.vectorize(math.erf, otypes=[float])
 targets = np.array([[0.0, 0.3, 1.0]])
 
@@ -623,8 +629,7 @@ CASES = {
     "stack": Case(lambda *xs, axis: mg.stack(xs, axis), stacked(), lambda *xs, axis: np.stack(xs, axis)),
     "split": Case(mg.split, divided(), lambda x, sections, axis: np.split(x, sections, axis)),
     "astype": Case(lambda x: mg.astype(x, np.float64), unary(), lambda x: x, keeps_dtype=False),
-    # a GPU is needed to differentiate it: see tests/gpu
-    "to_device": Case(lambda x: rearranging.to_device(x, "cpu"), unary(), lambda x: x, differentiable=False),
+    "to_device": Case(lambda x: rearranging.to_device(x, device_of(x), device_of(x)), unary(), lambda x: x),
     # products
     "matmul": Case(linear_algebra._matmul, matrices(), np.matmul),
     "matmul of vectors": Case(mg.matmul, vectors_and_matrices(), np.matmul),
@@ -681,12 +686,19 @@ def all_of(output):
     return list(output) if isinstance(output, (list, tuple)) else [output]
 
 
+def drawn(data, name, device="cpu"):
+    """Operands and parameters of an example, on the device; indices and labels there or, more often, on the host."""
+    args, params = data.draw(CASES[name].examples)
+    stay = () if name == "scatter" or data.draw(st.integers(0, 3)) == 0 else ("index", "indices", "labels")
+    return on(device, args), on(device, params, but=stay)
+
+
 def gradients(function, args):
     """Gradients of a weighted sum of all outputs, weights fixed, for Tensors of the dtype of the args."""
     tensors = [mg.tensor(a, requires_grad=True) for a in args]
     outputs = all_of(function(*tensors))
-    weights = [np.cos(np.arange(o.size, dtype=o.dtype)).reshape(o.shape) for o in outputs]
-    return [g.numpy() for g in mg.grad(outputs, tensors, weights)]
+    weights = [on(o.device, np.cos(np.arange(o.size, dtype=o.dtype)).reshape(o.shape)) for o in outputs]
+    return mg.grad(outputs, tensors, weights)
 
 
 def test_every_op_has_a_case():
@@ -695,86 +707,87 @@ def test_every_op_has_a_case():
 
 
 @every_case
-@given(data=st.data())
-def test_forward_is_what_numpy_computes(name, data):
+@given_on_each_device(data=st.data())
+def test_forward_is_what_numpy_computes(name, data, device):
     case = CASES[name]
-    args, params = data.draw(case.examples)
-    expected = all_of(case.reference(*args, **params))
-    for inputs, kind in ((args, (np.ndarray, np.generic)), ([mg.tensor(a) for a in args], mg.Tensor)):
+    args, params = drawn(data, name, device)
+    expected = all_of(case.reference(*map(host, args), **on("cpu", params)))
+    for inputs, is_tensor in ((args, False), ([mg.tensor(a) for a in args], True)):
         outputs = all_of(case.function(*inputs, **params))
-        assert all(isinstance(output, kind) for output in outputs)
+        assert all(isinstance(output, mg.Tensor) == is_tensor and is_on(device, output) for output in outputs)
         for output, wanted in zip(outputs, expected, strict=True):
             assert output.shape == wanted.shape
             # Sums of at most a hundred numbers of size 2, in another order: 100 * 2 * eps = 4e-14.
-            np.testing.assert_allclose(np.asarray(output), wanted, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(host(output), wanted, rtol=1e-12, atol=1e-12)
 
 
 @differentiable
-@given(data=st.data())
-def test_gradients_to_second_order_are_those_of_central_differences(name, data):
+@given_on_each_device(data=st.data())
+def test_gradients_to_second_order_are_those_of_central_differences(name, data, device):
     case = CASES[name]
-    args, params = data.draw(case.examples)
+    args, params = drawn(data, name, device)
     mg.testing.check_grads(lambda *a: case.function(*a, **params), args, order=2)
 
 
 @differentiable
-@given(data=st.data())
-def test_float32_stays_float32_forward_and_backward(name, data):
+@given_on_each_device(data=st.data())
+def test_float32_stays_float32_forward_and_backward(name, data, device):
     case = CASES[name]
-    args, params = data.draw(case.examples)
+    args, params = drawn(data, name, device)
     single = [a.astype(np.float32) for a in args]
     if case.keeps_dtype:
         for inputs in (single, [mg.tensor(a) for a in single]):
             dtypes = {output.dtype for output in all_of(case.function(*inputs, **params))}
             assert dtypes == {np.dtype(np.float32)}
     found = gradients(lambda *a: case.function(*a, **params), single)
-    assert [(g.dtype, g.shape) for g in found] == [(a.dtype, a.shape) for a in single]
+    assert [(g.dtype, g.shape, g.device) for g in found] == [(a.dtype, a.shape, device) for a in single]
 
 
 LAYOUTS = {
-    "Fortran order": lambda a: np.array(a, order="F"),
-    "negative strides": lambda a: np.flip(np.flip(a).copy())[...],
-    "every other entry": lambda a: np.repeat(a[..., None], 2, axis=-1)[..., 0],
-    "read-only": lambda a: np.broadcast_to(a, a.shape),
+    "Fortran order": lambda xp, a: xp.array(a, order="F"),
+    "negative strides": lambda xp, a: xp.flip(xp.flip(a).copy())[...],
+    "every other entry": lambda xp, a: xp.stack([a, a], axis=-1)[..., 0],
+    "read-only": lambda xp, a: xp.broadcast_to(a, a.shape),
 }
 
 
 @differentiable
-@given(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)))
-def test_the_layout_in_memory_does_not_matter(name, data, layout):
+@given_on_each_device(data=st.data(), layout=st.sampled_from(sorted(LAYOUTS)))
+def test_the_layout_in_memory_does_not_matter(name, data, layout, device):
     case = CASES[name]
     args, params = data.draw(case.examples)
+    params = on(device, params)
 
     def both(arrays):
         tensors = [mg.Tensor(a) for a in arrays]  # unlike mg.tensor, without a copy
         for tensor in tensors:
             tensor.requires_grad = True
         outputs = all_of(case.function(*tensors, **params))
-        starts = [np.sin(1.0 + np.arange(o.size)).reshape(o.shape) for o in outputs]
+        starts = [on(device, np.sin(1.0 + np.arange(o.size)).reshape(o.shape)) for o in outputs]
         return [t.numpy() for t in (*outputs, *mg.grad(outputs, tensors, starts))]
 
-    for plain, arranged in zip(both(args), both([LAYOUTS[layout](a) for a in args]), strict=True):
+    xp = backend.module_for(device)
+    usual = on(device, args)
+    for plain, arranged in zip(both(usual), both([LAYOUTS[layout](xp, a) for a in usual]), strict=True):
         np.testing.assert_allclose(arranged, plain, rtol=1e-12, atol=1e-12)  # sums may go in another order
 
 
 @every_case
-@given(data=st.data())
-def test_operands_are_never_written_to(name, data):
+@given_on_each_device(data=st.data())
+def test_operands_are_never_written_to(name, data, device):
     case = CASES[name]
-    args, params = data.draw(case.examples)
+    args, params = drawn(data, name, device)
     copies = [a.copy() for a in args]
     if case.differentiable:
         gradients(lambda *a: case.function(*a, **params), args)
     case.function(*args, **params)
     for arg, copy in zip(args, copies, strict=True):
-        np.testing.assert_array_equal(arg, copy)
+        np.testing.assert_array_equal(host(arg), host(copy))
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.differentiable and name in REGISTRY])
 @given(data=st.data())
 def test_what_has_no_derivative_is_not_recorded(name, data):
-    if name == "to_device":
-        return
     args, params = data.draw(CASES[name].examples)
     output = CASES[name].function(*(mg.tensor(a, requires_grad=True) for a in args), **params)
     assert not output.requires_grad
@@ -811,17 +824,17 @@ def assert_same_number(terms, others):
 
 
 @differentiable
-@given(data=st.data(), seed=seeds)
-def test_jvp_and_vjp_are_transposes(name, data, seed):
+@given_on_each_device(data=st.data(), seed=seeds)
+def test_jvp_and_vjp_are_transposes(name, data, seed, device):
     case = CASES[name]
-    args, params = data.draw(case.examples)
+    args, params = drawn(data, name, device)
 
     def f(*a):
         return flat(case.function(*a, **params))
 
     value, pull_back = mg.vjp(f, *args)
     v, u = a_direction(args, value.shape, seed)
-    pulled, pushed = pull_back(u), mg.jvp(f, args, v)[1].numpy()
+    pulled, pushed = pull_back(on(device, u)), mg.jvp(f, args, on(device, v))[1].numpy()
     pulled = pulled if isinstance(pulled, tuple) else (pulled,)
     assert_same_number([u * pushed], [p.numpy() * t for p, t in zip(pulled, v, strict=True)])
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.optim import schedules
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 STEPS = 12
@@ -17,15 +18,15 @@ def gradients(seed, steps=STEPS):
     return np.random.default_rng(seed).standard_normal((steps, 3))
 
 
-def parameter(dtype=np.float64):
-    return nn.Parameter(np.array([1.0, -2.0, 3.0], dtype))
+def parameter(dtype=np.float64, device="cpu"):
+    return nn.Parameter(on(device, np.array([1.0, -2.0, 3.0], dtype)))
 
 
 def follow(optimizer, p, grads):
     """The parameter after each of the steps."""
     path = []
     for g in grads:
-        p.grad = mg.tensor(g.astype(p.dtype))
+        p.grad = mg.tensor(g.astype(p.dtype), device=p.device)
         optimizer.step()
         path.append(p.numpy().copy())
     return np.array(path)
@@ -92,35 +93,34 @@ START = np.array([1.0, -2.0, 3.0])
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-13}  # a dozen steps in float64
 
 
-@given(seed=seeds, momentum=st.sampled_from([0.0, 0.5, 0.9]), decay=st.sampled_from([0.0, 0.1]))
-def test_sgd_follows_its_formula(seed, momentum, decay):
-    p, grads = parameter(), gradients(seed)
-    path = follow(optim.SGD([p], 0.1, momentum, decay), p, grads)
-    np.testing.assert_allclose(path, sgd(START, grads, 0.1, momentum, decay), **TOLERANCE)
-
-
-@given(seed=seeds, betas=st.sampled_from([(0.9, 0.999), (0.5, 0.9), (0.0, 0.0)]), eps=st.sampled_from([1e-8, 0.1]),
-       decay=st.sampled_from([0.0, 0.1]))  # fmt: skip
-def test_adam_follows_algorithm_1(seed, betas, eps, decay):
-    p, grads = parameter(), gradients(seed)
-    path = follow(optim.Adam([p], 0.01, betas, eps, decay), p, grads)
-    np.testing.assert_allclose(path, adam(START, grads, 0.01, betas, eps, decay), **TOLERANCE)
-
-
 every_beta = st.sampled_from([(0.9, 0.999), (0.5, 0.9), (0.0, 0.0)])
 every_eps = st.sampled_from([1e-8, 0.1])
 
 
-@given(seed=seeds, betas=every_beta, eps=every_eps, decay=st.sampled_from([0.0, 0.1]))
-def test_adamw_decays_past_the_moments(seed, betas, eps, decay):
-    p, grads = parameter(), gradients(seed)
+@given_on_each_device(seed=seeds, momentum=st.sampled_from([0.0, 0.5, 0.9]), decay=st.sampled_from([0.0, 0.1]))
+def test_sgd_follows_its_formula(seed, momentum, decay, device):
+    p, grads = parameter(device=device), gradients(seed)
+    path = follow(optim.SGD([p], 0.1, momentum, decay), p, grads)
+    np.testing.assert_allclose(path, sgd(START, grads, 0.1, momentum, decay), **TOLERANCE)
+
+
+@given_on_each_device(seed=seeds, betas=every_beta, eps=every_eps, decay=st.sampled_from([0.0, 0.1]))
+def test_adam_follows_algorithm_1(seed, betas, eps, decay, device):
+    p, grads = parameter(device=device), gradients(seed)
+    path = follow(optim.Adam([p], 0.01, betas, eps, decay), p, grads)
+    np.testing.assert_allclose(path, adam(START, grads, 0.01, betas, eps, decay), **TOLERANCE)
+
+
+@given_on_each_device(seed=seeds, betas=every_beta, eps=every_eps, decay=st.sampled_from([0.0, 0.1]))
+def test_adamw_decays_past_the_moments(seed, betas, eps, decay, device):
+    p, grads = parameter(device=device), gradients(seed)
     path = follow(optim.AdamW([p], 0.01, betas, eps, decay), p, grads)
     np.testing.assert_allclose(path, adamw(START, grads, 0.01, betas, eps, decay), **TOLERANCE)
 
 
-@given(seed=seeds, betas=every_beta, eps=every_eps, corrected=st.booleans())
-def test_adamax_follows_algorithm_2(seed, betas, eps, corrected):
-    p, grads = parameter(), gradients(seed)
+@given_on_each_device(seed=seeds, betas=every_beta, eps=every_eps, corrected=st.booleans())
+def test_adamax_follows_algorithm_2(seed, betas, eps, corrected, device):
+    p, grads = parameter(device=device), gradients(seed)
     path = follow(optim.Adamax([p], 0.01, betas, eps, corrected), p, grads)
     np.testing.assert_allclose(path, adamax(START, grads, 0.01, betas, eps, corrected), **TOLERANCE)
 
@@ -131,10 +131,10 @@ def test_adamax_s_first_step_has_the_length_of_the_learning_rate():
     np.testing.assert_allclose(p.numpy(), START - [0.25, -0.25, 0.25], rtol=1e-15)
 
 
-@given(seed=seeds, alpha=st.sampled_from([0.99, 0.5]), eps=every_eps, decay=st.sampled_from([0.0, 0.1]),
+@given_on_each_device(seed=seeds, alpha=st.sampled_from([0.99, 0.5]), eps=every_eps, decay=st.sampled_from([0.0, 0.1]),
        momentum=st.sampled_from([0.0, 0.9]))  # fmt: skip
-def test_rmsprop_follows_its_formula(seed, alpha, eps, decay, momentum):
-    p, grads = parameter(), gradients(seed)
+def test_rmsprop_follows_its_formula(seed, alpha, eps, decay, momentum, device):
+    p, grads = parameter(device=device), gradients(seed)
     path = follow(optim.RMSprop([p], 0.01, alpha, eps, decay, momentum), p, grads)
     np.testing.assert_allclose(path, rmsprop(START, grads, 0.01, alpha, eps, decay, momentum), **TOLERANCE)
 
@@ -164,25 +164,25 @@ every_optimizer = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_resuming_from_a_checkpoint_is_the_same_to_the_bit(make, dtype, tmp_path):
+def test_resuming_from_a_checkpoint_is_the_same_to_the_bit(make, dtype, tmp_path, device):
     grads = gradients(0)
-    straight = follow(make([p := parameter(dtype)]), p, grads)
-    first = make([p := parameter(dtype)])
+    straight = follow(make([p := parameter(dtype, device)]), p, grads)
+    first = make([p := parameter(dtype, device)])
     follow(first, p, grads[:5])
     mg.save(tmp_path / "run", {"p": p, "optimizer": first.state_dict()})
     follow(first, p, grads[5:])  # what goes on afterwards does not change what was saved
     saved = mg.load(tmp_path / "run")
-    second = make([q := nn.Parameter(saved["p"])])
+    second = make([q := nn.Parameter(on(device, saved["p"]))])
     second.load_state_dict(saved["optimizer"])
     assert follow(second, q, grads[5:]).tobytes() == straight[5:].tobytes()
 
 
 @every_optimizer
-def test_a_state_dict_is_a_snapshot(make):
-    p, grads = parameter(), gradients(0)
+def test_a_state_dict_is_a_snapshot(make, device):
+    p, grads = parameter(device=device), gradients(0)
     optimizer = make([p])
     follow(optimizer, p, grads[:3])
-    saved, before = optimizer.state_dict(), p.numpy()
+    saved, before = optimizer.state_dict(), p.data
     once = follow(optimizer, p, grads[3:])
     optimizer.load_state_dict(saved)
     p.data = before
@@ -205,8 +205,8 @@ def test_a_step_never_writes_into_arrays(make):
 
 
 @every_optimizer
-def test_parameters_without_a_gradient_stay(make):
-    p, q = parameter(), parameter()
+def test_parameters_without_a_gradient_stay(make, device):
+    p, q = parameter(device=device), parameter(device=device)
     optimizer = make([p, q])
     follow(optimizer, p, gradients(0, 2))
     assert q.numpy().tolist() == START.tolist() and p.numpy().tolist() != START.tolist()
@@ -238,8 +238,8 @@ NUMBERS = {
 
 @pytest.mark.parametrize("make", NUMBERS.values(), ids=NUMBERS)
 @pytest.mark.parametrize("number", [np.float64, np.array, mg.tensor], ids=["numpy", "0-d array", "0-d tensor"])
-def test_hyperparameters_may_be_numpy_numbers(make, number):
-    p = parameter(np.float32)
+def test_hyperparameters_may_be_numpy_numbers(make, number, device):
+    p = parameter(np.float32, device)
     optimizer = make([p], number)
     follow(optimizer, p, gradients(0, 2))
     assert p.dtype == np.float32
@@ -269,12 +269,12 @@ def test_bad_arguments_are_refused():
 # ---- averages of parameters -----------------------------------------------------------------------------------------
 
 
-@given(seed=seeds, decay=st.sampled_from([0.0, 0.5, 0.999]))
-def test_the_average_is_the_weighted_sum_of_all_parameters_so_far(seed, decay):
-    p, path = parameter(), gradients(seed)
+@given_on_each_device(seed=seeds, decay=st.sampled_from([0.0, 0.5, 0.999]))
+def test_the_average_is_the_weighted_sum_of_all_parameters_so_far(seed, decay, device):
+    p, path = parameter(device=device), gradients(seed)
     average = optim.ExponentialMovingAverage([p], decay)
     for value in path:
-        p.data = value
+        p.data = on(device, value)
         average.update()
     powers = decay ** np.arange(len(path) - 1, -1, -1)
     wanted = decay ** len(path) * START + (1 - decay) * powers @ path

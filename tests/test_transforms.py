@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
+from tests.devices import given_on_each_device, host, on
 
 seeds = st.integers(0, 2**32 - 1)
 shapes = hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)
@@ -19,19 +20,19 @@ def normal(seed, *shape):
 
 
 def inner(a, b):
-    return float((np.asarray(a) * np.asarray(b)).sum())
+    return float((host(a) * host(b)).sum())
 
 
 # From x, and a matrix with as many columns as x has entries, to a Tensor.
 FUNCTIONS = {
-    "linear": lambda x, m: m @ x.reshape(-1),
-    "curved": lambda x, m: mg.tanh(m @ x.reshape(-1)) * mg.exp(x.sum() * 0.1),
-    "products": lambda x, m: mg.einsum("ij,j,j->i", m, x.reshape(-1), mg.sin(x).reshape(-1)),
+    "linear": lambda x, m: on(x.device, m) @ x.reshape(-1),
+    "curved": lambda x, m: mg.tanh(on(x.device, m) @ x.reshape(-1)) * mg.exp(x.sum() * 0.1),
+    "products": lambda x, m: mg.einsum("ij,j,j->i", on(x.device, m), x.reshape(-1), mg.sin(x).reshape(-1)),
     "each entry by itself": lambda x, m: mg.square(x) * x,
-    "one number": lambda x, m: mg.sum(mg.square(m @ mg.sin(x.reshape(-1)))),
+    "one number": lambda x, m: mg.sum(mg.square(on(x.device, m) @ mg.sin(x.reshape(-1)))),
     "a part": lambda x, m: x.reshape(-1)[::2] ** 2,
     "nothing": lambda x, m: x.reshape(-1)[:0] * 2,
-    "a constant": lambda x, m: mg.tensor(m),
+    "a constant": lambda x, m: mg.tensor(m, device=x.device),
     "a kink aside": lambda x, m: mg.sign(x) * 3.0,
 }
 
@@ -44,9 +45,9 @@ def problems(draw, names=tuple(FUNCTIONS)):
     return lambda x: f(x, m), normal(seed + 1, *shape), seed + 2
 
 
-@given(problem=problems())
-def test_the_jacobian_s_rows_are_pulled_back_unit_vectors_and_its_products_are_vjp_and_jvp(problem):
-    f, x, seed = problem
+@given_on_each_device(problem=problems())
+def test_the_jacobian_s_rows_are_pulled_back_unit_vectors_and_its_products_are_vjp_and_jvp(problem, device):
+    f, x, seed = on(device, problem)
     jacobian = mg.jacobian(f, x).numpy()
     value, pull_back = mg.vjp(f, x)
     assert jacobian.shape == value.shape + x.shape and not value.requires_grad
@@ -54,13 +55,15 @@ def test_the_jacobian_s_rows_are_pulled_back_unit_vectors_and_its_products_are_v
     for entry in np.ndindex(value.shape):
         unit = np.zeros(value.shape)
         unit[entry] = 1
-        np.testing.assert_array_equal(pull_back(unit).numpy(), jacobian[entry])
+        np.testing.assert_array_equal(pull_back(on(device, unit)).numpy(), jacobian[entry])
     u, v = normal(seed, *value.shape), normal(seed + 1, *x.shape)
-    np.testing.assert_allclose(pull_back(u).numpy(), np.tensordot(u, jacobian, u.ndim), **TOLERANCE)
-    pushed_value, pushed = mg.jvp(f, x, v)
+    pulled = pull_back(on(device, u))
+    np.testing.assert_allclose(pulled.numpy(), np.tensordot(u, jacobian, u.ndim), **TOLERANCE)
+    pushed_value, pushed = mg.jvp(f, x, on(device, v))
+    assert {t.device for t in (value, pulled, pushed_value, pushed)} == {device}
     np.testing.assert_array_equal(pushed_value.numpy(), value.numpy())
     np.testing.assert_allclose(pushed.numpy(), np.tensordot(jacobian, v, v.ndim), **TOLERANCE)
-    assert inner(u, pushed) == pytest.approx(inner(pull_back(u), v), rel=1e-11, abs=1e-11)
+    assert inner(u, pushed) == pytest.approx(inner(pulled, v), rel=1e-11, abs=1e-11)
 
 
 @given(problem=problems())
@@ -84,21 +87,21 @@ def test_a_linear_function_is_its_own_derivative(problem):
     assert not mg.hessian(lambda t: f(t).sum(), x).numpy().any()
 
 
-@given(problem=problems())
-def test_the_hessian_is_symmetric_and_hvp_is_its_product(problem):
-    f, x, seed = problem
-    weights = np.cos(np.arange(f(mg.tensor(x)).size))
+@given_on_each_device(problem=problems())
+def test_the_hessian_is_symmetric_and_hvp_is_its_product(problem, device):
+    f, x, seed = on(device, problem)
+    weights = on(device, np.cos(np.arange(f(mg.tensor(x)).size)))
     v, w = normal(seed, *x.shape), normal(seed + 1, *x.shape)
 
     def scalar(t):
         return mg.sum(f(t).reshape(-1) * weights)
 
-    hessian, product = mg.hessian(scalar, x).numpy(), mg.hvp(scalar, x, v)
+    hessian, product = mg.hessian(scalar, x).numpy(), mg.hvp(scalar, x, on(device, v))
     assert hessian.shape == x.shape * 2 and product.shape == x.shape
     matrix = hessian.reshape(x.size, x.size)
     np.testing.assert_allclose(matrix, matrix.T, rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(product.numpy().reshape(-1), matrix @ v.reshape(-1), rtol=1e-11, atol=1e-11)
-    assert inner(product, w) == pytest.approx(inner(mg.hvp(scalar, x, w), v), rel=1e-10, abs=1e-10)
+    assert inner(product, w) == pytest.approx(inner(mg.hvp(scalar, x, on(device, w)), v), rel=1e-10, abs=1e-10)
 
 
 @given(seed=seeds)

@@ -151,20 +151,38 @@ def array_of(x):
 
 
 def one_hot(labels, classes, dtype=numpy.float32):
-    """(N,) integer labels as an (N, classes) array with a 1 in each row."""
-    return _one_hot(checked_labels(labels, classes), classes, dtype)
+    """(N,) integer labels as an (N, classes) array with a 1 in each row.
+
+    IndexError if a label is out of range; if the labels are on the GPU, its row is NaN instead.
+    """
+    labels = checked_labels(labels, classes)
+    if numpy.dtype(dtype).kind != "f":  # there is no NaN
+        checked_labels(backend.to_numpy(labels), classes)
+    return _one_hot(labels, classes, dtype)
 
 
 def _one_hot(labels, classes, dtype):
-    return (labels[:, None] == backend.array_module(labels).arange(classes)).astype(dtype)
+    labels = labels.data if isinstance(labels, Tensor) else labels
+    xp = backend.array_module(labels)
+    rows = (labels[:, None] == xp.arange(classes)).astype(dtype)
+    return rows if xp is numpy else xp.where(_in_range(labels, classes)[:, None], rows, rows.dtype.type("nan"))
+
+
+def _in_range(labels, classes):
+    return (labels >= 0) & (labels < classes)
 
 
 def checked_labels(labels, classes):
-    """`labels` as a one-dimensional integer array; IndexError if one of them is not in 0 … classes - 1."""
+    """`labels` as a one-dimensional integer array; IndexError if one of them is not in 0 … classes - 1.
+
+    Numbers on the GPU are not looked at: at every step the host would wait for all that the GPU has to do before.
+    """
     labels = labels.data if isinstance(labels, Tensor) else labels
     labels = labels if backend.is_array(labels) else numpy.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be a one-dimensional array of integers, not {labels.shape} {labels.dtype}")
+    if backend.device_of(labels) != "cpu":
+        return labels
     # Read as unsigned, a negative number is very large: one pass over the labels checks both bounds.
     as_unsigned = labels.view(labels.dtype.str.replace("i", "u"))
     if labels.size and as_unsigned.max() >= classes:
@@ -179,7 +197,8 @@ def cross_entropy(logits, labels):
     ----------
     logits : (N, classes) array or Tensor
     labels : (N,) array of integers
-        IndexError if one is out of range, TypeError if they are not integers.
+        IndexError if one is out of range, TypeError if they are not integers. Labels that are on the GPU already are
+        not looked at, so as not to wait for it: there one out of range makes the loss NaN, and its row of the gradient.
 
     Returns
     -------
@@ -203,7 +222,10 @@ def _cross_entropy(xp, x, labels):
     if losses.takes(x):
         return losses.cross_entropy(x, labels)
     shifted = x - x.max(axis=1, keepdims=True)
-    return (xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]).mean()
+    each = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
+    if xp is not numpy:  # CuPy counts on from the other end where a label is out of range
+        each = xp.where(_in_range(labels, x.shape[1]), each, each.dtype.type("nan"))
+    return each.mean()
 
 
 def binary_cross_entropy_with_logits(logits, targets):

@@ -30,6 +30,11 @@ class Parameter(Tensor):
         return _parameter, (type(self), self._data, self.requires_grad)
 
 
+def _on_host(value):
+    value = getattr(value, "_data", value)
+    return backend.to_numpy(value) if backend.is_array(value) else value
+
+
 def _parameter(kind, data, requires_grad):
     made = kind(data)
     made.requires_grad = requires_grad
@@ -129,9 +134,15 @@ class Module:
             parameter.grad = None
 
     def to(self, device):
-        """Move all parameters and buffers to "cpu" or "cuda". Returns self."""
+        """Move all parameters, with their gradients, and all buffers to "cpu" or "cuda". Returns self.
+
+        What an optimizer, a running average or a NormTracker remembers of them follows at its next step.
+        """
         for tensor in [*self.parameters(), *self.buffers()]:
-            tensor.data = backend.to_device(tensor.data, device)
+            grad = tensor.grad
+            tensor._data = backend.to_device(tensor._data, device)
+            if grad is not None:
+                tensor.grad = backend.to_device(grad._data, device)
         return self
 
     def state_dict(self):
@@ -153,10 +164,7 @@ class Module:
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
         if missing or unknown:
             raise KeyError(f"state dict does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
-        new = {
-            name: numpy.array(value.numpy() if isinstance(value, Tensor) else value, dtype=mine[name].dtype)
-            for name, value in state.items()
-        }
+        new = {name: numpy.array(_on_host(value), dtype=mine[name].dtype) for name, value in state.items()}
         for name, value in new.items():
             if value.shape != mine[name].shape:
                 raise ValueError(f"state dict: {name} has shape {value.shape}, the model {mine[name].shape}")

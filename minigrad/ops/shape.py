@@ -140,7 +140,7 @@ def _getitem(xp, x, index):
 
 def getitem(x, index):
     """x[index], for integers, slices, `...`, None, boolean masks, and arrays of integers."""
-    return _getitem(x, _plain(index))
+    return _getitem(x, backend.index_into(getattr(x, "_data", x), _plain(index)))
 
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index))
@@ -233,5 +233,6 @@ def split(x, sections, axis=0):
 
 astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(dtype),
             lambda g, _y, _x, dtype: astype(g, _x.dtype))  # fmt: skip
-to_device = op("to_device", 'x on "cpu" or "cuda".', lambda xp, x, device: backend.to_device(x, device),
-               lambda g, _y, _x, device: to_device(g, "cuda" if device == "cpu" else "cpu"))  # fmt: skip
+to_device = op("to_device", "x, from one device to another.",
+               lambda xp, x, source, device: backend.to_device(x, device),
+               lambda g, _y, _x, source, device: to_device(g, device, source))  # fmt: skip

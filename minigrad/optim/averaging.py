@@ -45,7 +45,7 @@ class ExponentialMovingAverage:
         if self._applied:
             raise RuntimeError("update() within applied(): the parameters are the averages there")
         self.averages = [
-            average * self.decay + parameter.data * (1 - self.decay)
+            backend.to_device(average, parameter.device) * self.decay + parameter.data * (1 - self.decay)
             for average, parameter in zip(self.averages, self.params, strict=True)
         ]
 
@@ -57,7 +57,7 @@ class ExponentialMovingAverage:
         own = [parameter.data for parameter in self.params]
         self._applied = True
         try:
-            self._put(self.averages)
+            self._put([backend.to_device(a, p.device) for a, p in zip(self.averages, self.params, strict=True)])
             yield
         finally:
             self._put(own)

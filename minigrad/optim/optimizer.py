@@ -57,11 +57,16 @@ class Optimizer:
         raise TypeError(f"{type(self).__name__} does not define updated()")
 
     def remembered(self, state, grad, *names):
-        """The arrays of these names in `state`, at first zeros like `grad`. They may be changed in place."""
-        xp = backend.array_module(grad)
+        """The arrays of these names in `state`, at first zeros like `grad`. They may be changed in place.
+
+        They follow the gradient where the model has been moved to another device.
+        """
+        device = backend.device_of(grad)
         for name in names:
-            if name not in state:
-                state[name] = xp.zeros_like(grad)
+            if name in state:
+                state[name] = backend.to_device(state[name], device)
+            else:
+                state[name] = backend.array_module(grad).zeros_like(grad)
         return [state[name] for name in names]
 
     def state_dict(self):

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import nn
 from minigrad.nn import functional as F
+from tests.devices import given_on_each_device, host, is_on, on
 
 seeds = st.integers(0, 2**32 - 1)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}  # float32, ε = 1.2e-7, sums of up to a hundred numbers of size 1
@@ -17,12 +17,13 @@ def normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-@given(seed=seeds, lead=st.sampled_from([(), (3,), (2, 3), (0,)]), bias=st.booleans())
-def test_linear(seed, lead, bias):
-    layer, x = nn.Linear(4, 2, bias=bias, rng=np.random.default_rng(seed)), normal(seed, *lead, 4)
+@given_on_each_device(seed=seeds, lead=st.sampled_from([(), (3,), (2, 3), (0,)]), bias=st.booleans())
+def test_linear(seed, lead, bias, device):
+    layer, x = nn.Linear(4, 2, bias=bias, rng=np.random.default_rng(seed)).to(device), normal(seed, *lead, 4)
     wanted = x @ layer.weight.numpy().T + (layer.bias.numpy() if bias else 0)
-    np.testing.assert_allclose(layer(x).numpy(), wanted, **TOLERANCE)
-    assert layer(x).shape == (*lead, 2)
+    y = layer(on(device, x))
+    np.testing.assert_allclose(y.numpy(), wanted, **TOLERANCE)
+    assert y.shape == (*lead, 2) and y.device == device
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(100, 50), nn.Conv2d(25, 50, 2), nn.ConvTranspose2d(50, 25, 2)])
@@ -39,30 +40,31 @@ def test_layers_refuse_other_numbers_of_features():
             layer(x)
 
 
-@given(seed=seeds, stride=st.integers(1, 2), padding=st.integers(0, 2), bias=st.booleans())
-def test_convolutions_are_the_functional_ones_with_their_parameters(seed, stride, padding, bias):
-    rng, x = np.random.default_rng(seed), normal(seed, 2, 3, 5, 5)
-    layer = nn.Conv2d(3, 4, 3, stride, padding, bias, rng)
+@given_on_each_device(seed=seeds, stride=st.integers(1, 2), padding=st.integers(0, 2), bias=st.booleans())
+def test_convolutions_are_the_functional_ones_with_their_parameters(seed, stride, padding, bias, device):
+    rng, x = np.random.default_rng(seed), on(device, normal(seed, 2, 3, 5, 5))
+    layer = nn.Conv2d(3, 4, 3, stride, padding, bias, rng).to(device)
     wanted = F.conv2d(x, layer.weight, None, stride, padding).numpy() + (
         layer.bias.numpy()[:, None, None] if bias else 0
     )
     np.testing.assert_allclose(layer(x).numpy(), wanted, **TOLERANCE)
-    layer = nn.ConvTranspose2d(3, 4, 3, stride, padding, stride - 1, bias, rng)
+    layer = nn.ConvTranspose2d(3, 4, 3, stride, padding, stride - 1, bias, rng).to(device)
     wanted = F.conv_transpose2d(x, layer.weight, None, stride, padding, stride - 1).numpy()
     wanted = wanted + (layer.bias.numpy()[:, None, None] if bias else 0)
     np.testing.assert_allclose(layer(x).numpy(), wanted, **TOLERANCE)
     assert wanted.shape[2:] == tuple(2 * [4 * stride - 2 * padding + 3 + stride - 1])
 
 
-@given(seed=seeds, image=st.booleans())
-def test_batch_norm(seed, image):
+@given_on_each_device(seed=seeds, image=st.booleans())
+def test_batch_norm(seed, image, device):
     x = 3 * normal(seed, *((4, 2, 3, 3) if image else (4, 2))) + 1
     axes, shape = ((0, 2, 3), (1, 2, 1, 1)) if image else ((0,), (1, 2))
     layer = nn.BatchNorm(2, momentum=0.3, eps=0.1)
     layer.weight.data, layer.bias.data = normal(seed + 1, 2), normal(seed + 2, 2)
+    layer.to(device)
     gamma, beta = layer.weight.numpy().reshape(shape), layer.bias.numpy().reshape(shape)
     mean, var = x.mean(axes, dtype=float), x.var(axes, dtype=float)
-    y = layer(x).numpy()
+    y = layer(on(device, x)).numpy()
     wanted = (x - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + 0.1) * gamma + beta
     np.testing.assert_allclose(y, wanted, **TOLERANCE)
     n = x.size // 2
@@ -70,7 +72,7 @@ def test_batch_norm(seed, image):
     np.testing.assert_allclose(layer.running_var.numpy(), 0.7 + 0.3 * var * n / (n - 1), **TOLERANCE)
     running_mean, running_var = (b.numpy().reshape(shape) for b in layer.buffers())
     wanted = (x - running_mean) / np.sqrt(running_var + 0.1) * gamma + beta
-    np.testing.assert_allclose(layer.eval()(x).numpy(), wanted, **TOLERANCE)
+    np.testing.assert_allclose(layer.eval()(on(device, x)).numpy(), wanted, **TOLERANCE)
     np.testing.assert_array_equal(layer.running_mean.numpy().reshape(shape), running_mean)  # eval changes nothing
 
 
@@ -87,12 +89,13 @@ def test_batch_norm_does_not_train_on_a_single_value():
         nn.BatchNorm(2)(np.ones((1, 2), np.float32))
 
 
-@given(seed=seeds)
-def test_layer_norm(seed):
+@given_on_each_device(seed=seeds)
+def test_layer_norm(seed, device):
     layer, x = nn.LayerNorm(5, eps=0.1), normal(seed, 2, 3, 5)
     layer.weight.data, layer.bias.data = normal(seed + 1, 5), normal(seed + 2, 5)
     wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)
-    np.testing.assert_allclose(layer(x).numpy(), wanted * layer.weight.numpy() + layer.bias.numpy(), **TOLERANCE)
+    y = layer.to(device)(on(device, x))
+    np.testing.assert_allclose(y.numpy(), wanted * layer.weight.numpy() + layer.bias.numpy(), **TOLERANCE)
 
 
 STATELESS = {
@@ -109,12 +112,13 @@ STATELESS = {
 
 
 @pytest.mark.parametrize("name", STATELESS)
-@given(seed=seeds)
-def test_layers_without_parameters_take_tensors_and_arrays(name, seed):
+@given_on_each_device(seed=seeds)
+def test_layers_without_parameters_take_tensors_and_arrays(name, seed, device):
     (layer, formula), x = STATELESS[name], normal(seed, 2, 3, 4, 4)
-    np.testing.assert_allclose(layer(mg.tensor(x)).numpy(), formula(x), **TOLERANCE)
-    assert isinstance(layer(x), np.ndarray)
-    assert layer(x).dtype == layer(mg.tensor(x)).dtype == np.float32
+    of_tensor, of_array = layer(mg.tensor(x, device=device)), layer(on(device, x))
+    np.testing.assert_allclose(of_tensor.numpy(), formula(x), **TOLERANCE)
+    assert not isinstance(of_array, mg.Tensor) and is_on(device, of_array) and is_on(device, of_tensor)
+    assert of_array.dtype == of_tensor.dtype == np.float32
 
 
 NOISY = {"dropout": lambda seed: nn.Dropout(0.4, rng=np.random.default_rng(seed)),
@@ -122,8 +126,8 @@ NOISY = {"dropout": lambda seed: nn.Dropout(0.4, rng=np.random.default_rng(seed)
 
 
 @pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)
-def test_noise_is_determined_by_its_generator_and_absent_in_evaluation(make):
-    x = mg.tensor(np.ones((5, 4), np.float32))
+def test_noise_is_determined_by_its_generator_and_absent_in_evaluation(make, device):
+    x = mg.tensor(np.ones((5, 4), np.float32), device=device)
     a, b = make(0), make(0)
     first = a(x).numpy()
     np.testing.assert_array_equal(first, b(x).numpy())
@@ -133,15 +137,15 @@ def test_noise_is_determined_by_its_generator_and_absent_in_evaluation(make):
 
 
 @pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)
-def test_noise_does_not_change_the_expectation(make):
+def test_noise_does_not_change_the_expectation(make, device):
     x = np.full((400, 500), 2.0, np.float32)
-    y = make(0)(x)
+    y = host(make(0)(on(device, x)))
     # 200,000 entries of standard deviation at most 2·√(0.4/0.6) = 1.63: standard error 0.0037; five of them.
     assert y.mean() == pytest.approx(2, abs=0.02)
 
 
-def test_dropout_keeps_or_drops_and_the_gradient_follows():
-    x = mg.tensor(np.ones((100, 100)), requires_grad=True)
+def test_dropout_keeps_or_drops_and_the_gradient_follows(device):
+    x = mg.tensor(np.ones((100, 100)), requires_grad=True, device=device)
     y = nn.Dropout(0.5, np.random.default_rng(0))(x)
     assert set(np.unique(y.numpy())) == {0.0, 2.0}
     np.testing.assert_array_equal(mg.grad(y.sum(), x).numpy(), y.numpy())
@@ -160,10 +164,13 @@ def test_gaussian_noise_has_its_deviation():
     assert y.std() == pytest.approx(0.15, rel=0.01)  # standard error 1/√(2·200,000) = 0.16 %
 
 
-@given(labels=st.lists(st.integers(0, 4), max_size=6))
-def test_one_hot(labels):
-    np.testing.assert_array_equal(F.one_hot(np.array(labels, int), 5), np.eye(5)[labels])
+@given_on_each_device(labels=st.lists(st.integers(0, 4), max_size=6))
+def test_one_hot(labels, device):
+    rows = F.one_hot(on(device, np.array(labels, int)), 5)
+    assert is_on(device, rows)
+    np.testing.assert_array_equal(host(rows), np.eye(5)[labels])
 
 
-def test_cross_entropy_of_equal_logits_is_the_logarithm_of_their_number():
-    assert F.cross_entropy(np.zeros((3, 10)), np.array([0, 5, 9])) == pytest.approx(np.log(10))
+def test_cross_entropy_of_equal_logits_is_the_logarithm_of_their_number(device):
+    loss = F.cross_entropy(on(device, np.zeros((3, 10))), np.array([0, 5, 9]))
+    assert host(loss) == pytest.approx(np.log(10))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}  # float32, ε = 1.2e-7, sums of a dozen numbers of size 1
@@ -40,12 +41,14 @@ def step(state, x, h, c):
     return o * np.tanh(c), c
 
 
-@given(seed=seeds, lead=st.sampled_from([(), (4,), (2, 4), (0,)]), bias=st.booleans())
-def test_a_step_follows_its_formulas(seed, lead, bias):
-    cell, x = made(seed, bias), normal(seed, *lead, 3)
+@given_on_each_device(seed=seeds, lead=st.sampled_from([(), (4,), (2, 4), (0,)]), bias=st.booleans())
+def test_a_step_follows_its_formulas(seed, lead, bias, device):
+    cell, x = made(seed, bias).to(device), normal(seed, *lead, 3)
     h, c = normal(seed + 1, *lead, 2), normal(seed + 2, *lead, 2)
-    for found, wanted in zip(cell(x, (h, c)), step(cell.state_dict(), x, h, c), strict=True):
-        assert found.dtype == np.float32 and found.shape == (*lead, 2)
+    expected = step(cell.state_dict(), x, h, c)
+    x, h, c = on(device, (x, h, c))
+    for found, wanted in zip(cell(x, (h, c)), expected, strict=True):
+        assert found.dtype == np.float32 and found.shape == (*lead, 2) and found.device == device
         np.testing.assert_allclose(found.numpy(), wanted, **TOLERANCE)
     for found, wanted in zip(cell(mg.tensor(x)), cell(x, (0 * h, 0 * c)), strict=True):
         np.testing.assert_array_equal(found.numpy(), wanted.numpy())
@@ -96,8 +99,8 @@ def run(cell, xs):
 
 
 @pytest.mark.parametrize("scale", ["linear", "exp"])
-def test_both_matrices_are_normalized_by_rows_and_the_function_stays(scale):
-    cell, xs = made(), normal(1, 5, 4, 3)
+def test_both_matrices_are_normalized_by_rows_and_the_function_stays(scale, device):
+    cell, xs = made().to(device), on(device, normal(1, 5, 4, 3))
     before = run(cell, xs).item()
     wn.apply_weight_norm(nn.Sequential(cell), scale)
     wn.apply_weight_norm(cell, scale)
@@ -131,9 +134,10 @@ def counting(cell):
     return counts
 
 
-@given(seed=seeds)
-def test_weights_computed_once_give_the_same_gradients(seed):
-    cell, xs = wn.apply_weight_norm(made(seed, dtype=float)), normal(seed, 5, 4, 3, dtype=float)
+@given_on_each_device(seed=seeds)
+def test_weights_computed_once_give_the_same_gradients(seed, device):
+    cell = wn.apply_weight_norm(made(seed, dtype=float).to(device))
+    xs = on(device, normal(seed, 5, 4, 3, dtype=float))
     wanted = mg.grad(run(cell, xs), cell.parameters())
     counts = counting(cell)
     with nn.Sequential(cell).computed_once():

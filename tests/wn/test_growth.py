@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn, optim
+from tests.devices import given_on_each_device
 
 seeds = st.integers(0, 2**32 - 1)
 rng = np.random.default_rng(0)
@@ -26,16 +27,17 @@ def network(seed, scale="linear", normalized=True):
 
 
 def train(model, optimizer, tracker, steps):
+    x, y = (mg.tensor(a, device=model.parameters()[0].device) for a in (X, Y))
     for _ in range(steps):
         optimizer.zero_grad()
-        ((model(X) - Y) ** 2).mean().backward()
+        ((model(x) - y) ** 2).mean().backward()
         optimizer.step()
         tracker.record()
 
 
-@given(seed=seeds, scale=st.sampled_from(["linear", "exp"]), every=st.sampled_from([1, 3]))
-def test_plain_gradient_descent_leads_to_the_predicted_norm(seed, scale, every):
-    model = network(seed, scale)
+@given_on_each_device(seed=seeds, scale=st.sampled_from(["linear", "exp"]), every=st.sampled_from([1, 3]))
+def test_plain_gradient_descent_leads_to_the_predicted_norm(seed, scale, every, device):
+    model = network(seed, scale).to(device)
     optimizer = optim.SGD(model.parameters(), 0.05)
     tracker = wn.NormTracker(model, optimizer, every)
     train(model, optimizer, tracker, 12)
@@ -54,9 +56,9 @@ def test_momentum_leaves_the_prediction(seed):
     assert np.abs(tracker.history("0", "predicted_norm")[-1] / tracker.history("0", "norm")[-1] - 1).max() > 1e-6
 
 
-@given(seed=seeds)
-def test_the_quantities_are_what_they_say(seed):
-    model = network(seed, "exp")
+@given_on_each_device(seed=seeds)
+def test_the_quantities_are_what_they_say(seed, device):
+    model = network(seed, "exp").to(device)
     optimizer = optim.SGD(model.parameters(), 0.05)
     tracker = wn.NormTracker(model, optimizer)
     v = model[0].weight_v.numpy()
@@ -104,8 +106,8 @@ def test_a_transposed_convolution_is_followed_along_its_outputs():
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_going_on_from_a_checkpoint_gives_the_same_history(every, tmp_path):
-    model = network(0)
+def test_going_on_from_a_checkpoint_gives_the_same_history(every, tmp_path, device):
+    model = network(0).to(device)
     optimizer = optim.SGD(model.parameters(), 0.05)
     tracker = wn.NormTracker(model, optimizer, every)
     train(model, optimizer, tracker, 5)
@@ -117,7 +119,7 @@ def test_going_on_from_a_checkpoint_gives_the_same_history(every, tmp_path):
     for name in tracker.layers:
         np.testing.assert_array_equal(saved["predicted"][name], frozen["predicted"][name])
 
-    other = network(1)
+    other = network(1).to(device)
     other.load_state_dict(state)
     optimizer = optim.SGD(other.parameters(), 0.05)
     resumed = wn.NormTracker(other, optimizer, every)

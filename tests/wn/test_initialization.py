@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn
+from tests.devices import given_on_each_device, host, on
 
 seeds = st.integers(0, 2**32 - 1)
 FORMS = ["plain", "linear", "exp"]
@@ -73,7 +74,7 @@ def pre_activations(model, x):
     seen = {}
 
     def hook(layer, _inputs, t):
-        seen.setdefault(layer, np.moveaxis(t.numpy(), 1, 0))
+        seen.setdefault(layer, np.moveaxis(host(t), 1, 0))
 
     removals = [layer.register_forward_hook(hook) for layer in weighted(model)]
     model(x)
@@ -114,9 +115,9 @@ def parameters_changed(model, x):
 
 
 @each_form
-@given(seed=seeds, stretch=stretches)
-def test_every_pre_activation_has_mean_0_and_variance_1(form, seed, stretch):
-    model, x = formed(chain(seed), form, stretch), batch(seed)
+@given_on_each_device(seed=seeds, stretch=stretches)
+def test_every_pre_activation_has_mean_0_and_variance_1(form, seed, stretch, device):
+    model, x = formed(chain(seed), form, stretch).to(device), mg.tensor(batch(seed), device=device)
     assert wn.data_dependent_init(model, x) is model
     for t in pre_activations(model, x):
         np.testing.assert_allclose(t.mean(axis=1), 0, **CLOSE)
@@ -124,9 +125,9 @@ def test_every_pre_activation_has_mean_0_and_variance_1(form, seed, stretch):
 
 
 @each_form
-@given(seed=seeds)
-def test_without_bias_the_variance_is_1_all_the_same(form, seed):
-    model, x = formed(chain(seed, bias=False), form, 20.0), batch(seed)
+@given_on_each_device(seed=seeds)
+def test_without_bias_the_variance_is_1_all_the_same(form, seed, device):
+    model, x = formed(chain(seed, bias=False), form, 20.0).to(device), on(device, batch(seed))
     wn.data_dependent_init(model, x)
     for t in pre_activations(model, x):
         np.testing.assert_allclose(t.std(axis=1), 1, **CLOSE)
@@ -305,24 +306,24 @@ def test_a_single_image_will_do_for_a_convolution():
 
 
 @each_form
-def test_when_a_later_layer_is_refused_the_earlier_ones_are_as_they_were(form):
+def test_when_a_later_layer_is_refused_the_earlier_ones_are_as_they_were(form, device):
     model = formed(chain(0), form)
     dead = nn.Sequential(model, nn.BatchNorm(4), nn.ReLU(), nn.Linear(4, 3))
     dead[1].bias.data = np.full(4, -100, np.float32)  # nothing gets through the ReLU
-    before = dead.state_dict()
+    before = dead.to(device).state_dict()
     with pytest.raises(ValueError, match=r"unit 0 of layer '3' has the same pre-activation"):
-        wn.data_dependent_init(dead, batch(0))
+        wn.data_dependent_init(dead, on(device, batch(0)))
     for name, value in dead.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
     assert not any(layer._hooks for layer in dead.modules())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_pre_activations_that_are_not_finite_are_named(bad):
+def test_pre_activations_that_are_not_finite_are_named(bad, device):
     x = batch(0)
     x[3, 1, 2, 2] = bad
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"unit 0 of layer '0' .*not finite"):
-        wn.data_dependent_init(chain(0), x)
+        wn.data_dependent_init(chain(0).to(device), on(device, x))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, float])

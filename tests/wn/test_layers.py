@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 LAYERS = {
@@ -41,9 +42,10 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # float32, sums of up to a hundred numbers
 
 @each_layer
 @each_scale
-@given(seed=seeds)
-def test_wrapping_keeps_the_function_and_removing_keeps_it_again(name, scale, seed):
+@given_on_each_device(seed=seeds)
+def test_wrapping_keeps_the_function_and_removing_keeps_it_again(name, scale, seed, device):
     layer, x, axis = made(name, seed)
+    layer, x = layer.to(device), on(device, x)
     before = layer(x).numpy()
     assert wn.WeightNorm(layer, axis=axis, scale=scale) is layer
     np.testing.assert_allclose(layer(x).numpy(), before, **CLOSE)
@@ -75,8 +77,9 @@ def test_the_pair_has_the_names_and_shapes_of_pytorch(name, scale):
 
 @each_layer
 @each_scale
-def test_gradients_flow_to_v_and_g(name, scale):
+def test_gradients_flow_to_v_and_g(name, scale, device):
     layer, x, axis = made(name)
+    layer, x = layer.to(device), on(device, x)
     plain = copy.deepcopy(layer)
     wn.WeightNorm(layer, axis=axis, scale=scale)
     (layer(x) ** 2).sum().backward()
@@ -119,10 +122,11 @@ def test_wrapped_layers_can_be_copied_and_the_copies_are_independent(duplicate, 
 
 
 @each_scale
-def test_state_dicts_go_from_model_to_model(scale):
-    source, target = wn.apply_weight_norm(network(0), scale), wn.apply_weight_norm(network(1), scale)
+def test_state_dicts_go_from_model_to_model(scale, device):
+    source, target = (wn.apply_weight_norm(network(seed), scale).to(device) for seed in (0, 1))
     target.load_state_dict(source.state_dict())
-    np.testing.assert_array_equal(target(IMAGES).numpy(), source(IMAGES).numpy())
+    x = on(device, IMAGES)
+    np.testing.assert_array_equal(target(x).numpy(), source(x).numpy())
 
 
 @each_layer
@@ -215,22 +219,22 @@ def test_after_removal_the_weight_is_an_ordinary_parameter_again():
 
 
 @each_layer
-def test_zero_vectors_are_refused_when_wrapped(name):
+def test_zero_vectors_are_refused_when_wrapped(name, device):
     layer, _, axis = made(name)
     weight = layer.weight.numpy().copy()
     np.moveaxis(weight, axis, 0)[2] = 0
     layer.weight.data = weight
     with pytest.raises(ValueError, match=rf"{type(layer).__name__}\.weight.*vector 2"):
-        wn.WeightNorm(layer, axis=axis)
+        wn.WeightNorm(layer.to(device), axis=axis)
     assert "weight" in layer.state_dict()
 
 
 @each_layer
 @each_scale
 @pytest.mark.parametrize("tiny", [0.0, 1e-60])  # zero in float32
-def test_zero_vectors_are_refused_when_loaded_and_nothing_changes(name, scale, tiny):
+def test_zero_vectors_are_refused_when_loaded_and_nothing_changes(name, scale, tiny, device):
     layer, x, axis = made(name)
-    model = nn.Sequential(wn.WeightNorm(layer, axis=axis, scale=scale))
+    x, model = on(device, x), nn.Sequential(wn.WeightNorm(layer, axis=axis, scale=scale)).to(device)
     before, state = model(x).numpy(), {k: v.astype(float) for k, v in model.state_dict().items()}
     np.moveaxis(state["0.weight_v"], axis, 0)[1] = tiny
     with pytest.raises(ValueError, match=rf"{type(layer).__name__}\.weight_v.*vector 1"):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn
+from tests.devices import given_on_each_device, host, on
 from wn.mean_only_batch_norm import mean_only_gradients
 
 seeds = st.integers(0, 2**32 - 1)
@@ -29,22 +30,24 @@ def layer_and_batch(seed, image, momentum=0.1):
     return layer, t, ((0, 2, 3) if image else (0,)), ((3, 1, 1) if image else (3,))
 
 
-@given(seed=seeds, image=st.booleans())
-def test_equation_7(seed, image):
+@given_on_each_device(seed=seeds, image=st.booleans())
+def test_equation_7(seed, image, device):
     layer, t, axes, shape = layer_and_batch(seed, image)
-    y = layer(mg.tensor(t))
+    y = layer.to(device)(mg.tensor(t, device=device))
     np.testing.assert_allclose(
         y.numpy(), t - t.mean(axes, keepdims=True) + layer.bias.numpy().reshape(shape), rtol=1e-12, atol=1e-13
     )
     np.testing.assert_allclose(y.numpy().mean(axes), layer.bias.numpy(), rtol=1e-12, atol=1e-13)
 
 
-@given(seed=seeds, image=st.booleans())
-def test_equation_8_the_gradient_is_centered(seed, image):
+@given_on_each_device(seed=seeds, image=st.booleans())
+def test_equation_8_the_gradient_is_centered(seed, image, device):
     layer, t, axes, _ = layer_and_batch(seed, image)
-    t = mg.tensor(t, requires_grad=True)
+    t = mg.tensor(t, requires_grad=True, device=device)
     g = np.random.default_rng(seed + 1).standard_normal(t.shape)
-    grad_t, grad_b = mg.grad(layer(t), [t, layer.bias], g)
+    grad_t, grad_b = mg.grad(layer.to(device)(t), [t, layer.bias], on(device, g))
+    for found, written in zip((grad_t, grad_b), mean_only_gradients(on(device, g)), strict=True):
+        np.testing.assert_allclose(found.numpy(), host(written), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(grad_t.numpy(), g - g.mean(axes, keepdims=True), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(grad_b.numpy(), g.sum(axes), rtol=1e-5, atol=1e-5)  # the bias is float32
 

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import wn
+from tests.devices import given_on_each_device, host, is_on, on
 from wn import weight_norm_composite
 
 seeds = st.integers(0, 2**32 - 1)
@@ -57,18 +58,18 @@ def rows(v, axis):
     return front.reshape(int(np.prod(front.shape[: len(axes)])), -1)
 
 
-def autograd(function, v, g, axis, grad_w):
-    v, g = mg.tensor(v, requires_grad=True), mg.tensor(g, requires_grad=True)
-    return [d.numpy() for d in mg.grad(function(v, g, axis), [v, g], grad_w)]
+def autograd(function, v, g, axis, grad_w, device="cpu"):
+    v, g = (mg.tensor(a, requires_grad=True, device=device) for a in (v, g))
+    return [d.numpy() for d in mg.grad(function(v, g, axis), [v, g], on(device, grad_w))]
 
 
 # ---- equation 2 -----------------------------------------------------------------------------------------------------
 
 
-@given(case=weights())
-def test_every_weight_vector_is_g_long_and_points_along_v(case):
+@given_on_each_device(case=weights())
+def test_every_weight_vector_is_g_long_and_points_along_v(case, device):
     v, g, axis, _ = case
-    w = rows(wn.weight_norm(v, g, axis), axis)
+    w = rows(host(wn.weight_norm(on(device, v), on(device, g), axis)), axis)
     np.testing.assert_allclose(w, g.reshape(-1, 1) * rows(v, axis) / norms(v, axis)[:, None], **TOLERANCE)
     np.testing.assert_allclose(np.linalg.norm(w, axis=1), np.abs(g).ravel(), **TOLERANCE)
 
@@ -81,18 +82,18 @@ def test_the_length_of_v_does_not_matter(case, log_scale):
     )
 
 
-@given(case=weights())
-def test_it_is_what_ordinary_ops_compute(case):
-    v, g, axis, _ = case
+@given_on_each_device(case=weights())
+def test_it_is_what_ordinary_ops_compute(case, device):
+    v, g, axis, _ = on(device, case)
     found, wanted = wn.weight_norm(v, g, axis), weight_norm_composite(v, g, axis)
-    assert isinstance(found, np.ndarray) and found.shape == v.shape
-    np.testing.assert_allclose(found, wanted, **TOLERANCE)
+    assert is_on(device, found) and not isinstance(found, mg.Tensor) and found.shape == v.shape
+    np.testing.assert_allclose(host(found), host(wanted), **TOLERANCE)
     assert isinstance(wn.weight_norm(mg.tensor(v), g, axis), mg.Tensor)
 
 
-@given(case=weights())
-def test_gradients_to_second_order(case):
-    v, g, axis, _ = case
+@given_on_each_device(case=weights())
+def test_gradients_to_second_order(case, device):
+    v, g, axis, _ = on(device, case)
     mg.testing.check_grads(lambda v, g: wn.weight_norm(v, g, axis), [v, g], order=2)
 
 
@@ -109,15 +110,15 @@ def test_second_derivatives_are_those_of_ordinary_ops(case, seed):
         np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-10, atol=1e-10)
 
 
-@given(case=weights(np.float32))
-def test_float32_stays_float32(case):
-    v, g, axis, grad_w = case
+@given_on_each_device(case=weights(np.float32))
+def test_float32_stays_float32(case, device):
+    v, g, axis, grad_w = on(device, case)
     dtypes = [wn.weight_norm(v, g, axis).dtype, *(d.dtype for d in wn.explicit_gradients(grad_w, v, g, axis)),
-              *(d.dtype for d in autograd(wn.weight_norm, v, g, axis, grad_w))]  # fmt: skip
+              *(d.dtype for d in autograd(wn.weight_norm, v, g, axis, grad_w, device))]  # fmt: skip
     assert set(dtypes) == {np.dtype(np.float32)}
 
 
-@given(case=weights(), seed=seeds)
+@given(case=weights(), seed=seeds)  # on the CPU: a GPU would have to be waited for, there it becomes NaN
 def test_a_zero_vector_is_refused_not_turned_into_nan(case, seed):
     v, g, axis, _ = case
     row = np.random.default_rng(seed).integers(len(rows(v, axis)))
@@ -142,25 +143,25 @@ def test_with_whitened_inputs_batch_normalization_is_weight_normalization(seed, 
 # ---- equation 3 -----------------------------------------------------------------------------------------------------
 
 
-@given(case=weights())
-def test_explicit_gradients_are_those_of_autograd(case):
-    v, g, axis, grad_w = case
+@given_on_each_device(case=weights())
+def test_explicit_gradients_are_those_of_autograd(case, device):
+    v, g, axis, grad_w = on(device, case)
     explicit = wn.explicit_gradients(grad_w, v, g, axis)
     for function in (weight_norm_composite, wn.weight_norm):
-        for found, wanted in zip(autograd(function, v, g, axis, grad_w), explicit, strict=True):
+        for found, wanted in zip(autograd(function, v, g, axis, grad_w, device), explicit, strict=True):
             assert found.shape == wanted.shape
-            np.testing.assert_allclose(found, wanted, **TOLERANCE)
+            np.testing.assert_allclose(found, host(wanted), **TOLERANCE)
 
 
-@given(case=weights())
-def test_explicit_gradients_for_the_log_scale_are_those_of_autograd(case):
-    v, s, axis, grad_w = case
+@given_on_each_device(case=weights())
+def test_explicit_gradients_for_the_log_scale_are_those_of_autograd(case, device):
+    v, s, axis, grad_w = on(device, case)
     explicit = wn.explicit_gradients_log_scale(grad_w, v, s, axis)
     for function in (weight_norm_composite, wn.weight_norm):
-        found = autograd(lambda v, s, axis, f=function: f(v, mg.exp(s), axis), v, s, axis, grad_w)
+        found = autograd(lambda v, s, axis, f=function: f(v, mg.exp(s), axis), v, s, axis, grad_w, device)
         for a, b in zip(found, explicit, strict=True):
             assert a.shape == b.shape
-            np.testing.assert_allclose(a, b, **TOLERANCE)
+            np.testing.assert_allclose(a, host(b), **TOLERANCE)
 
 
 @given(case=weights())

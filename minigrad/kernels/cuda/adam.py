@@ -16,7 +16,9 @@ TENSORS = 56  # in a launch: the table of them is an argument, and those have 4 
 PIECE = 4096  # entries that a block sees to
 ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
 
-_STEP = Kernel("adam", r"""
+_STEP = Kernel(
+    "adam",
+    r"""
 struct Tensor { const T* x; const T* grad; T* m; T* v; T* out; long long size; double rate, root; };
 struct Tensors { Tensor of[56]; };
 
@@ -35,7 +37,8 @@ extern "C" __global__ void adam(const Tensors tensors, const int* owner, const i
         t.out[i] = x * keep - rate * m / (sqrt(v) / root + eps);
     }
 }
-""")
+""",
+)
 
 
 def takes(params, grads):

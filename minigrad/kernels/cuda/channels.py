@@ -6,7 +6,7 @@ so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
-from minigrad.kernels.cuda import THREADS, Kernel, usable
+from minigrad.kernels.cuda import Kernel, usable
 from minigrad.kernels.cuda.entrywise import Entrywise
 
 COLUMNS = 32  # neighbouring columns that the threads of a block read together; the others take the next rows

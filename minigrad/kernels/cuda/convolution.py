@@ -61,7 +61,9 @@ extern "C" __global__ void windows_narrow(const T* x, T* rows, SIZES) { windows<
 """
 _WIDE, _NARROW = Kernel("windows_wide", _WINDOWS), Kernel("windows_narrow", _WINDOWS)
 
-_PACK = Kernel("pack", r"""
+_PACK = Kernel(
+    "pack",
+    r"""
 // A weight (outputs, channels, size_y, size_x) of any strides as the matrix (outputs, length) of the product's order.
 extern "C" __global__ void pack(const T* w, T* matrix, long long count, int channels, int size_y, int size_x, int length,
                                 long long of_output, long long of_channel, long long of_y, long long of_x) {
@@ -70,8 +72,11 @@ extern "C" __global__ void pack(const T* w, T* matrix, long long count, int chan
     int k = place % length, c = k % channels, b = k / channels % size_x, a = k / channels / size_x;
     matrix[place] = a < size_y ? w[place / length * of_output + c * of_channel + a * of_y + b * of_x] : (T)0;
 }
-""")
-_UNPACK = Kernel("unpack", r"""
+""",
+)
+_UNPACK = Kernel(
+    "unpack",
+    r"""
 extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int channels, int size_y, int size_x,
                                   int length) {
     long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
@@ -84,7 +89,8 @@ extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int ch
     int c = rest % channels;
     w[place] = matrix[rest / channels * length + (a * size_x + b) * channels + c];
 }
-""")
+""",
+)
 
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
@@ -172,7 +178,9 @@ def _windows(xp, x, size, out, stride, offset, spread):
 
 def _windows_of_arrays(xp, x, size, out, stride, offset, spread):
     """The windows by array functions: views of a canvas on which the pixels lie."""
-    canvas = xp.zeros((len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype)
+    canvas = xp.zeros(
+        (len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype
+    )
     here, there = [], []
     for n, room, o, s in zip(x.shape[1:3], canvas.shape[1:3], offset, spread, strict=True):
         first = max(0, -(o // s))  # the first pixel that lies on the canvas

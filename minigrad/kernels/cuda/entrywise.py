@@ -86,7 +86,9 @@ def compiled(expression):
     def decorate(function):
         parameters = inspect.signature(function).parameters
         used = set(re.findall(r"[A-Za-z_]\w*", expression))
-        places = [(i, name, parameter.default) for i, (name, parameter) in enumerate(parameters.items()) if name in used]
+        places = [
+            (i, name, parameter.default) for i, (name, parameter) in enumerate(parameters.items()) if name in used
+        ]
         name = re.sub(r"\W", "_", f"{getattr(function, '__name__', '')}_{len(_made)}").strip("_")
         _made.append(name)
         kernels = {}  # which of the parameters are arrays → kernel
