@@ -91,6 +91,14 @@ def matrix(x):
     return backend.array_module(x).ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
+def _numbers(x, *vectors):
+    """Arrays that hold a number for each channel of x, without gaps."""
+    for v in vectors:
+        if v.shape != (x.shape[1],):
+            raise ValueError(f"{v.shape} must hold one number for each of the {x.shape[1]} channels of {x.shape}")
+    return [backend.array_module(v).ascontiguousarray(v) for v in vectors]
+
+
 def in_rows(x):
     """`x` with the channels of a pixel as neighbours in memory, and without gaps: itself if it is so already."""
     if x.ndim == 2:
@@ -123,7 +131,7 @@ def sums(x):
 
 def add_bias(x, bias):
     """x + bias in the place of x, whose channels are neighbours."""
-    return _plus([x], [bias], out=x)
+    return _plus([x], _numbers(x, bias), out=x)
 
 
 def mean(x):
@@ -133,7 +141,7 @@ def mean(x):
 
 def shifted(x, mean, bias):
     """x - mean + bias."""
-    return _shifted([in_rows(x)], [mean, bias])
+    return _shifted([in_rows(x)], _numbers(x, mean, bias))
 
 
 def without_mean_gradients(g):
@@ -151,7 +159,7 @@ def moments(x):
 
 def normalized(x, mean, scale, bias):
     """(x - mean) · scale + bias."""
-    return _scaled([in_rows(x)], [mean, scale, bias])
+    return _scaled([in_rows(x)], _numbers(x, mean, scale, bias))
 
 
 def normalized_gradients(g, x, mean, inverse, weight):
@@ -159,7 +167,10 @@ def normalized_gradients(g, x, mean, inverse, weight):
 
     mean and inverse = 1/√(var + eps) count as functions of x.
     """
+    if g.shape != x.shape:
+        raise ValueError(f"the gradient {g.shape} must be of the shape of x {x.shape}")
     x, g = in_rows(x), in_rows(g)
+    mean, inverse, weight = _numbers(x, mean, inverse, weight)
     along, across = _of_gradients(matrix(g), matrix(x), mean)
     share = x.shape[1] / x.size
     grad_x = _normalized_gradient([g, x], [mean, inverse, weight, along, across], [share])

@@ -95,6 +95,8 @@ extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int ch
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
     """`kernels.convolution.correlate`; `fast` allows TF32."""
+    if x.shape[1] != w.shape[1]:
+        raise ValueError(f"images with {x.shape[1]} channels, and a weight made for {w.shape[1]}")
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
     y = xp.ndarray((x.shape[0], *out, w.shape[0]), dtype)
@@ -123,6 +125,8 @@ def _with_bias(y, bias):
 
 def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     """`kernels.convolution.correlate_over_batch`; `fast` allows TF32."""
+    if len(gy) != len(x):
+        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
     shape = (gy.shape[1], x.shape[1], *size)
     dtype = xp.result_type(gy, x)
     if not math.prod(shape) * gy.size:
