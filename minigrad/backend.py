@@ -4,6 +4,7 @@ Everything else asks `array_module(x)` for the library that made `x` and calls f
 imported when a GPU is asked for, never before.
 """
 
+import functools
 import importlib.util
 import math
 import sys
@@ -114,6 +115,58 @@ def index_into(x, index):
             parts[i] = to_device(part, "cuda")
         axis += x.ndim - sum(used) if part is Ellipsis else used[i]
     return tuple(parts) if isinstance(index, tuple) else parts[0]
+
+
+def runs_kernels(array):
+    """Whether compiled kernels can work on `array`: whether it is an array of a library that makes them."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, cupy.ndarray) and hasattr(cupy, "RawKernel")
+
+
+@functools.cache
+def raw_kernel(name, source):
+    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used."""
+    import cupy
+
+    return cupy.RawKernel(source, name)
+
+
+def address(array):
+    """Where in memory the array begins, its own memory or the GPU's."""
+    return array.ctypes.data if isinstance(array, numpy.ndarray) else array.data.ptr
+
+
+def matrix_product(a, b, out, fast):
+    """a @ b into `out`, all without gaps, `out` in C order; `fast` allows float32 on a GPU to become TF32."""
+    if runs_kernels(a) and a.dtype.char in "fd":
+        _gemm(a, b, out, fast)
+    else:
+        array_module(a).dot(a, b, out=out)
+
+
+def _gemm(a, b, out, fast):
+    """`matrix_product` by cuBLAS, which is the only one that takes the precision with each call.
+
+    cuBLAS thinks in columns: a matrix in C order is to it the transposed one, so it gets outᵀ = bᵀ aᵀ.
+    """
+    from cupy.cuda import cublas, device
+
+    wide = a.dtype.itemsize == 8
+    kind = 1 if wide else 0  # CUDA_R_64F, CUDA_R_32F
+    compute = (cublas.CUBLAS_COMPUTE_64F if wide else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else
+               cublas.CUBLAS_COMPUTE_32F)  # fmt: skip
+    (m, k), n = a.shape, b.shape[1]
+    a_in_order, b_in_order = a.flags.c_contiguous, b.flags.c_contiguous
+    one, zero = _NUMBERS[wide]
+    cublas.gemmEx(
+        device.get_cublas_handle(), 0 if b_in_order else 1, 0 if a_in_order else 1, n, m, k, one,
+        b.data.ptr, kind, n if b_in_order else k, a.data.ptr, kind, k if a_in_order else m, zero,
+        out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
+    )  # fmt: skip
+
+
+_ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
+_NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
 
 
 def scatter_add(xp, target, index, values):

@@ -20,8 +20,8 @@ def given_on_each_device(**strategies):
         runs = {"cpu": given(**strategies)(test), "cuda": few(given(**strategies)(test))}
 
         @functools.wraps(test)
-        def run(device, **fixtures):
-            runs[device](device=device, **fixtures)
+        def run(*args, device="cpu", **fixtures):
+            runs[device](*args, device=device, **fixtures)
 
         parameters = inspect.signature(test).parameters.values()
         run.__signature__ = inspect.Signature([p for p in parameters if p.name not in strategies])
