@@ -24,26 +24,51 @@ class GlobalAvgPool2d(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def paper_network(widths, weights=None):
-    """Table 1 of the paper, with weight normalization."""
+class MeanOnlyBatchNorm(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+
+    def forward(self, x):
+        mean = self.running_mean
+        if self.training:
+            mean = x.mean(dim=[axis for axis in range(x.dim()) if axis != 1])
+            self.running_mean.lerp_(mean.detach(), 0.1)
+        return x + (self.bias - mean).view(-1, *[1] * (x.dim() - 2))
+
+
+def paper_network(widths, weights=None, parameterization="weight norm"):
+    """Table 1 of the paper."""
+
+    def after(layer, channels):
+        if parameterization.lower().startswith(("weight", "wn")):
+            layer = weight_norm(layer)
+        if parameterization == "batch norm":
+            kind = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
+            return [layer, kind(channels, eps=1e-6)]
+        return [layer, MeanOnlyBatchNorm(channels)] if "mean-only" in parameterization else [layer]
 
     def conv(inputs, outputs, kernel, padding=0):
-        return [weight_norm(nn.Conv2d(inputs, outputs, kernel, padding=padding)), nn.LeakyReLU(0.1)]
+        bias = parameterization in ("normal", "weight norm")
+        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias)
+        return [*after(layer, outputs), nn.LeakyReLU(0.1)]
 
     a, b = widths
     model = nn.Sequential(
         GaussianNoise(0.15), *conv(3, a, 3, 1), *conv(a, a, 3, 1), *conv(a, a, 3, 1),
         nn.MaxPool2d(2), nn.Dropout(0.5), *conv(a, b, 3, 1), *conv(b, b, 3, 1), *conv(b, b, 3, 1),
         nn.MaxPool2d(2), nn.Dropout(0.5), *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
-        GlobalAvgPool2d(), weight_norm(nn.Linear(b, 10)),
+        GlobalAvgPool2d(), *after(nn.Linear(b, 10), 10),
     )  # fmt: skip
     return load(model, weights)
 
 
 def load(model, weights):
-    """`model` with these weights."""
+    """`model` with these weights; batch normalization's counters, which only PyTorch has, stay at 0."""
     if weights is not None:
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        counters = {n: value for n, value in model.state_dict().items() if n.endswith("num_batches_tracked")}
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()} | counters)
     return model
 
 

@@ -20,6 +20,11 @@ weight vector matters to the output; batch normalization, and weight normalizati
 learn faster than the normal parameterization (section 5.1, figure 1).
 
 Time: quick about 3 min, full about 8 days on two CPU cores (a GPU is meant for it).
+
+A full run can be done in pieces, and in several processes at the same time, a few parameterizations each:
+``python lessons/09_cifar10_network.py --full --device cuda --minutes 9 --only "weight norm" "batch norm"``. Each piece
+goes on from the checkpoints that it finds, and ends with new ones. When all five are complete,
+``python -m lessons 9 --full --device cuda`` draws the figures and checks the claims.
 """
 
 # %%
@@ -27,8 +32,10 @@ Time: quick about 3 min, full about 8 days on two CPU cores (a GPU is meant for 
 # two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs. The pictures are CIFAR-10
 # where it can be found, and otherwise an embedded synthetic set of ten classes of shapes; see the README.
 
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,11 +43,22 @@ from matplotlib.ticker import NullFormatter
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, Lesson
-from minigrad import data, nn, optim
+from lessons import COLOURS, Lesson, commit, versions
+from minigrad import backend, data, nn, optim
 from minigrad.nn import functional as F
 
-lesson = Lesson(__file__)
+PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
+
+
+def own_flags(parser):
+    """For runs in pieces."""
+    parser.add_argument("--only", nargs="+", choices=PARAMETERIZATIONS, metavar="NAME",
+                        help=f"train these and stop; of {', '.join(map(repr, PARAMETERIZATIONS))}")  # fmt: skip
+    parser.add_argument("--minutes", type=float, help="stop after the last epoch that ends within so many minutes")
+    parser.add_argument("--epochs", type=int, help="another number of epochs; the schedule is stretched to it")
+
+
+lesson = Lesson(__file__, own_flags)
 
 
 @dataclass(frozen=True)
@@ -55,13 +73,17 @@ class Size:
     dropout: float
     epsilon: float  # added to the eigenvalues in whitening
     late_beta1: float  # Adam's β₁ in the second half; 0.9 in the first
+    records: int = 200  # how often the lengths of the weight vectors are taken, at most
 
 
 FULL = Size(
-    widths=(96, 192), train=50_000, test=10_000, batch=100, epochs=200, dropout=0.5, epsilon=1e-5, late_beta1=0.5
-)
+    widths=(96, 192), train=50_000, test=10_000, batch=100, epochs=200, dropout=0.5, epsilon=1e-5, late_beta1=0.5,
+    records=100,
+)  # fmt: skip
 QUICK = Size(widths=(16, 32), train=3_000, test=1_000, batch=50, epochs=8, dropout=0.1, epsilon=1e-2, late_beta1=0.9)
 size = FULL if lesson.full else QUICK
+if lesson.flags.epochs:
+    size = replace(size, epochs=lesson.flags.epochs)
 
 # %%
 # 1. Pictures
@@ -88,6 +110,7 @@ else:
 zca = data.zca_cached(data.scale_pixels(pictures.train_images), epsilon=size.epsilon)
 train_x, train_y = zca(data.scale_pixels(pictures.train_images[: size.train])), pictures.train_labels[: size.train]
 test_x, test_y = zca(data.scale_pixels(pictures.test_images[: size.test])), pictures.test_labels[: size.test]
+note = pictures.description if size.epochs >= 200 else f"{pictures.description}, {size.epochs} epochs"
 print(f"{pictures.description}: {len(train_x):,} training and {len(test_x):,} test pictures")
 
 # %%
@@ -111,8 +134,6 @@ lesson.figure(figure, "pictures", note=pictures.description)
 # parameterization asks for: batch normalization divides and shifts by the batch's statistics, mean-only batch
 # normalization (equation 7) only shifts, and the other two leave it at a bias. Where a mean is subtracted, a bias
 # before it would have no effect, so there is none.
-
-PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
 
 
 def normalized(layer, channels, parameterization):
@@ -204,9 +225,10 @@ def outputs_at_start(parameterization):
         return model(mg.tensor(start, device=lesson.device)).numpy()
 
 
-outputs = {p: outputs_at_start(p) for p in PARAMETERIZATIONS}
+outputs = {p: outputs_at_start(p) for p in lesson.flags.only or PARAMETERIZATIONS}
+reference = next(iter(outputs))
 for p, out in outputs.items():
-    difference = np.abs(out - outputs["normal"]).max()
+    difference = np.abs(out - outputs[reference]).max()
     print(f"{p:18} logits: deviation {out.std():.4f}, first {out[0, 0]:+.5f}, differs by {difference:.1e} at most")
 
 # %%
@@ -227,68 +249,102 @@ if lesson.full:
 else:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"weight norm": 0.001}
 
+# %%
+# All pictures and labels move to the device once. There the batches are put together, and the loss and the number of
+# errors added up. Numbers that stay on a GPU cost nothing; but to look at one, to print it or to decide by it, the host
+# must wait until everything before it is computed, and in the meantime gives the GPU nothing new to do. So an epoch
+# looks twice: at the end of the training, and at the end of the test. (On the host the labels have been checked to lie
+# between 0 and 9. On a GPU an index that is out of range is not noticed.)
 
-def error(model, x, y):
-    """The share of pictures that the model gets wrong, in percent."""
+train_set = [backend.to_device(array, lesson.device) for array in (train_x, train_y)]
+test_set = [backend.to_device(array, lesson.device) for array in (test_x, test_y)]
+
+
+def errors(logits, labels):
+    """How many pictures the logits get wrong, as an array where they are."""
+    return (logits.data.argmax(axis=1) != labels).sum()
+
+
+def test_error(model):
+    """The share of test pictures that the model gets wrong, in percent."""
     model.eval()
     wrong = 0
     with mg.no_grad():
-        for few, labels in data.batches([x, y], 200):
-            wrong += int((model(mg.tensor(few, device=lesson.device)).numpy().argmax(axis=1) != labels).sum())
-    return 100 * wrong / len(y)
+        for x, y in data.batches(test_set, 500 if lesson.device == "cuda" else 200):
+            wrong = wrong + errors(model(mg.tensor(x)), y)
+    return 100 * int(wrong) / len(test_y)
 
 
 # %%
-# The loop, written out. After each epoch everything that the rest depends on goes into a checkpoint: parameters,
-# what Adam remembers, the state of the random generator, and the curves. A run that is killed goes on from there, and
-# comes to the same numbers bit for bit.
+# The loop, written out. At the end of an epoch everything that the rest depends on goes into a checkpoint: parameters,
+# what Adam remembers, the state of the random generator, and the curves. (In a full run every half minute; and one that
+# is complete leaves out what Adam remembers, which is two thirds of it.) A run that is killed goes on from there, and
+# comes to the same numbers bit for bit. It can also go on on another machine; then it differs by rounding.
 
 
 def train(parameterization):
-    """Train one network; its curves (dict of lists, one entry per epoch) and its NormTracker."""
+    """Train one network; its curves (dict of lists, one entry per epoch) and its NormTracker.
+
+    With --minutes it may stop before the last epoch.
+    """
     model, rng = initialized(parameterization), lesson.rng(3)
     reseed_noise(model, rng)
-    optimizer = optim.Adam(model.parameters(), lr=RATES[parameterization])
+    rate = RATES[parameterization]
+    optimizer = optim.Adam(model.parameters(), lr=rate)
     steps = -(-len(train_x) // size.batch)
-    tracker = wn.NormTracker(model, optimizer, every=max(1, steps * size.epochs // 200))
+    quantities = ("norm", "g", "relative_step", "effective_lr")
+    every = max(1, steps * size.epochs // size.records)
+    tracker = wn.NormTracker(model, optimizer, every, quantities, dtype=np.float32)
     curves = {"training error": [], "test error": [], "loss": [], "seconds": []}
+    pieces = []  # where and with what each part of the run was computed
 
-    checkpoint = lesson.checkpoint(parameterization, {"size": str(size), "data": pictures.description})
+    checkpoint = lesson.checkpoint(parameterization, {"size": str(size), "data": pictures.description, "rate": rate})
     saved = checkpoint.load()
     if saved:
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
         tracker.load_state_dict(saved["tracker"])
         rng.bit_generator.state = saved["rng"]
-        curves = saved["curves"]
+        curves, pieces = saved["curves"], saved["pieces"]
     done = len(curves["loss"])
+    if 0 < done < size.epochs:
+        optimizer.load_state_dict(saved["optimizer"])
+    if done < size.epochs:
+        pieces.append({"from epoch": done, "machine": backend.description(lesson.device), "versions": versions(),
+                       "commit": commit(), "command": " ".join(["python", *sys.argv]), "seed": lesson.seed,
+                       "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"})  # fmt: skip
     bar = lesson.progress(None, parameterization, total=steps * size.epochs, initial=steps * done)
 
     for epoch in range(done, size.epochs):
         started = time.perf_counter()
         factor = optim.schedules.constant_then_linear(epoch, size.epochs)
-        optimizer.lr = RATES[parameterization] * factor
+        optimizer.lr = rate * factor
         optimizer.betas = (0.9 if epoch < size.epochs // 2 else size.late_beta1, 0.999)
         model.train()
         wrong, total_loss = 0, 0.0
-        for x, y in data.batches([train_x, train_y], size.batch, rng):
-            logits = model(mg.tensor(x, device=lesson.device))
+        for x, y in data.batches(train_set, size.batch, rng):
+            logits = model(mg.tensor(x))
             loss = F.cross_entropy(logits, y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             tracker.record()
-            wrong += int((logits.numpy().argmax(axis=1) != y).sum())
-            total_loss += loss.item() * len(y)
+            wrong = wrong + errors(logits, y)
+            total_loss = total_loss + loss.data.astype(np.float64) * len(y)
             bar.update()
-        seconds = time.perf_counter() - started
-        curves["training error"].append(100 * wrong / len(train_y))
-        curves["test error"].append(error(model, test_x, test_y))
-        curves["loss"].append(total_loss / len(train_y))
-        curves["seconds"].append(seconds)
+        curves["training error"].append(100 * int(wrong) / len(train_y))  # here the host waits for the device
+        curves["seconds"].append(time.perf_counter() - started)
+        curves["loss"].append(float(total_loss) / len(train_y))
+        curves["test error"].append(test_error(model))
         bar.set_postfix_str(f"epoch {epoch + 1}: training error {curves['training error'][-1]:.1f} %")
-        checkpoint.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "curves": curves,
-                         "tracker": tracker.state_dict(), "rng": rng.bit_generator.state})  # fmt: skip
+
+        complete = epoch + 1 == size.epochs
+        stop = lesson.time_is_up(needed=1.2 * (time.perf_counter() - started))  # there is no time for one more epoch
+        if complete or stop or checkpoint.due(30 if lesson.full else 0):
+            checkpoint.save({"model": model.state_dict(), "optimizer": {} if complete else optimizer.state_dict(),
+                             "curves": curves, "tracker": tracker.state_dict(), "rng": rng.bit_generator.state,
+                             "pieces": pieces})  # fmt: skip
+        if stop:
+            break
     bar.close()
     return model, curves, tracker
 
@@ -298,11 +354,16 @@ def train(parameterization):
 # noise and dropout on, so a network may do better on test pictures than on training pictures.
 
 models, curves, trackers = {}, {}, {}
-for p in PARAMETERIZATIONS:
+for p in lesson.flags.only or PARAMETERIZATIONS:
     models[p], curves[p], trackers[p] = train(p)
     last = {name: values[-1] for name, values in curves[p].items()}
     print(f"{p:18} learning rate {RATES[p]:<6} training error {last['training error']:5.1f} %, "
           f"test error {last['test error']:5.1f} %, {sum(curves[p]['seconds']):.0f} s")  # fmt: skip
+    if (epochs := len(curves[p]["loss"])) < size.epochs:
+        lesson.stop(f"stopped after epoch {epochs} of {size.epochs} of {p} ({pictures.description}); the same command "
+                    "goes on from there")  # fmt: skip
+if lesson.flags.only:
+    lesson.stop(f"{', '.join(lesson.flags.only)}: complete, {size.epochs} epochs on {pictures.description}")
 
 lesson.measurements |= {"curves": curves, "learning rates": RATES, "size": str(size), "data": pictures.description}
 
@@ -326,10 +387,11 @@ axes[1, 0].set_xlabel("epoch")
 axes[1, 1].set_xlabel("time spent in training (s)")
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
 figure.suptitle("Five parameterizations of one network, from one starting point", fontsize=11)
-lesson.figure(figure, "curves", note=pictures.description)
+lesson.figure(figure, "curves", note=note)
 
 # %%
 
+print(f"{pictures.description}, {size.epochs} epochs, seed {lesson.seed}")
 print(f"{'':18} {'learning':>8} {'training':>9} {'test':>7} {'seconds':>9} {'relative to':>11}")
 print(f"{'':18} {'rate':>8} {'error %':>9} {'error %':>7} {'an epoch':>9} {'normal':>11}")
 per_epoch = {p: float(np.median(curves[p]["seconds"])) for p in PARAMETERIZATIONS}
@@ -406,7 +468,7 @@ for ax, label in zip(axes, [r"$\|v\| \,/\, \|v_0\|$", r"effective learning rate 
     ax.yaxis.set_minor_formatter(NullFormatter())
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
 figure.suptitle("WN + mean-only BN, by layer", fontsize=11)
-lesson.figure(figure, "growth_by_layer", note=pictures.description)
+lesson.figure(figure, "growth_by_layer", note=note)
 
 # %%
 
@@ -442,7 +504,7 @@ left.set(xlabel="step", ylabel=r"$\|v\|/\|v_0\|$, or $\|w\|/\|w_0\|$", title="Gr
 right.set(xlabel="step", ylabel="relative step $c$", title="Relative step, mean over layers")
 right.yaxis.set_minor_formatter(NullFormatter())
 figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
-lesson.figure(figure, "growth_by_parameterization", note=pictures.description)
+lesson.figure(figure, "growth_by_parameterization", note=note)
 
 # %%
 # The three parameterizations that subtract means have the same learning rate in the quick run, so they can be

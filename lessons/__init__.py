@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy
 
 import minigrad as mg
+from minigrad import backend
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import DataError, cache_folder
 
@@ -79,15 +80,25 @@ class Lesson:
     seed : int
     out : Path
         The lesson's own output folder, which exists.
+
+    Parameters
+    ----------
+    file : str
+        The lesson's `__file__`.
+    add_own_flags : callable(parser), optional
+        Adds flags that only this lesson has. With --only among them several processes can share the output folder,
+        each with its own log; --epochs and whatever it is given belong to the fingerprint of the results.
     """
 
-    def __init__(self, file):
+    def __init__(self, file, add_own_flags=None):
         self.file = Path(file)
         self.name = self.file.stem
         self.number = int(self.name.split("_")[0])
         sys.excepthook = _one_line_errors
         parser = argparse.ArgumentParser(prog=f"lessons/{self.file.name}", description=title(self.file))
         add_flags(parser)
+        if add_own_flags:
+            add_own_flags(parser)
         # A notebook or an editor's interactive window has arguments of its own: there the defaults hold.
         self.flags = parser.parse_args([] if "ipykernel" in sys.modules else None)
         self.full, self.seed = self.flags.full, self.flags.seed
@@ -95,7 +106,9 @@ class Lesson:
         self.out = writable_folder(Path(self.flags.out) / self.name)
         self.claims, self.figures, self.measurements = [], [], {}
         self._started = time.time()
-        self._log = open(self.out / "log.txt.part", "w", encoding="utf-8")
+        part = "-".join(getattr(self.flags, "only", None) or ())
+        self._log_name = f"log-{file_name(part)}.txt" if part else "log.txt"
+        self._log = open(self.out / f"{self._log_name}.part", "w", encoding="utf-8")
         sys.stdout = _Tee(sys.stdout, self._log)
         import matplotlib
 
@@ -160,10 +173,30 @@ class Lesson:
         print(f"claim: {text}\n       expected {expected}, measured {measured:.6g}: {verdict}")
 
     def checkpoint(self, run, identity):
-        """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained."""
+        """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained.
+
+        In a full run the file is compressed.
+        """
         size = "full" if self.full else "quick"
         folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
-        return Checkpoint(folder / f"{run}.npz", {"lesson": self.name, "run": run, **identity}, self.flags.fresh)
+        identity = {"lesson": self.name, "run": run, **identity}
+        return Checkpoint(folder / f"{file_name(run)}.npz", identity, self.flags.fresh, compress=self.full)
+
+    def time_is_up(self, needed=0.0):
+        """Whether less than so many seconds are left of --minutes, counted from the beginning of the lesson."""
+        minutes = getattr(self.flags, "minutes", None)
+        return minutes is not None and time.time() - self._started + needed > 60 * minutes
+
+    def stop(self, why):
+        """End the lesson here, with exit code 0: a piece of the work is done and kept. Writes the log, no metrics."""
+        print(f"\n{why}; {time.time() - self._started:.0f} s")
+        self._close_log()
+        sys.exit(0)
+
+    def _close_log(self):
+        sys.stdout = sys.stdout.streams[0]
+        self._log.close()
+        os.replace(self._log.name, self.out / self._log_name)
 
     def finish(self):
         """Write metrics.json and log.txt, and exit with code 1 if a claim does not hold.
@@ -176,7 +209,8 @@ class Lesson:
             "data": self.data, "seconds": round(seconds, 1),
             "fingerprint": fingerprint(self.file, self.flags, self.data),
             "claims": [asdict(claim) for claim in self.claims], "figures": self.figures,
-            "measurements": self.measurements, "versions": versions(), "commit": commit(),
+            "measurements": self.measurements, "versions": versions(), "machine": backend.description(self.device),
+            "commit": commit(),
         }  # fmt: skip
         partial = self.out / "metrics.json.part"
         partial.write_text(json.dumps(metrics, indent=1, allow_nan=True) + "\n", encoding="utf-8")
@@ -186,18 +220,17 @@ class Lesson:
         failed = [claim for claim in self.claims if not claim.holds]
         held = len(self.claims) - len(failed)
         print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
-        sys.stdout = sys.stdout.streams[0]
-        self._log.close()
-        os.replace(self._log.name, self.out / "log.txt")
+        self._close_log()
         if failed and "ipykernel" not in sys.modules:
             sys.exit(1)
 
 
 class Checkpoint:
-    """The state of one training run, in one file that is replaced whole after each epoch."""
+    """The state of one training run, in one file that is replaced whole each time."""
 
-    def __init__(self, path, identity, fresh):
-        self.path, self.identity = path, identity
+    def __init__(self, path, identity, fresh, compress=False):
+        self.path, self.identity, self.compress = path, identity, compress
+        self._saved = time.monotonic()
         if fresh:
             path.unlink(missing_ok=True)
 
@@ -213,7 +246,12 @@ class Checkpoint:
 
     def save(self, state):
         """Replace the file by one that holds `state`, atomically."""
-        mg.save(self.path, {"identity": self.identity, "state": state})
+        mg.save(self.path, {"identity": self.identity, "state": state}, self.compress)
+        self._saved = time.monotonic()
+
+    def due(self, seconds):
+        """Whether the state was last saved, or loaded, more than so many seconds ago."""
+        return time.monotonic() - self._saved >= seconds
 
 
 # ---- what the flags mean --------------------------------------------------------------------------------------------
@@ -234,6 +272,11 @@ def choose_data(wanted, download=False):
         found = download or (cache_folder() / "cifar-10-batches-bin").is_dir()
         return "cifar10" if found else "synthetic"
     return wanted
+
+
+def file_name(words):
+    """`words` without anything that a shell or a file system may dislike."""
+    return re.sub("[^A-Za-z0-9]+", "-", words)
 
 
 def writable_folder(path):
@@ -275,6 +318,8 @@ def fingerprint(file, flags, data):
     for source in [Path(file), Path(__file__), *libraries]:
         digest.update(source.read_bytes())
     digest.update(json.dumps([flags.full, flags.device, data, flags.seed, versions()]).encode())
+    if (epochs := getattr(flags, "epochs", None)) is not None:
+        digest.update(f"{epochs} epochs".encode())
     return digest.hexdigest()[:16]
 
 

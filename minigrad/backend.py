@@ -4,10 +4,15 @@ Everything else asks `array_module(x)` for the library that made `x` and calls f
 imported when a GPU is asked for, never before.
 """
 
+import ctypes
 import functools
 import importlib.util
 import math
+import os
+import platform
+import struct
 import sys
+import threading
 
 import numpy
 
@@ -79,6 +84,17 @@ def module_for(device):
     return cupy
 
 
+def description(device):
+    """What `device` is here, in words: "NVIDIA H200, CUDA 13.0, CuPy 14.2.0", or the processor's kind and its cores."""
+    if device == "cpu":
+        return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, NumPy {numpy.__version__}"
+    cupy = module_for(device)
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    version = runtime.runtimeGetVersion()
+    return f"{name}, CUDA {version // 1000}.{version % 1000 // 10}, CuPy {cupy.__version__}"
+
+
 def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
     if device_of(array) == device:
@@ -92,31 +108,6 @@ def to_numpy(array):
     return to_device(array, "cpu")
 
 
-def index_into(x, index):
-    """`index` with its arrays on the device of x, and none of them out of range.
-
-    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
-    those on the GPU at the price of a synchronization.
-    """
-    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
-    if array_module(x) is numpy:
-        array_module(x, *arrays)  # on two devices?
-        return index
-    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
-             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
-    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
-    axis = 0
-    for i, part in enumerate(parts):
-        if is_array(part):
-            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
-                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
-                if low < -size or high >= size:
-                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
-            parts[i] = to_device(part, "cuda")
-        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
-    return tuple(parts) if isinstance(index, tuple) else parts[0]
-
-
 def runs_kernels(array):
     """Whether compiled kernels can work on `array`: whether it is an array of a library that makes them."""
     cupy = sys.modules.get("cupy")
@@ -125,10 +116,53 @@ def runs_kernels(array):
 
 @functools.cache
 def raw_kernel(name, source):
-    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used."""
-    import cupy
+    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used.
 
-    return cupy.RawKernel(source, name)
+    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), and NumPy's numbers.
+    """
+    return _Launcher(name, source)
+
+
+class _Launcher(threading.local):
+    """A kernel and, for each thread, the buffer from which CUDA reads its arguments.
+
+    `cupy.RawKernel` compiles it, but its own call takes about a microsecond for each number among the arguments.
+    """
+
+    def __init__(self, name, source):
+        self.name, self.source, self.formats = name, source, {}
+
+    def _prepare(self, types):
+        """How to write arguments of these types into memory, 8 bytes for each, and pointers to each of them."""
+        codes = {float: "d", int: "q"}
+        form = "".join(codes[t] if t in codes else _NUMPY_CODES[t] if t in _NUMPY_CODES else "Q" for t in types)
+        buffer = ctypes.create_string_buffer(8 * len(types))
+        first = ctypes.addressof(buffer)
+        pointers = (ctypes.c_void_p * len(types))(*(first + 8 * i for i in range(len(types))))
+        prepared = (struct.Struct("<" + form).pack_into, buffer, ctypes.addressof(pointers), pointers,
+                    [t not in codes and t not in _NUMPY_CODES for t in types])  # fmt: skip
+        self.formats[types] = prepared
+        return prepared
+
+    def __call__(self, grid, block, args):
+        types = tuple(map(type, args))
+        prepared = self.formats.get(types)
+        if prepared is None:
+            import cupy
+            from cupy_backends.cuda.api import driver
+
+            if not self.formats:
+                self.function, self.start = cupy.RawKernel(self.source, self.name).kernel, driver.launchKernel
+                self.stream = cupy.cuda.get_current_stream
+            prepared = self._prepare(types)
+        pack, buffer, pointers, _, is_array = prepared
+        pack(buffer, 0, *[a.data.ptr if array else a for a, array in zip(args, is_array, strict=True)])
+        rows = grid[1] if len(grid) > 1 else 1
+        self.start(self.function.ptr, grid[0], rows, 1, block[0], 1, 1, 0, self.stream().ptr, pointers, 0)
+
+
+_NUMPY_CODES = {numpy.int64: "q", numpy.uint64: "Q", numpy.int32: "i4x", numpy.uint32: "I4x", numpy.float64: "d",
+                numpy.float32: "f4x"}  # fmt: skip
 
 
 def address(array):
@@ -138,7 +172,9 @@ def address(array):
 
 def matrix_product(a, b, out, fast):
     """a @ b into `out`, all without gaps, `out` in C order; `fast` allows float32 on a GPU to become TF32."""
-    if runs_kernels(a) and a.dtype.char in "fd":
+    if not a.shape[1]:
+        out[...] = 0
+    elif runs_kernels(a) and a.dtype.char in "fd":
         _gemm(a, b, out, fast)
     else:
         array_module(a).dot(a, b, out=out)
@@ -167,6 +203,31 @@ def _gemm(a, b, out, fast):
 
 _ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
 _NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
+
+
+def index_into(x, index):
+    """`index` with its arrays on the device of x, and none of them out of range.
+
+    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
+    those on the GPU at the price of a synchronization.
+    """
+    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
+    if array_module(x) is numpy:
+        array_module(x, *arrays)  # on two devices?
+        return index
+    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
+             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
+    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
+    axis = 0
+    for i, part in enumerate(parts):
+        if is_array(part):
+            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
+                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
+                if low < -size or high >= size:
+                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
+            parts[i] = to_device(part, "cuda")
+        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
+    return tuple(parts) if isinstance(index, tuple) else parts[0]
 
 
 def scatter_add(xp, target, index, values):

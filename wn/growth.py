@@ -24,13 +24,20 @@ class NormTracker:
     with a weight-normalized weight it follows v; for other Linear and convolution layers it follows the weight
     itself, in place of v, with g = ‖w‖.
 
+    On a GPU nothing here makes the host wait: what is recorded stays there until `history` or `state_dict` asks for it.
+
     Parameters
     ----------
     model : nn.Module
     optimizer : Optimizer
         Its `lr` is the learning rate η.
     every : int
-        Keep the quantities of every so many steps. The sum behind `predicted_norm` uses every step all the same.
+        Keep the quantities of every so many steps. The sum behind "predicted_norm" uses every step all the same.
+    quantities : sequence of str
+        What to keep, some of `QUANTITIES`; see `history`. "predicted_norm" is the only one that costs time in the steps
+        between.
+    dtype : dtype
+        Of the records; float32 takes half the room, in memory and in a checkpoint.
 
     Attributes
     ----------
@@ -42,43 +49,56 @@ class NormTracker:
 
     QUANTITIES = ("norm", "g", "grad_norm", "relative_step", "effective_lr", "predicted_norm")
 
-    def __init__(self, model, optimizer, every=1):
+    def __init__(self, model, optimizer, every=1, quantities=QUANTITIES, dtype=numpy.float64):
+        if unknown := set(quantities) - set(self.QUANTITIES):
+            raise ValueError(f"no quantities {sorted(unknown)}; there are {self.QUANTITIES}")
         self.optimizer, self.every = optimizer, every
+        self.quantities, self.dtype = tuple(quantities), numpy.dtype(dtype)
         self._weights = _weights(model)
         self.layers = [name for name, *_ in self._weights]
-        self.steps, self._count = [], 0
-        self._rows = {name: {quantity: [] for quantity in self.QUANTITIES} for name in self.layers}
+        self.steps, self._rates, self._count = [], [], 0
+        self._rows = {name: {q: [] for q in self._stored(length)} for name, _, length, _ in self._weights}
         self._before = {name: v.data for name, v, _, _ in self._weights}
-        self._predicted = {name: _norm(v.data, axis) ** 2 for name, v, _, axis in self._weights}
-        self._keep(first=True)
+        self._predicted = {}
+        if "predicted_norm" in self.quantities:
+            self._predicted = {name: _norm(v.data, axis) ** 2 for name, v, _, axis in self._weights}
+        self._keep()
+
+    def _stored(self, length):
+        """The quantities of which every record is kept: η/‖v‖² follows from the norm, and g is ‖w‖ where w is v."""
+        return {"norm", *self.quantities} - {"effective_lr"} - (set() if length else {"g"})
 
     def record(self):
         """Take note of the step just made."""
         self._count += 1
-        for name, v, _, axis in self._weights:
-            if v.grad is not None:
-                self._predicted[name] = self._predicted[name] + (self.optimizer.lr * _norm(v.grad.data, axis)) ** 2
+        if self._predicted:
+            for name, v, _, axis in self._weights:
+                if v.grad is not None:
+                    squares = (self.optimizer.lr * _norm(v.grad.data, axis)) ** 2
+                    self._predicted[name] = backend.to_device(self._predicted[name], v.device) + squares
         if self._count % self.every == 0:
             self._keep()
         self._before = {name: v.data for name, v, _, _ in self._weights}
 
-    def _keep(self, first=False):
+    def _keep(self):
         self.steps.append(self._count)
+        self._rates.append(self.optimizer.lr)
         for name, v, length, axis in self._weights:
-            norm = _norm(v.data, axis)
-            zeros = numpy.zeros_like(norm)
+            for quantity, rows in self._rows[name].items():
+                rows.append(self._measured(quantity, name, v, length, axis).astype(self.dtype))
+
+    def _measured(self, quantity, name, v, length, axis):
+        """One quantity of one layer, for each of its weight vectors."""
+        if quantity == "norm":
+            return _norm(v.data, axis)
+        if quantity == "g":
+            return length()
+        if quantity == "relative_step":  # at the beginning nothing has been before
             before = backend.to_device(self._before[name], v.device)
-            step = zeros if first else _norm(v.data - before, axis)
-            values = {
-                "norm": norm,
-                "g": length() if length else norm,
-                "grad_norm": zeros if v.grad is None else _norm(v.grad.data, axis),
-                "relative_step": zeros if first else step / _norm(before, axis),
-                "effective_lr": self.optimizer.lr / norm**2,
-                "predicted_norm": numpy.sqrt(self._predicted[name]),
-            }
-            for quantity, value in values.items():
-                self._rows[name][quantity].append(value)
+            return _norm(v.data - before, axis) / _norm(before, axis)
+        if quantity == "grad_norm":
+            return _norm(v.data * 0 if v.grad is None else v.grad.data, axis)
+        return self._predicted[name] ** 0.5
 
     def history(self, layer, quantity):
         """One quantity of one layer over time.
@@ -94,30 +114,43 @@ class NormTracker:
 
         Returns
         -------
-        (len(steps), units) array
+        (len(steps), units) array on the CPU
         """
         if layer not in self._rows:
             raise KeyError(f"no layer {layer!r}; there are {self.layers}")
-        if quantity not in self.QUANTITIES:
-            raise KeyError(f"no quantity {quantity!r}; there are {self.QUANTITIES}")
-        return numpy.stack(self._rows[layer][quantity])
+        if quantity not in self.quantities:
+            raise KeyError(f"no quantity {quantity!r}; there are {self.quantities}")
+        rows = self._rows[layer]
+        if quantity == "effective_lr":
+            return numpy.array(self._rates, self.dtype)[:, None] / _on_host(rows["norm"]) ** 2
+        return _on_host(rows[quantity if quantity in rows else "norm"])
 
     def state_dict(self):
         """What has to be saved to go on later."""
         return {
             "count": self._count,
             "steps": list(self.steps),
-            "predicted": dict(self._predicted),
-            "rows": {name: {q: numpy.stack(r) for q, r in rows.items()} for name, rows in self._rows.items()},
+            "rates": list(self._rates),
+            "predicted": {name: numpy.array(backend.to_numpy(squares)) for name, squares in self._predicted.items()},
+            "rows": {name: {q: _on_host(r) for q, r in rows.items()} for name, rows in self._rows.items()},
         }
 
     def load_state_dict(self, saved):
         """Go on from what `state_dict` gave; call it after the model and the optimizer have been restored."""
-        if sorted(saved["rows"]) != sorted(self._rows):
-            raise ValueError(f"the saved history is of layers {sorted(saved['rows'])}, the model has {self.layers}")
-        self._count, self.steps, self._predicted = saved["count"], list(saved["steps"]), dict(saved["predicted"])
+        mine, theirs = ({n: sorted(rows) for n, rows in r.items()} for r in (self._rows, saved["rows"]))
+        if mine != theirs:
+            raise ValueError(f"the saved history is of layers and quantities {theirs}, the tracker's are {mine}")
+        self._count, self.steps, self._rates = saved["count"], list(saved["steps"]), list(saved["rates"])
         self._rows = {name: {q: list(r) for q, r in rows.items()} for name, rows in saved["rows"].items()}
         self._before = {name: v.data for name, v, _, _ in self._weights}
+        devices = {name: v.device for name, v, _, _ in self._weights}
+        self._predicted = {n: backend.to_device(squares, devices[n]) for n, squares in saved["predicted"].items()}
+
+
+def _on_host(rows):
+    """The records of one quantity as one array; each comes from the GPU once."""
+    rows[:] = [backend.to_numpy(row) for row in rows]
+    return numpy.stack(rows)
 
 
 def _weights(model):
@@ -134,12 +167,12 @@ def _weights(model):
 
 
 def _length(layer, kind):
-    """g, or e^s, of each weight vector, on the host."""
-    return kind.length(layer).numpy().ravel()
+    """g, or e^s, of each weight vector."""
+    return kind.length(layer).data.ravel()
 
 
 def _norm(array, axis):
-    """The norm of each weight vector, added up in float64, on the host."""
+    """The norm of each weight vector, added up in float64."""
     xp = backend.array_module(array)
     squares = array.astype(xp.float64) ** 2
-    return backend.to_numpy(xp.sqrt(squares.sum(axis=other_axes(array.ndim, axis)))).ravel()
+    return xp.sqrt(squares.sum(axis=other_axes(array.ndim, axis))).ravel()

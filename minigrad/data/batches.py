@@ -1,6 +1,6 @@
 """Minibatches: one pass over aligned arrays, in order or shuffled."""
 
-import numpy as np
+from minigrad import backend
 
 
 def batches(arrays, size, rng=None, drop_last=False):
@@ -8,8 +8,9 @@ def batches(arrays, size, rng=None, drop_last=False):
 
     Parameters
     ----------
-    arrays : sequence of ndarray
-        Arrays of equal length, for example ``(images, labels)``.
+    arrays : sequence of array
+        Arrays of equal length, for example ``(images, labels)``, on the CPU or on a GPU; there the batches stay, and
+        the rows' order, drawn on the host, is sent once an epoch.
     size : int
         Rows in a batch, at least 1.
     rng : numpy.random.Generator, optional
@@ -20,7 +21,7 @@ def batches(arrays, size, rng=None, drop_last=False):
 
     Returns
     -------
-    iterator of tuple of ndarray
+    iterator of tuple of array
         One epoch: one array per given array in each tuple, rows aligned.
 
     Raises
@@ -30,7 +31,7 @@ def batches(arrays, size, rng=None, drop_last=False):
     ValueError
         If there are no arrays, if their lengths differ, or if `size` is below 1.
     """
-    if isinstance(arrays, np.ndarray):
+    if backend.is_array(arrays):
         raise TypeError("batches takes a sequence of arrays such as (images, labels), not one array; write (array,)")
     lengths = [len(array) for array in arrays]
     if not lengths:
@@ -41,15 +42,17 @@ def batches(arrays, size, rng=None, drop_last=False):
         raise ValueError(f"batches needs a size of at least 1, got {size}")
 
     rows = lengths[0]
-    order = None if rng is None else rng.permutation(rows)
+    orders = [None] * len(arrays)
+    if rng is not None:
+        order = rng.permutation(rows)
+        orders = [backend.to_device(order, backend.device_of(array)) for array in arrays]
     stop = rows - rows % size if drop_last else rows
-    return one_epoch(arrays, size, stop, order)
+    return one_epoch(arrays, size, stop, orders)
 
 
-def one_epoch(arrays, size, stop, order):
+def one_epoch(arrays, size, stop, orders):
     """Yield the batches of one epoch; `batches` has checked the arguments, so that errors come at its call."""
     for start in range(0, stop, size):
         rows = slice(start, min(start + size, stop))
-        if order is not None:
-            rows = order[rows]
-        yield tuple(array[rows] for array in arrays)
+        pairs = zip(arrays, orders, strict=True)
+        yield tuple(array[rows if order is None else order[rows]] for array, order in pairs)

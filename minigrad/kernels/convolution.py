@@ -20,7 +20,8 @@ from minigrad import parallel
 from minigrad.kernels import winograd
 from minigrad.kernels.cuda import convolution as cuda
 
-CHUNK = 10  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
+CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
+CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
@@ -158,7 +159,9 @@ def _sum(parts):
 
 
 def _over_chunks(xp, function, count):
-    chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    """What `function` returns for each slice of the images; how they are cut depends on their number alone."""
+    parts = min(count, CHUNKS * math.ceil(count / (CHUNKS * CHUNK)))
+    chunks = [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
     return parallel.for_each(function, chunks) if xp is numpy else [function(chunk) for chunk in chunks]
 
 

@@ -80,29 +80,35 @@ relu = _unary("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp
               lambda g, y, _x: g * astype(y > 0, g.dtype), "x <= 0 ? 0 : x", "g * (y > 0 ? 1 : 0)")  # fmt: skip
 
 
+def leaky_relu(x, slope=0.01):
+    """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
+    return _leaky_relu(x, slope) if slope >= 0 else where(x > 0, x, slope * x)
+
+
 @primitive(
-    compiled("g * (x > 0 ? 1 : slope)")(
-        entrywise(lambda g, _y, x, slope=0.01: g * (astype(x > 0, g.dtype) * (1 - slope) + slope))
+    compiled("g * (y > 0 ? 1 : slope)")(
+        entrywise(lambda g, y, _x, slope=0.01: g * (astype(y > 0, g.dtype) * (1 - slope) + slope))
     )
 )
 @compiled("x > 0 ? x : slope * x")
 @entrywise
-def leaky_relu(xp, x, slope=0.01):
-    """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
-    return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)
+def _leaky_relu(xp, x, slope=0.01):
+    """leaky_relu for slope ≥ 0: then y > 0 says all that its rule needs of x, and x need not be kept."""
+    return xp.maximum(x, slope * x) if slope <= 1 else xp.where(x > 0, x, slope * x)
 
 
-@primitive(
-    compiled("x > 0 ? g : g * alpha * exp(x)")(
-        entrywise(lambda g, _y, x, alpha=1.0: g * exp(minimum(x, 0)) * (astype(x > 0, g.dtype) * (1 - alpha) + alpha))
-    )
-)
+@primitive(compiled("x > 0 ? g : g * alpha * exp(x)")(entrywise(lambda g, _y, x, alpha=1.0: g * _elu_slope(x, alpha))))
 @compiled("x > 0 ? x : alpha * expm1(x)")
 @entrywise
 def elu(xp, x, alpha=1.0):
-    """x where x > 0, else alpha · (exp(x) - 1), computed as 2t / (1 - t) with t = tanh(x/2): exact for small x too."""
+    """x where x > 0, else alpha · (exp(x) - 1), where exp(x) - 1 = 2t / (1 - t), t = tanh(x/2), exact for small x."""
     t = xp.tanh(0.5 * xp.minimum(x, 0))
-    return xp.maximum(x, 0) + alpha * (t / (0.5 * (1 - t)))
+    return t / (1 - t) * (2 * alpha) + xp.maximum(x, 0)
+
+
+def _elu_slope(x, alpha):
+    falling = exp(minimum(x, 0))  # 1 where x > 0
+    return falling if alpha == 1 else falling * (astype(x > 0, x.dtype) * (1 - alpha) + alpha)
 
 
 # ---- choosing -------------------------------------------------------------------------------------------------------

@@ -163,5 +163,3 @@ def test_dropout_is_the_same_on_both_devices(kind, shape, dtype):
         on_gpu = F.dropout(mg.tensor(x, device="cuda"), 0.3, there)
         np.testing.assert_array_equal(on_gpu.numpy(), F.dropout(mg.tensor(x), 0.3, here).numpy())
     np.testing.assert_equal(there.bit_generator.state, here.bit_generator.state)
-
-

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lessons
+from lessons import full_run
 from lessons.__main__ import main, select
 
 ROOT = Path(lessons.FOLDER).parent
@@ -164,8 +165,8 @@ def small_lesson(tmp_path_factory):
     file = folder / "09_cifar10_network.py"
     file.write_text(source.replace(quick, tiny).replace("10_000), test", "500), test"))
 
-    def start(out, **options):
-        command = [sys.executable, str(file), "--data", "synthetic", "--out", str(folder / out)]
+    def start(out, *arguments, **options):
+        command = [sys.executable, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "MINIGRAD_DATA": str(folder / "cache")}
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
                                 stdout=subprocess.DEVNULL, **options)  # fmt: skip
@@ -206,15 +207,68 @@ def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, un
     out = f"killed by {signal_number}"
     process = small_lesson(out)
     checkpoints = small_lesson.results(out) / "checkpoints" / "quick-synthetic-seed0"
-    wait_for(checkpoints / "weight norm.npz", process)  # two networks are done, the third is on its way
+    wait_for(checkpoints / "weight-norm.npz", process)  # two networks are done, the third is on its way
     process.send_signal(signal_number)
     _, error = process.communicate()
     if signal_number == signal.SIGINT:
         assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert not (small_lesson.results(out) / "metrics.json").exists()
-    assert (checkpoints / "weight norm.npz").exists()
+    assert (checkpoints / "weight-norm.npz").exists()
     finished(small_lesson(out))
     assert curves(small_lesson.results(out)) == undisturbed
+
+
+def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbed, tmp_path, capsys):
+    """One epoch of one network, the rest of it beside another network, then all together."""
+    out = small_lesson.results("pieces")
+    checkpoint = out / "checkpoints" / "quick-synthetic-seed0" / "weight-norm.npz"
+
+    def pieces(*arguments):
+        processes = [small_lesson("pieces", *each) for each in arguments]
+        for process in processes:
+            _, error = process.communicate()
+            assert process.returncode == 0 and "Traceback" not in error, error
+        assert not (out / "metrics.json").exists()
+        return len(lessons.mg.load(checkpoint)["state"]["curves"]["loss"])
+
+    assert pieces(["--only", "weight norm", "--minutes", "0"]) == 1
+    assert "stopped after epoch 1 of 4" in (out / "log-weight-norm.txt").read_text()
+    assert full_run.main([str(checkpoint.parent), "--out", str(tmp_path)]) == 0
+    assert "| weight norm | 0.001 | 1 of 4 |" in capsys.readouterr().out
+
+    assert pieces(["--only", "weight norm"], ["--only", "normal", "mean-only BN"]) == 4
+    saved = lessons.mg.load(checkpoint)["state"]
+    assert saved["optimizer"] == {} and [piece["from epoch"] for piece in saved["pieces"]] == [0, 1]
+
+    assert full_run.main([str(checkpoint.parent), "--out", str(tmp_path)]) == 0
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith(table) and table.count(" 4 of 4 ") == 3
+    assert "synthetic" in table and "schedule was 4 epochs" in table and "Not complete" not in table
+    written = json.loads((tmp_path / "cifar10.json").read_text(encoding="utf-8"))
+    assert list(written["runs"]) == ["normal", "weight norm", "mean-only BN"]
+    assert (tmp_path / "figure1.png").read_bytes().startswith(b"\x89PNG")
+
+    finished(small_lesson("pieces"))
+    assert curves(out) == undisturbed
+
+
+def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
+    assert full_run.main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "holds no runs" in capsys.readouterr().err
+    (tmp_path / "normal.npz").write_bytes(b"PK")
+    assert full_run.main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "normal.npz" in capsys.readouterr().err
+
+
+def test_remarks_say_what_is_compressed_and_what_is_not_complete():
+    piece = {"seed": 3, "machine": "a GPU", "commit": "abc", "date": "2026-11-20 12:00 UTC"}
+    run = {"data": "CIFAR-10 (JPEG-compressed)", "size": "Size(epochs=200, x=1)", "epochs": 7, "pieces": [piece]}
+    said = " ".join(full_run.remarks({"normal": run}))
+    assert "JPEG compression" in said and "normal 7 of 200" in said and "schedule" not in said
+    assert all(word in said for word in ("Seed: 3", "a GPU", "abc", "2026-11-20"))
+    whole = run | {"data": "CIFAR-10", "size": "Size(epochs=50, x=1)", "epochs": 50}
+    said = " ".join(full_run.remarks({"normal": whole}))
+    assert "JPEG" not in said and "Not complete" not in said and "50 epochs long, the paper's 200" in said
 
 
 @pytest.mark.parametrize("content", ["another run", "half a file"])

@@ -79,11 +79,22 @@ def has_no_gaps(array):
     return True
 
 
+def empty_like(array):
+    """A new array of the same shape, dtype and memory order, for an array without gaps."""
+    xp = backend.array_module(array)
+    if array.flags.c_contiguous:
+        return xp.ndarray(array.shape, array.dtype)
+    if array.ndim == 4 and array.strides[1] == array.itemsize:  # images with their channels as neighbours
+        n, c, h, w = array.shape
+        return xp.ndarray((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
+    return xp.empty_like(array)
+
+
 def like(array, reference):
     """`array` in the memory order of `reference`, of the same shape and without gaps: itself, or a copy."""
     if array.strides == reference.strides:
         return array
-    copy = backend.array_module(array).empty_like(reference)
+    copy = empty_like(reference)
     copy[...] = array
     return copy
 

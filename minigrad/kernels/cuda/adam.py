@@ -15,7 +15,9 @@ from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
 PIECE = 4096  # entries that a block sees to
 ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
 
-_STEP = Kernel("adam", r"""
+_STEP = Kernel(
+    "adam",
+    r"""
 struct Tensor { const T* x; const T* grad; T* m; T* v; T* out; long long size; double rate, root; };
 
 extern "C" __global__ void adam(const Tensor* tensors, const int* owner, const int* first, double beta1_, double beta2_,
@@ -33,7 +35,8 @@ extern "C" __global__ void adam(const Tensor* tensors, const int* owner, const i
         t.out[i] = x * keep - rate * m / (sqrt(v) / root + eps);
     }
 }
-""")
+""",
+)
 
 
 def takes(params, grads):
@@ -56,7 +59,7 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
     for size in sizes:
         offsets.append(total)
         total += -(-size // ALIGNMENT) * ALIGNMENT
-    buffer = xp.empty(total, dtype)
+    buffer = xp.ndarray(total, dtype)
     table = numpy.empty((len(params), 8), numpy.int64)
     numbers = table.view(numpy.float64)
     new, kept = [], []

@@ -6,7 +6,7 @@ so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
-from minigrad.kernels.cuda import THREADS, Kernel, usable
+from minigrad.kernels.cuda import Kernel, usable
 from minigrad.kernels.cuda.entrywise import Entrywise
 
 COLUMNS = 32  # neighbouring columns that the threads of a block read together; the others take the next rows
@@ -65,11 +65,11 @@ class Sums:
         each = -(-rows // slabs)
         slabs = -(-rows // each)
         xp = backend.array_module(arrays[0])
-        sums = xp.empty((slabs, self.count, columns), arrays[0].dtype)
+        sums = xp.ndarray((slabs, self.count, columns), arrays[0].dtype)
         self.kernel(sums.dtype, (tiles, slabs), *arrays, sums, rows, columns, each, 1.0 if slabs > 1 else factor)
         if slabs == 1:
             return sums[0]
-        total = xp.empty((self.count, columns), sums.dtype)
+        total = xp.ndarray((self.count, columns), sums.dtype)
         width = self.count * columns
         _of_x.kernel(sums.dtype, (-(-width // COLUMNS), 1), sums, total, slabs, width, slabs, factor)
         return total

@@ -24,22 +24,31 @@ _WINDOWS = r"""
 template <int V> __device__ void windows(const T* image, T* matrix, int height, int width, int channels, int columns,
                                          int size_y, int size_x, int stride_y, int stride_x, int offset_y, int offset_x,
                                          int spread_y, int spread_x, int length) {
-    // A block for each row of outputs. `length` is that of a row of the matrix: size_y·size_x·channels, and zeros.
-    const Pack<V>* x = (const Pack<V>*)image + (long long)blockIdx.y * height * width * channels;
-    Pack<V>* rows = (Pack<V>*)matrix + (blockIdx.y * (long long)gridDim.x + blockIdx.x) * columns * length;
-    int line = columns * length;
-    for (int t = threadIdx.x; t < line; t += blockDim.x) {
-        int j = t / length, k = t - j * length, tap = k / channels, c = k - tap * channels;
-        int a = tap / size_x, b = tap - a * size_x;
-        int row = blockIdx.x * stride_y + a - offset_y, column = j * stride_x + b - offset_x;
-        Pack<V> value;
-        for (int e = 0; e < V; e++) value.entry[e] = 0;
-        if (row >= 0 && column >= 0 && a < size_y && row % spread_y == 0 && column % spread_x == 0) {
-            row /= spread_y;
-            column /= spread_x;
-            if (row < height && column < width) value = x[((long long)row * width + column) * channels + c];
+    // A block for each row of outputs; a thread takes a few channels of an output through all places of the kernel.
+    // `length` is that of a row of the matrix: size_y·size_x·channels, and zeros.
+    const Pack<V>* __restrict__ x = (const Pack<V>*)image + (long long)blockIdx.y * height * width * channels;
+    Pack<V>* __restrict__ rows = (Pack<V>*)matrix + (blockIdx.y * (long long)gridDim.x + blockIdx.x) * columns * length;
+    Pack<V> zero;
+    for (int e = 0; e < V; e++) zero.entry[e] = 0;
+    for (int t = threadIdx.x; t < columns * channels; t += blockDim.x) {
+        int j = t / channels, c = t - j * channels;
+        Pack<V>* out = rows + j * length + c;
+        for (int a = 0; a < size_y; a++) {
+            int row = blockIdx.x * stride_y + a - offset_y;
+            bool inside = row >= 0 && (spread_y == 1 || row % spread_y == 0);
+            if (inside && spread_y != 1) row /= spread_y;
+            inside = inside && row < height;
+            const Pack<V>* from = x + (inside ? (long long)row * width * channels + c : 0);
+            #pragma unroll 3
+            for (int b = 0; b < size_x; b++) {
+                int column = j * stride_x + b - offset_x;
+                bool here = inside && column >= 0 && (spread_x == 1 || column % spread_x == 0);
+                if (here && spread_x != 1) column /= spread_x;
+                *out = here && column < width ? from[column * channels] : zero;
+                out += channels;
+            }
         }
-        rows[t] = value;
+        if (c == 0) for (int k = size_y * size_x * channels; k < length; k++) rows[j * length + k] = zero;
     }
 }
 
@@ -52,7 +61,9 @@ extern "C" __global__ void windows_narrow(const T* x, T* rows, SIZES) { windows<
 """
 _WIDE, _NARROW = Kernel("windows_wide", _WINDOWS), Kernel("windows_narrow", _WINDOWS)
 
-_PACK = Kernel("pack", r"""
+_PACK = Kernel(
+    "pack",
+    r"""
 // A weight (outputs, channels, size_y, size_x) of any strides as the matrix (outputs, length) of the product's order.
 extern "C" __global__ void pack(const T* w, T* matrix, long long count, int channels, int size_y, int size_x, int length,
                                 long long of_output, long long of_channel, long long of_y, long long of_x) {
@@ -61,8 +72,11 @@ extern "C" __global__ void pack(const T* w, T* matrix, long long count, int chan
     int k = place % length, c = k % channels, b = k / channels % size_x, a = k / channels / size_x;
     matrix[place] = a < size_y ? w[place / length * of_output + c * of_channel + a * of_y + b * of_x] : (T)0;
 }
-""")
-_UNPACK = Kernel("unpack", r"""
+""",
+)
+_UNPACK = Kernel(
+    "unpack",
+    r"""
 extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int channels, int size_y, int size_x,
                                   int length) {
     long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
@@ -75,14 +89,15 @@ extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int ch
     int c = rest % channels;
     w[place] = matrix[rest / channels * length + (a * size_x + b) * channels + c];
 }
-""")
+""",
+)
 
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
     """`kernels.convolution.correlate`; `fast` allows TF32."""
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
-    y = xp.empty((x.shape[0], *out, w.shape[0]), dtype)
+    y = xp.ndarray((x.shape[0], *out, w.shape[0]), dtype)
     if y.size:
         x, w = _in_rows(xp, x, dtype), w.astype(dtype, copy=False)
         weight = _packed(xp, w, _row_length(x, w.shape[2:]))
@@ -107,7 +122,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     gy, x = _in_rows(xp, gy, dtype), _in_rows(xp, x, dtype)
     total = None
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
-        part = xp.empty((shape[0], rows.shape[1]), dtype)
+        part = xp.ndarray((shape[0], rows.shape[1]), dtype)
         backend.matrix_product(gy[few].reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
         total = part if total is None else total + part
     return _unpacked(xp, total, shape)
@@ -136,7 +151,7 @@ def _windows(xp, x, size, out, stride, offset, spread):
     for start in range(0, len(x), count):
         few = slice(start, min(start + count, len(x)))
         if usable(x):
-            rows = xp.empty((few.stop - start, *out, length), x.dtype)
+            rows = xp.ndarray((few.stop - start, *out, length), x.dtype)
             width = 16 // x.dtype.itemsize
             wide = x.shape[-1] % width == 0 and is_aligned(x[few], rows)
             each = width if wide else 1
@@ -151,7 +166,9 @@ def _windows(xp, x, size, out, stride, offset, spread):
 
 def _windows_of_arrays(xp, x, size, out, stride, offset, spread):
     """The windows by array functions: views of a canvas on which the pixels lie."""
-    canvas = xp.zeros((len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype)
+    canvas = xp.zeros(
+        (len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype
+    )
     here, there = [], []
     for n, room, o, s in zip(x.shape[1:3], canvas.shape[1:3], offset, spread, strict=True):
         first = max(0, -(o // s))  # the first pixel that lies on the canvas
@@ -166,7 +183,7 @@ def _windows_of_arrays(xp, x, size, out, stride, offset, spread):
 def _packed(xp, w, length):
     """A weight (O, C, kh, kw) as the matrix (O, kh·kw·C), with zeros up to `length`."""
     if usable(w):
-        matrix = xp.empty((len(w), length), w.dtype)
+        matrix = xp.ndarray((len(w), length), w.dtype)
         strides = [s // w.dtype.itemsize for s in w.strides]
         _PACK(w.dtype, -(-matrix.size // 256), w, matrix, matrix.size, *w.shape[1:], length, *strides)
         return matrix
@@ -176,7 +193,7 @@ def _packed(xp, w, length):
 def _unpacked(xp, matrix, shape):
     """The opposite of `_packed`."""
     if usable(matrix):
-        w = xp.empty(shape, matrix.dtype)
+        w = xp.ndarray(shape, matrix.dtype)
         _UNPACK(w.dtype, -(-w.size // 256), matrix, w, w.size, *shape[1:], matrix.shape[1])
         return w
     outputs, inputs, *size = shape

@@ -16,7 +16,7 @@ import inspect
 import re
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, blocks_for, has_no_gaps, like, usable
+from minigrad.kernels.cuda import Kernel, blocks_for, empty_like, has_no_gaps, like, usable
 
 TEMPLATE = r"""
 __device__ T value_of(%(parameters)s) { return %(expression)s; }
@@ -73,7 +73,7 @@ class Entrywise:
                 return None
         arrays = [like(a, first) for a in arrays]
         if out is None:
-            out = backend.array_module(first).empty_like(first)
+            out = empty_like(first)
         width = 16 // first.itemsize
         count = first.shape[1] if channels else 1
         self.kernel(first.dtype, blocks_for(first.size, width), *arrays, *channels, out, *scalars, first.size, count)
@@ -86,7 +86,9 @@ def compiled(expression):
     def decorate(function):
         parameters = inspect.signature(function).parameters
         used = set(re.findall(r"[A-Za-z_]\w*", expression))
-        places = [(i, name, parameter.default) for i, (name, parameter) in enumerate(parameters.items()) if name in used]
+        places = [
+            (i, name, parameter.default) for i, (name, parameter) in enumerate(parameters.items()) if name in used
+        ]
         name = re.sub(r"\W", "_", f"{getattr(function, '__name__', '')}_{len(_made)}").strip("_")
         _made.append(name)
         kernels = {}  # which of the parameters are arrays → kernel

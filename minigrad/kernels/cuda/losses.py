@@ -61,7 +61,7 @@ def cross_entropy(x, labels):
     """Mean of log Σ exp(x) - x[label], NaN if a label is out of range."""
     xp = backend.array_module(x)
     x, labels = xp.ascontiguousarray(x), xp.ascontiguousarray(labels.astype("int64", copy=False))
-    losses = xp.empty(len(x), x.dtype)
+    losses = xp.ndarray(len(x), x.dtype)
     _FORWARD(x.dtype, len(x), x, labels, losses, x.shape[1], threads=_threads(x.shape[1]))
     return losses.mean()
 

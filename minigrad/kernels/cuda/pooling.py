@@ -5,7 +5,7 @@ whose maximum it is the first to attain. No two threads write to one place, so n
 """
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, blocks_for, is_aligned, usable
+from minigrad.kernels.cuda import Kernel, blocks_for, empty_like, is_aligned, usable
 from minigrad.kernels.cuda.channels import in_rows
 
 _SOURCE = r"""
@@ -68,6 +68,36 @@ template <int V> __device__ void spread(const T* image, const T* pooled, const T
     ((Pack<V>*)result)[place] = sum;
 }
 
+// Windows side by side: each thread writes a whole window. Of the image, rows·size_y × columns·size_x is covered.
+template <int V> __device__ void spread_apart(const T* image, const T* pooled, const T* gradient, T* result,
+                                              long long count, int channels, int height, int width, int rows,
+                                              int columns, int size_y, int size_x) {
+    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (place >= count) return;
+    int c = place % channels;
+    long long rest = place / channels;
+    int j = rest % columns;
+    rest /= columns;
+    int i = rest % rows;
+    long long corner = ((rest / rows * height + i * size_y) * width + j * size_x) * channels + c;
+    const Pack<V>* x = (const Pack<V>*)image + corner;
+    Pack<V>* out = (Pack<V>*)result + corner;
+    Pack<V> most = ((const Pack<V>*)pooled)[place], share = ((const Pack<V>*)gradient)[place];
+    bool found[V];
+    for (int k = 0; k < V; k++) found[k] = false;
+    for (int a = 0; a < size_y; a++)
+        for (int b = 0; b < size_x; b++) {
+            long long at = ((long long)a * width + b) * channels;
+            Pack<V> here = x[at];
+            for (int k = 0; k < V; k++) {
+                bool mine = !found[k] && here.entry[k] == most.entry[k];
+                found[k] |= mine;
+                here.entry[k] = mine ? share.entry[k] : (T)0;
+            }
+            out[at] = here;
+        }
+}
+
 #define SHAPE long long count, int channels, int height, int width, int rows, int columns, \
               int size_y, int size_x, int stride_y, int stride_x
 #define SIZES count, channels, height, width, rows, columns, size_y, size_x, stride_y, stride_x
@@ -75,9 +105,16 @@ extern "C" __global__ void max_pool_wide(const T* x, T* y, SHAPE) { pool<W>(x, y
 extern "C" __global__ void max_pool_narrow(const T* x, T* y, SHAPE) { pool<1>(x, y, SIZES); }
 extern "C" __global__ void spread_wide(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<W>(x, y, g, r, SIZES); }
 extern "C" __global__ void spread_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<1>(x, y, g, r, SIZES); }
+extern "C" __global__ void spread_apart_wide(const T* x, const T* y, const T* g, T* r, SHAPE) {
+    spread_apart<W>(x, y, g, r, count, channels, height, width, rows, columns, size_y, size_x);
+}
+extern "C" __global__ void spread_apart_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) {
+    spread_apart<1>(x, y, g, r, count, channels, height, width, rows, columns, size_y, size_x);
+}
 """
 _POOL = {name: Kernel(f"max_pool_{name}", _SOURCE) for name in ("wide", "narrow")}
 _SPREAD = {name: Kernel(f"spread_{name}", _SOURCE) for name in ("wide", "narrow")}
+_SPREAD_APART = {name: Kernel(f"spread_apart_{name}", _SOURCE) for name in ("wide", "narrow")}
 
 
 def takes(*arrays):
@@ -98,7 +135,7 @@ def max_pool2d(x, size, stride):
     """The largest entry of each window of x (N, C, H, W)."""
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     x = in_rows(x)
-    y = backend.array_module(x).empty((x.shape[0], *out, x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
+    y = backend.array_module(x).ndarray((x.shape[0], *out, x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
     _launch(_POOL, y, (x, y), x, out, size, stride)
     return y
 
@@ -106,6 +143,7 @@ def max_pool2d(x, size, stride):
 def spread(v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the first entry of the window that is its maximum y[window]."""
     v, x, y = in_rows(v), in_rows(x), in_rows(y)
-    result = backend.array_module(x).empty_like(x)
-    _launch(_SPREAD, x, (x, y, v, result), x, y.shape[2:], size, stride)
+    result = empty_like(x)
+    apart = size == stride and all(n == m * k for n, m, k in zip(x.shape[2:], y.shape[2:], size, strict=True))
+    _launch(_SPREAD_APART if apart else _SPREAD, y if apart else x, (x, y, v, result), x, y.shape[2:], size, stride)
     return result

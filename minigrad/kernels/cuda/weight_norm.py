@@ -7,7 +7,9 @@ and to write. The second time the row is in cache.
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, usable
 
-_FORWARD = Kernel("weight_norm", r"""
+_FORWARD = Kernel(
+    "weight_norm",
+    r"""
 extern "C" __global__ void weight_norm(const T* v, const T* g, T* w, long long length) {
     __shared__ T scratch[256];
     v += blockIdx.x * length;
@@ -17,9 +19,12 @@ extern "C" __global__ void weight_norm(const T* v, const T* g, T* w, long long l
     T scale = g[blockIdx.x] / sqrt(block_sum(square, scratch));
     for (long long i = threadIdx.x; i < length; i += blockDim.x) w[i] = v[i] * scale;
 }
-""")
+""",
+)
 
-_BACKWARD = Kernel("weight_norm_gradients", r"""
+_BACKWARD = Kernel(
+    "weight_norm_gradients",
+    r"""
 extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, const T* g, T* grad_v, T* grad_g,
                                                  long long length) {
     __shared__ T scratch[256];
@@ -36,7 +41,8 @@ extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, co
     T a = scale / norm, b = scale * along / (norm * norm);
     for (long long i = threadIdx.x; i < length; i += blockDim.x) grad_v[i] = a * grad_w[i] - b * v[i];
 }
-""")
+""",
+)
 
 
 def takes(counting, *arrays):
