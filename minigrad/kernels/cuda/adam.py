@@ -70,7 +70,8 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         grad = like(grad, x)
         if "m" not in state:
             state["m"], state["v"], state["steps"] = xp.zeros_like(x), xp.zeros_like(x), 0
-        state["m"], state["v"] = like(state["m"], x), like(state["v"], x)
+        for name in "mv":  # they follow the model where it has been moved
+            state[name] = like(backend.to_device(state[name], "cuda"), x)
         t = state["steps"] = state["steps"] + 1
         out = _part(buffer, offsets[i], x)
         arrays = (x, grad, state["m"], state["v"], out)
