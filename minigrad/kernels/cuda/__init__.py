@@ -50,20 +50,22 @@ class Kernel:
         """The whole source for float32 or float64."""
         return f"typedef {'float' if dtype.itemsize == 4 else 'double'} T;\n{PRELUDE}{self._source}"
 
-    def __call__(self, dtype, blocks, *args, threads=THREADS):
+    def __call__(self, dtype, blocks, *args, threads=None):
         """Start it with so many blocks (an int, or one for each direction). It runs while Python goes on."""
         kernel = self._compiled.get(dtype.char)
         if kernel is None:
             kernel = self._compiled[dtype.char] = backend.raw_kernel(self.name, self.source(dtype))
-        kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
+        kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads or THREADS,), args)
 
 
-def usable(*arrays):
+def usable(first, *others):
     """Whether kernels can compute on these: real GPU arrays with entries, of one dtype, float32 or float64."""
-    dtype = getattr(arrays[0], "dtype", None)
-    return dtype is not None and dtype.char in "fd" and all(
-        backend.runs_kernels(a) and a.dtype == dtype and a.size for a in arrays
-    )  # fmt: skip
+    if not backend.runs_kernels(first) or first.dtype.char not in "fd" or not first.size:
+        return False
+    for array in others:
+        if type(array) is not type(first) or array.dtype != first.dtype or not array.size:
+            return False
+    return True
 
 
 def has_no_gaps(array):
