@@ -18,7 +18,16 @@ from tests.devices import given_on_each_device, host, on
 
 OPS = {
     f.op.name: f
-    for module in (convolution, elementwise, linear_algebra, reduction, rearranging, F, wn.reparameterization)
+    for module in (
+        convolution,
+        elementwise,
+        linear_algebra,
+        reduction,
+        rearranging,
+        F,
+        wn.reparameterization,
+        wn.mean_only_batch_norm,
+    )
     for f in vars(module).values()
     if callable(f) and hasattr(f, "op")
 }
@@ -252,6 +261,7 @@ BAD = {
     "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
     "batch_norm": lambda f: f(A, mg.tensor(np.ones(1)), mg.tensor(np.ones(3)), np.zeros(3), np.ones(3), 0.1),
+    "mean_only": lambda f: f(A, mg.tensor(np.ones(5)), np.zeros(3)),
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip

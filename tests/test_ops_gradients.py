@@ -22,6 +22,7 @@ from minigrad.op import REGISTRY
 from minigrad.ops import convolution, linear_algebra
 from minigrad.ops import shape as rearranging
 from tests.devices import given_on_each_device, host, is_on, on
+from wn.mean_only_batch_norm import mean_only
 
 # ---- numbers and shapes ---------------------------------------------------------------------------------------------
 
@@ -458,6 +459,10 @@ def naive_batch_norm(x, weight, bias, eps):
     return naive_normalize(x, (0, *range(2, x.ndim)), eps) * weight.reshape(column) + bias.reshape(column)
 
 
+def naive_mean_only(t, bias, axes):
+    return t - t.mean(axes, keepdims=True) + bias.reshape(-1, *[1] * (t.ndim - 2))
+
+
 def naive_scatter(x, index, shape):
     result = np.zeros(shape)
     np.add.at(result, index, x)
@@ -654,6 +659,11 @@ CASES = {
     "weight_norm": Case(wn.weight_norm, directions(), naive_weight_norm),
     "normalize": Case(F.normalize, normalized(), naive_normalize),
     "batch_norm": Case(lambda *args, **p: F.batch_norm(*args, **p)[0], batch_normalized(), naive_batch_norm),
+    "mean_only": Case(
+        lambda t, bias: mean_only(t, bias)[0],
+        batch_normalized().map(lambda e: Example([e.args[0], e.args[2]], {})),
+        lambda t, bias: naive_mean_only(t, bias, (0, *range(2, t.ndim))),
+    ),
     "cross_entropy": Case(F.cross_entropy, labelled(), naive_cross_entropy),
     "binary_cross_entropy_with_logits": Case(
         F.binary_cross_entropy_with_logits,

@@ -12,16 +12,18 @@ import math
 import numpy
 
 import minigrad as mg
+from minigrad.kernels.cuda import channels as cuda
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.normalization import channel_axes, follow
+from minigrad.op import primitive
 
 
 class MeanOnlyBatchNorm(Module):
     """t̃ = t - μ[t] + b for each channel of (N, C) or (N, C, H, W) pre-activations (equation 7).
 
     In training, μ is the mean of the batch (and of all places in the image); in evaluation a running average. A bias
-    of the layer before has no effect in training and gets a gradient of zero, so that layer needs none. Equation 8 is
-    what autograd makes of the forward pass; `mean_only_gradients` is the same written out.
+    of the layer before has no effect in training and gets a gradient of zero, so that layer needs none. In training
+    the function is `mean_only`.
 
     The result has the dtype that `t` and the float32 parameters promote to: float32 stays float32, float64 stays
     float64. The running mean stays float32.
@@ -62,20 +64,53 @@ class MeanOnlyBatchNorm(Module):
                     f"MeanOnlyBatchNorm: in training, one value a channel less its own mean is 0, and nothing of t of "
                     f"shape {t.shape} would be left; use a larger batch or eval()"
                 )
-            mean = t.mean(axis=axes)
+            shifted, mean = mean_only(t, self.bias)
             follow(self.running_mean, mean, self.momentum)
-        else:
-            mean = self.running_mean
-        return t + (self.bias - mean).reshape(shape)
+            return shifted
+        return t + (self.bias - self.running_mean).reshape(shape)
 
     def extra_repr(self):
         return f"{self.features}, momentum={self.momentum}"
 
 
+def mean_only(t, bias):
+    """t - μ[t] + b for each channel, with the batch's own mean μ[t] (equation 7).
+
+    Its gradients are `mean_only_gradients`; tests compare them with what autograd makes of equation 7 in single steps.
+
+    Parameters
+    ----------
+    t : (N, C) or (N, C, H, W) array or Tensor
+    bias : (C,) array or Tensor
+
+    Returns
+    -------
+    shifted : like `t`
+    mean : (C,) array
+        μ[t]; no gradient flows back through it.
+    """
+    data = t.data if isinstance(t, mg.Tensor) else t
+    mean = cuda.mean(data) if cuda.usable_per_channel(data) else data.mean(axis=_places(data.ndim))
+    return _mean_only(t, bias, mean), mean
+
+
+def _places(ndim):
+    """The axes of an array (N, C, …) that count the values of a channel."""
+    return (0, *range(2, ndim))
+
+
+@primitive(joint_rule=lambda g, _shifted, _t, _bias, _mean: mean_only_gradients(g), operands=2)
+def _mean_only(xp, t, bias, mean):
+    """t - mean + bias, with mean that of t."""
+    if cuda.usable_per_channel(t, bias):
+        return cuda.shifted(t, mean, bias)
+    return t + (bias - mean).reshape(-1, *[1] * (t.ndim - 2))
+
+
 def mean_only_gradients(grad):
     """The gradients of the loss for t and b from the gradient for t̃ = t - μ[t] + b, in training (equation 8).
 
-    Autograd finds the same; this is the closed form, for reading and for tests.
+    They are the backward rule of `mean_only`.
 
     Parameters
     ----------
@@ -96,5 +131,7 @@ def mean_only_gradients(grad):
     """
     if grad.ndim not in (2, 4) or grad.size == 0:
         raise ValueError(f"mean_only_gradients takes a gradient of shape (N, C) or (N, C, H, W), not {grad.shape}")
-    axes = tuple(axis for axis in range(grad.ndim) if axis != 1)
+    if cuda.usable_per_channel(grad):
+        return cuda.without_mean_gradients(grad)
+    axes = _places(grad.ndim)
     return grad - mg.mean(grad, axes, keepdims=True), mg.sum(grad, axes)

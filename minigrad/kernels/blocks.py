@@ -12,7 +12,7 @@ import numpy
 
 from minigrad import parallel
 
-BLOCK = 2**17  # entries at a time: few enough for the cache, enough to make up for calling Python
+BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up for calling Python
 LARGE = 2**20  # entries from which on it pays
 
 

@@ -1,9 +1,13 @@
 """Batch normalization on the CPU in as few passes over memory as it needs: two forward, two backward.
 
-An array (N, C) or (N, C, H, W) is looked at as a matrix with a row for each place and a column for each channel, which
-is how the convolutions leave it in memory. Blocks of rows that fit into the cache are spread over the cores, and all
-that is done with a block is done while it is there. Sums over the rows are products with a row of ones.
+An array (N, C) or (N, C, H, W) is looked at as a matrix whose rows all have the same pattern of channels, whether the
+channels of a place are neighbours in memory, as the convolutions leave them, or the places of a channel. Blocks of rows
+that fit into the cache are spread over the cores, and all that is done with a block is done while it is there. Sums
+over the rows are products with a row of ones.
 """
+
+import math
+from typing import NamedTuple
 
 import numpy
 
@@ -19,17 +23,18 @@ def moments(x):
     Each block has its own mean m_b and sum of squared deviations from it; with n_b rows in it, the variance is
     (Σ_b n_b (m_b - mean)² + Σ_b squares_b) / Σ_b n_b. Nothing is lost where the mean is large beside the deviation.
     """
-    (rows,), repeat = _wide(x)
+    pattern = _pattern(x)
+    rows = pattern.rows(x)
 
     def of_block(block):
         few = rows[block]
-        mean = _column_sums(few, repeat) / (len(few) * repeat)
-        deviation = few - numpy.tile(mean, repeat)
-        return mean, _column_sums(numpy.square(deviation, out=deviation), repeat)
+        mean = pattern.sums(few) / pattern.count(few)
+        deviation = few - pattern.spread(mean)
+        return mean, pattern.sums(numpy.square(deviation, out=deviation))
 
     found = zip(*_over_blocks(of_block, rows), strict=True)
     means, squares = (numpy.array(parts, numpy.result_type(x, float)) for parts in found)
-    counts = numpy.array([[len(rows[block]) * repeat] for block in _blocks(rows)])
+    counts = numpy.array([[pattern.count(rows[block])] for block in _blocks(rows)])
     total = counts.sum()
     mean = (counts * means).sum(axis=0) / total
     variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / total
@@ -38,8 +43,9 @@ def moments(x):
 
 def normalized(x, mean, scale, shift):
     """(x - mean) · scale + shift, with a number of each for each channel."""
-    (rows,), repeat = _wide(x)
-    mean, scale, shift = (numpy.tile(numbers, repeat) for numbers in (mean, scale, shift))
+    pattern = _pattern(x)
+    rows = pattern.rows(x)
+    mean, scale, shift = map(pattern.spread, (mean, scale, shift))
     y = numpy.empty(rows.shape, numpy.result_type(rows, scale, shift))
 
     def fill(block):
@@ -48,25 +54,25 @@ def normalized(x, mean, scale, shift):
         out += shift
 
     _over_blocks(fill, rows)
-    return _as_before(y, x)
+    return pattern.array(y, x)
 
 
 def normalized_gradients(g, x, mean, inverse, weight):
     """The gradients of (x - mean[x]) · inverse[x] · weight + bias for x, weight and bias; inverse is 1/deviation."""
-    (rows, gradients), repeat = _wide(x, g)
-    means = numpy.tile(mean, repeat)
+    pattern = _pattern(x)
+    rows, gradients, means = pattern.rows(x), pattern.rows(g), pattern.spread(mean)
 
     def sums(block):
         products = rows[block] - means
         products *= gradients[block]
-        return _column_sums(gradients[block], repeat), _column_sums(products, repeat)
+        return pattern.sums(gradients[block]), pattern.sums(products)
 
     of_g, of_products = (sum(parts) for parts in zip(*_over_blocks(sums, rows), strict=True))
-    grad_weight, count = of_products * inverse, len(rows) * repeat
+    grad_weight, count = of_products * inverse, pattern.count(rows)
     # weight · inverse · (g - of_g/n - x̂ · grad_weight/n) with x̂ = (x - mean) · inverse, as a · g + b · (x - mean) + c
     a = weight * inverse
     b, c = -a * inverse * grad_weight / count, -a * of_g / count
-    a, b, c = (numpy.tile(numbers, repeat) for numbers in (a, b, c))
+    a, b, c = map(pattern.spread, (a, b, c))
     grad_x = numpy.empty_like(rows)
 
     def fill(block):
@@ -76,25 +82,46 @@ def normalized_gradients(g, x, mean, inverse, weight):
         out += gradients[block] * a
 
     _over_blocks(fill, rows)
-    return _as_before(grad_x, x), grad_weight, of_g
+    return pattern.array(grad_x, x), grad_weight, of_g
 
 
-def _wide(*arrays):
-    """The arrays as matrices (N·H·W / repeat, repeat · C), and `repeat`: so many places stand side by side in a row.
+class _Pattern(NamedTuple):
+    """A row holds every channel `repeat` times over, each time with `together` places of it side by side."""
 
-    They are copied, unless the channels of a place are neighbours in memory.
-    """
-    rows = [numpy.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1)).reshape(-1, x.shape[1]) for x in arrays]
-    places, channels = rows[0].shape
+    repeat: int
+    channels: int
+    together: int
+    order: tuple  # the axes as they follow each other in memory
+
+    def rows(self, x):
+        """x as a matrix of such rows; a copy only if its memory is arranged otherwise."""
+        return numpy.ascontiguousarray(x.transpose(self.order)).reshape(-1, math.prod(self[:3]))
+
+    def array(self, rows, like):
+        """Rows as an array again, of the shape of another."""
+        return rows.reshape([like.shape[axis] for axis in self.order]).transpose(numpy.argsort(self.order))
+
+    def spread(self, numbers):
+        """One number for each channel, set out along a row."""
+        return numpy.broadcast_to(numbers[:, None], self[:3]).reshape(-1)
+
+    def sums(self, rows):
+        """The sum over each channel's entries."""
+        return (numpy.ones(len(rows), rows.dtype) @ rows).reshape(self[:3]).sum(axis=(0, 2))
+
+    def count(self, rows):
+        """How many entries of each channel there are."""
+        return len(rows) * self.repeat * self.together
+
+
+def _pattern(x):
+    places, channels = x.size // x.shape[1], x.shape[1]
+    if x.ndim == 4 and x.flags.c_contiguous:
+        return _Pattern(1, channels, x.shape[2] * x.shape[3], (0, 1, 2, 3))
     repeat = 1
     while repeat * channels < WIDTH and places % (2 * repeat) == 0:
         repeat *= 2
-    return [x.reshape(-1, repeat * channels) for x in rows], repeat
-
-
-def _as_before(rows, x):
-    n, channels, *image = x.shape
-    return rows.reshape(n, *image, channels).transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    return _Pattern(repeat, channels, 1, (0, *range(2, x.ndim), 1))
 
 
 def _blocks(rows):
@@ -104,7 +131,3 @@ def _blocks(rows):
 
 def _over_blocks(function, rows):
     return parallel.for_each(function, _blocks(rows))
-
-
-def _column_sums(rows, repeat):
-    return (numpy.ones(len(rows), rows.dtype) @ rows).reshape(repeat, -1).sum(axis=0)

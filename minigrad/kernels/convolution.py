@@ -18,15 +18,17 @@ import numpy
 
 from minigrad import parallel
 from minigrad.kernels import winograd
+from minigrad.kernels.cuda import convolution as cuda
 
-CHUNK = 10  # images: enough chunks for every core, few enough that the partial sums of weight gradients stay small
+CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
+CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
 
 
 class _State(threading.local):
-    winograd = True  # whether this thread may use it
+    fast = True  # whether this thread may use Winograd's algorithm, or on a GPU TF32
 
 
 _state = _State()
@@ -34,12 +36,15 @@ _state = _State()
 
 @contextlib.contextmanager
 def plain():
-    """Within this, float32 takes the plain way too (in this thread): for its smaller error, or to compare."""
-    before, _state.winograd = _state.winograd, False
+    """Within this, float32 takes the plain way too (in this thread): for its smaller error, or to compare.
+
+    On a GPU it does without TF32, see kernels/cuda/convolution.py.
+    """
+    before, _state.fast = _state.fast, False
     try:
         yield
     finally:
-        _state.winograd = before
+        _state.fast = before
 
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None):
@@ -64,6 +69,8 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None):
     -------
     (N, O, ⌈span/stride⌉, …) array
     """
+    if xp is not numpy:
+        return cuda.correlate(xp, x, w, stride, offset, spread, span, bias, _state.fast)
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
     y, x = xp.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
@@ -109,6 +116,8 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
     -------
     (O, C, kh, kw) array
     """
+    if xp is not numpy:
+        return cuda.correlate_over_batch(xp, gy, x, size, stride, offset, _state.fast)
     shape = (gy.shape[1], x.shape[1], *size)
     dtype = xp.result_type(gy, x)
     out = gy.shape[2:]
@@ -134,7 +143,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
 
 def _by_winograd(xp, shape, dtype, stride, spread):
     """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
-    return (_state.winograd and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
+    return (_state.fast and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
             and spread == (1, 1) and min(shape[:2]) >= CHANNELS)  # fmt: skip
 
 
@@ -150,7 +159,9 @@ def _sum(parts):
 
 
 def _over_chunks(xp, function, count):
-    chunks = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    """What `function` returns for each slice of the images; how they are cut depends on their number alone."""
+    parts = min(count, CHUNKS * math.ceil(count / (CHUNKS * CHUNK)))
+    chunks = [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
     return parallel.for_each(function, chunks) if xp is numpy else [function(chunk) for chunk in chunks]
 
 

@@ -6,6 +6,8 @@ import numpy
 
 from minigrad import backend
 from minigrad.kernels import channels, random
+from minigrad.kernels.cuda import channels as cuda_channels
+from minigrad.kernels.cuda import losses
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -75,8 +77,9 @@ def batch_norm(x, weight, bias, eps):
         μ and the biased σ² of each channel; no gradient flows back through these two.
     """
     data = x.data if isinstance(x, Tensor) else x
-    if _in_blocks(data):
-        mean, var = channels.moments(data)
+    fast = _by_channel(data)
+    if fast:
+        mean, var = fast.moments(data)
     else:
         axes = (0, *range(2, x.ndim))
         mean, var = data.mean(axis=axes), data.var(axis=axes)
@@ -84,8 +87,9 @@ def batch_norm(x, weight, bias, eps):
 
 
 def _batch_norm_rule(g, _y, x, weight, _bias, mean, var, eps):
-    if _in_blocks(g):
-        return channels.normalized_gradients(g, x, mean, (var + eps) ** -0.5, weight)
+    fast = _by_channel(g, x)
+    if fast:
+        return fast.normalized_gradients(g, x, mean, (var + eps) ** -0.5, weight)
     axes, column = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
     if isinstance(g, Tensor):  # then mean and variance are recorded, as functions of x
         mean = x.mean(axes)
@@ -104,14 +108,18 @@ def _batch_norm(xp, x, weight, bias, mean, var, eps):
     if weight.shape != mean.shape or bias.shape != mean.shape:
         raise ValueError(f"weight and bias must hold one number for each of the {len(mean)} channels")
     scale = (var + eps) ** -0.5 * weight
-    if _in_blocks(x):
-        return channels.normalized(x, mean, scale, bias)
+    fast = _by_channel(x, weight, bias)
+    if fast:
+        return fast.normalized(x, mean, scale, bias)
     column = (-1, *[1] * (x.ndim - 2))
     return (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
 
 
-def _in_blocks(x):
-    return isinstance(x, numpy.ndarray) and x.size and x.dtype.itemsize >= 4
+def _by_channel(x, *others):
+    """The module whose functions are fast for these arrays, one for each processor; None where there is none."""
+    if cuda_channels.usable_per_channel(x, *others):
+        return cuda_channels
+    return channels if isinstance(x, numpy.ndarray) and x.size and x.dtype.itemsize >= 4 else None
 
 
 def dropout(x, p, rng):
@@ -201,14 +209,23 @@ def cross_entropy(logits, labels):
     return _cross_entropy(logits, on_device_of(logits, checked_labels(labels, logits.shape[1])))
 
 
-@primitive(lambda g, _y, x, labels: (softmax(x) - _one_hot(labels, x.shape[1], x.dtype)) * (g / max(len(labels), 1)))
+def _cross_entropy_rule(g, _y, x, labels):
+    """What is predicted minus what is right, over the number of examples."""
+    if losses.takes(x, g):
+        return losses.cross_entropy_gradient(g, x, labels)
+    return (softmax(x) - _one_hot(labels, x.shape[1], x.dtype)) * (g / max(len(labels), 1))
+
+
+@primitive(_cross_entropy_rule)
 def _cross_entropy(xp, x, labels):
-    """Mean of log Σ exp(x) - x[label]. Its gradient is what is predicted minus what is right."""
+    """Mean of log Σ exp(x) - x[label]."""
+    if losses.takes(x):
+        return losses.cross_entropy(x, labels)
     shifted = x - x.max(axis=1, keepdims=True)
-    losses = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
+    each = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
     if xp is not numpy:  # CuPy counts on from the other end where a label is out of range
-        losses = xp.where(_in_range(labels, x.shape[1]), losses, losses.dtype.type("nan"))
-    return losses.mean()
+        each = xp.where(_in_range(labels, x.shape[1]), each, each.dtype.type("nan"))
+    return each.mean()
 
 
 def binary_cross_entropy_with_logits(logits, targets):

@@ -3,6 +3,7 @@
 import numpy
 
 from minigrad import backend
+from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.nn import functional
 from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.tensor import Tensor
@@ -61,7 +62,12 @@ def channel_axes(x, features, name):
 def follow(running, new, momentum):
     """Move a running average towards a new value."""
     new = new.data if isinstance(new, Tensor) else new
-    running.data = running.data * (1 - momentum) + new.astype(running.dtype) * momentum
+    running.data = _mixed(running.data, new.astype(running.dtype, copy=False), momentum)
+
+
+@compiled("running * (1 - momentum) + latest * momentum")
+def _mixed(running, latest, momentum=0.1):
+    return running * (1 - momentum) + latest * momentum
 
 
 class LayerNorm(Module):

@@ -9,6 +9,7 @@ As everywhere in deep learning this is a cross-correlation: the kernel is not fl
 
 from minigrad.kernels import convolution as kernel
 from minigrad.kernels.blocks import imagewise
+from minigrad.kernels.cuda import pooling
 from minigrad.op import primitive
 from minigrad.ops.shape import sum
 
@@ -169,6 +170,8 @@ def _max_pool2d(xp, x, size, stride):
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
+    if pooling.takes(x):
+        return pooling.max_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)
     y = x[first].copy(order="K")
     for view in others:
@@ -180,6 +183,8 @@ def _max_pool2d(xp, x, size, stride):
 @imagewise
 def _spread(xp, v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the entry picked in that window."""
+    if pooling.takes(v, x, y):
+        return pooling.spread(v, x, y, size, stride)
     result = xp.zeros_like(x, dtype=v.dtype)
     for view, mask in _picked(xp, x, y, size, stride):
         result[view] += v * mask
@@ -217,6 +222,8 @@ def _sum_pool2d(xp, x, size, stride):
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
+    if pooling.takes(x):
+        return pooling.max_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)
     y = x[first].copy(order="K")
     for view in others:

@@ -7,6 +7,7 @@ import math
 
 from minigrad import backend
 from minigrad.kernels.blocks import entrywise
+from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.op import op, primitive
 from minigrad.ops.shape import astype, unbroadcast
 
@@ -17,74 +18,97 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _unary(name, doc, forward, rule):
-    """An op on one array; function and derivative go through large arrays block by block."""
-    return op(name, doc, entrywise(forward), entrywise(rule))
+def _unary(name, doc, forward, rule, cuda, cuda_rule):
+    """An op on one array; function and derivative go through large arrays block by block, on a GPU in one kernel each."""
+    return op(name, doc, compiled(cuda)(entrywise(forward)), compiled(cuda_rule)(entrywise(rule)))
 
 
 # ---- arithmetic ---------------------------------------------------------------------------------------------------
 
-add = op("add", "a + b.", lambda xp, a, b: a + b,
+add = op("add", "a + b.", compiled("a + b")(lambda xp, a, b: a + b),
          lambda g, _y, _a, _b: unbroadcast(g, _a),
          lambda g, _y, _a, _b: unbroadcast(g, _b))  # fmt: skip
-subtract = op("subtract", "a - b.", lambda xp, a, b: a - b,
+subtract = op("subtract", "a - b.", compiled("a - b")(lambda xp, a, b: a - b),
               lambda g, _y, _a, _b: unbroadcast(g, _a),
-              lambda g, _y, _a, _b: unbroadcast(-g, _b))  # fmt: skip
-multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
-              lambda g, _y, _a, b: unbroadcast(g * b, _a),
-              lambda g, _y, a, _b: unbroadcast(g * a, _b))  # fmt: skip
-divide = op("divide", "a / b.", lambda xp, a, b: a / b,
-            lambda g, _y, _a, b: unbroadcast(g / b, _a),
+              lambda g, _y, _a, _b: unbroadcast(negative(g), _b))  # fmt: skip
+multiply = op("multiply", "a · b.", compiled("a * b")(lambda xp, a, b: a * b),
+              lambda g, _y, _a, b: unbroadcast(multiply(g, b), _a),
+              lambda g, _y, a, _b: unbroadcast(multiply(g, a), _b))  # fmt: skip
+divide = op("divide", "a / b.", compiled("a / b")(lambda xp, a, b: a / b),
+            lambda g, _y, _a, b: unbroadcast(divide(g, b), _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
            lambda g, y, a, b: unbroadcast(g * y * log(where(a == 0, 1, a)), b))  # fmt: skip
-negative = _unary("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
+negative = _unary("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g, "-x", "-g")
 
 # ---- functions of one variable --------------------------------------------------------------------------------------
 
-exp = _unary("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y)
-log = _unary("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x)
+exp = _unary("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y, "exp(x)", "g * y")
+log = _unary("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x, "log(x)", "g / x")
 sqrt = _unary("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
-              lambda g, y, _x: g / (2 * y))  # fmt: skip
-square = _unary("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
-sin = _unary("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
-cos = _unary("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
-tanh = _unary("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
+              lambda g, y, _x: g / (2 * y), "sqrt(x)", "g / (2 * y)")  # fmt: skip
+square = _unary("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x, "x * x", "g * 2 * x")
+sin = _unary("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x),
+             "sin(x)", "g * cos(x)")  # fmt: skip
+cos = _unary("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x),
+             "cos(x)", "-g * sin(x)")  # fmt: skip
+tanh = _unary("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y),
+              "tanh(x)", "g * (1 - y * y)")  # fmt: skip
 sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
                  lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
-                 lambda g, y, _x: g * y * (1 - y))  # fmt: skip
+                 lambda g, y, _x: g * y * (1 - y),
+                 "T(0.5) * (1 + tanh(T(0.5) * x))", "g * y * (1 - y)")  # fmt: skip
 softplus = _unary("softplus", "log(1 + exp(x)), computed without overflow.",
                   lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))),
-                  lambda g, _y, x: g * sigmoid(x))  # fmt: skip
+                  lambda g, _y, x: g * sigmoid(x),
+                  "(x <= 0 ? 0 : x) + log1p(exp(-fabs(x)))",
+                  "g * (T(0.5) * (1 + tanh(T(0.5) * x)))")  # fmt: skip
 erf = _unary("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
-             lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
+             lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),
+             "erf(x)", f"g * T({2 / math.sqrt(math.pi)}) * exp(-x * x)")  # fmt: skip
 abs = _unary("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
-             lambda g, _y, x: g * sign(x))  # fmt: skip
+             lambda g, _y, x: g * sign(x), "fabs(x)", "g * (x > 0 ? 1 : x < 0 ? -1 : x)")  # fmt: skip
 sign = _unary("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x),
-              lambda g, _y, _x: g * 0)  # fmt: skip
+              lambda g, _y, _x: g * 0, "x > 0 ? 1 : x < 0 ? -1 : x", "g * 0")  # fmt: skip
 
 # ---- activations ----------------------------------------------------------------------------------------------------
+#
+# A condition in C++ that is false for NaN leaves the NaN as it is.
 
 relu = _unary("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
-              lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
+              lambda g, y, _x: g * astype(y > 0, g.dtype), "x <= 0 ? 0 : x", "g * (y > 0 ? 1 : 0)")  # fmt: skip
 
 
-@primitive(entrywise(lambda g, _y, x, slope=0.01: g * (astype(x > 0, g.dtype) * (1 - slope) + slope)))
-@entrywise
-def leaky_relu(xp, x, slope=0.01):
+def leaky_relu(x, slope=0.01):
     """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
-    return xp.maximum(x, slope * x) if 0 <= slope <= 1 else xp.where(x > 0, x, slope * x)
+    return _leaky_relu(x, slope) if slope >= 0 else where(x > 0, x, slope * x)
 
 
 @primitive(
-    entrywise(lambda g, _y, x, alpha=1.0: g * exp(minimum(x, 0)) * (astype(x > 0, g.dtype) * (1 - alpha) + alpha))
+    compiled("g * (y > 0 ? 1 : slope)")(
+        entrywise(lambda g, y, _x, slope=0.01: g * (astype(y > 0, g.dtype) * (1 - slope) + slope))
+    )
 )
+@compiled("x > 0 ? x : slope * x")
+@entrywise
+def _leaky_relu(xp, x, slope=0.01):
+    """leaky_relu for slope ≥ 0: then y > 0 says all that its rule needs of x, and x need not be kept."""
+    return xp.maximum(x, slope * x) if slope <= 1 else xp.where(x > 0, x, slope * x)
+
+
+@primitive(compiled("x > 0 ? g : g * alpha * exp(x)")(entrywise(lambda g, _y, x, alpha=1.0: g * _elu_slope(x, alpha))))
+@compiled("x > 0 ? x : alpha * expm1(x)")
 @entrywise
 def elu(xp, x, alpha=1.0):
-    """x where x > 0, else alpha · (exp(x) - 1), computed as 2t / (1 - t) with t = tanh(x/2): exact for small x too."""
+    """x where x > 0, else alpha · (exp(x) - 1), where exp(x) - 1 = 2t / (1 - t), t = tanh(x/2), exact for small x."""
     t = xp.tanh(0.5 * xp.minimum(x, 0))
-    return xp.maximum(x, 0) + alpha * (t / (0.5 * (1 - t)))
+    return t / (1 - t) * (2 * alpha) + xp.maximum(x, 0)
+
+
+def _elu_slope(x, alpha):
+    falling = exp(minimum(x, 0))  # 1 where x > 0
+    return falling if alpha == 1 else falling * (astype(x > 0, x.dtype) * (1 - alpha) + alpha)
 
 
 # ---- choosing -------------------------------------------------------------------------------------------------------

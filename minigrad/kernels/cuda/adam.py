@@ -1,0 +1,100 @@
+"""Adam's step for all parameters in one launch.
+
+The new parameters go into one new buffer, of which each gets its part. The old arrays stay as they are: a graph made
+before the step may still need them, and CuPy's arrays cannot be made read-only. The running means m and v belong to
+the optimizer alone and are changed in place.
+"""
+
+import functools
+
+import numpy
+
+from minigrad import backend
+from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
+
+PIECE = 4096  # entries that a block sees to
+ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
+
+_STEP = Kernel(
+    "adam",
+    r"""
+struct Tensor { const T* x; const T* grad; T* m; T* v; T* out; long long size; double rate, root; };
+
+extern "C" __global__ void adam(const Tensor* tensors, const int* owner, const int* first, double beta1_, double beta2_,
+                                double eps_, double pull_, double keep_) {
+    const Tensor t = tensors[owner[blockIdx.x]];
+    const T beta1 = beta1_, beta2 = beta2_, eps = eps_, pull = pull_, keep = keep_, rate = t.rate, root = t.root;
+    const T rest1 = 1 - beta1_, rest2 = 1 - beta2_;
+    long long start = first[blockIdx.x] * 4096LL, end = start + 4096 < t.size ? start + 4096 : t.size;
+    #pragma unroll 4
+    for (long long i = start + threadIdx.x; i < end; i += blockDim.x) {
+        T x = t.x[i], g = t.grad[i] + pull * x;
+        T m = t.m[i] * beta1 + g * rest1, v = t.v[i] * beta2 + g * g * rest2;
+        t.m[i] = m;
+        t.v[i] = v;
+        t.out[i] = x * keep - rate * m / (sqrt(v) / root + eps);
+    }
+}
+""",
+)
+
+
+def takes(params, grads):
+    return bool(params) and usable(*params, *grads)
+
+
+def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
+    """The new arrays for parameters; m, v and steps in their states move on.
+
+    x ← keep · x - lr · m̂ / (√v̂ + eps), with pull · x added to the gradient. All arrays are of one dtype.
+
+    Parameters
+    ----------
+    params, grads : list of array
+    states : list of dict
+        With "m", "v" and "steps", or empty before the first step.
+    """
+    xp, dtype = backend.array_module(params[0]), params[0].dtype
+    offsets, sizes, total = [], tuple(p.size for p in params), 0
+    for size in sizes:
+        offsets.append(total)
+        total += -(-size // ALIGNMENT) * ALIGNMENT
+    buffer = xp.ndarray(total, dtype)
+    table = numpy.empty((len(params), 8), numpy.int64)
+    numbers = table.view(numpy.float64)
+    new, kept = [], []
+    for i, (x, grad, state) in enumerate(zip(params, grads, states, strict=True)):
+        x = x if has_no_gaps(x) else xp.ascontiguousarray(x)
+        grad = like(grad, x)
+        if "m" not in state:
+            state["m"], state["v"], state["steps"] = xp.zeros_like(x), xp.zeros_like(x), 0
+        state["m"], state["v"] = like(state["m"], x), like(state["v"], x)
+        t = state["steps"] = state["steps"] + 1
+        out = _part(buffer, offsets[i], x)
+        arrays = (x, grad, state["m"], state["v"], out)
+        table[i, :5] = [backend.address(a) for a in arrays]
+        table[i, 5] = x.size
+        numbers[i, 6:] = lr / (1 - betas[0] ** t), (1 - betas[1] ** t) ** 0.5
+        new.append(out)
+        kept.append(arrays)
+    owner, first = _pieces(xp, sizes)
+    _STEP(dtype, len(owner), xp.asarray(table), owner, first, float(betas[0]), float(betas[1]), float(eps), float(pull),
+          float(keep))  # fmt: skip
+    return new
+
+
+def _part(buffer, offset, x):
+    """The entries from `offset` on as an array of the shape and memory order of x."""
+    flat = buffer[offset : offset + x.size]
+    if x.flags.c_contiguous:
+        return flat.reshape(x.shape)
+    order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+    return flat.reshape([x.shape[axis] for axis in order]).transpose([order.index(axis) for axis in range(x.ndim)])
+
+
+@functools.lru_cache(maxsize=8)
+def _pieces(xp, sizes):
+    """For each block the tensor that it works on, and which of its pieces."""
+    owner = [i for i, size in enumerate(sizes) for _ in range(-(-size // PIECE))]
+    first = [piece for size in sizes for piece in range(-(-size // PIECE))]
+    return xp.asarray(numpy.array(owner, numpy.int32)), xp.asarray(numpy.array(first, numpy.int32))

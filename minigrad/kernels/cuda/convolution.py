@@ -1,0 +1,200 @@
+"""Convolution as one matrix product: the windows of all images, laid out as the rows of a matrix (im2col), times the weight.
+
+    rows (N·H'·W', kh·kw·C)  ·  weight (kh·kw·C, O)  =  y (N·H'·W', O)
+
+The batch goes through in one piece unless its windows would take more than `BYTES`. All three derivatives of a
+convolution are such products. `_windows` and `_packed` have a kernel for the GPU; where it does not run, the same is
+written with array functions.
+
+Precision: products of float32 arrays are computed in TF32 on GPUs that have it, as PyTorch does by default for
+convolutions. Their factors are rounded to 11 bits, sums are kept in float32; the relative error is about 3e-4.
+`kernels.convolution.plain()`, or the environment variable MINIGRAD_TF32=0, makes them full float32 products.
+"""
+
+import math
+import os
+
+from minigrad import backend
+from minigrad.kernels.cuda import Kernel, channels, is_aligned, usable
+
+BYTES = 2**30  # of windows at a time
+TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
+
+_WINDOWS = r"""
+template <int V> __device__ void windows(const T* image, T* matrix, int height, int width, int channels, int columns,
+                                         int size_y, int size_x, int stride_y, int stride_x, int offset_y, int offset_x,
+                                         int spread_y, int spread_x, int length) {
+    // A block for each row of outputs; a thread takes a few channels of an output through all places of the kernel.
+    // `length` is that of a row of the matrix: size_y·size_x·channels, and zeros.
+    const Pack<V>* __restrict__ x = (const Pack<V>*)image + (long long)blockIdx.y * height * width * channels;
+    Pack<V>* __restrict__ rows = (Pack<V>*)matrix + (blockIdx.y * (long long)gridDim.x + blockIdx.x) * columns * length;
+    Pack<V> zero;
+    for (int e = 0; e < V; e++) zero.entry[e] = 0;
+    for (int t = threadIdx.x; t < columns * channels; t += blockDim.x) {
+        int j = t / channels, c = t - j * channels;
+        Pack<V>* out = rows + j * length + c;
+        for (int a = 0; a < size_y; a++) {
+            int row = blockIdx.x * stride_y + a - offset_y;
+            bool inside = row >= 0 && (spread_y == 1 || row % spread_y == 0);
+            if (inside && spread_y != 1) row /= spread_y;
+            inside = inside && row < height;
+            const Pack<V>* from = x + (inside ? (long long)row * width * channels + c : 0);
+            #pragma unroll 3
+            for (int b = 0; b < size_x; b++) {
+                int column = j * stride_x + b - offset_x;
+                bool here = inside && column >= 0 && (spread_x == 1 || column % spread_x == 0);
+                if (here && spread_x != 1) column /= spread_x;
+                *out = here && column < width ? from[column * channels] : zero;
+                out += channels;
+            }
+        }
+        if (c == 0) for (int k = size_y * size_x * channels; k < length; k++) rows[j * length + k] = zero;
+    }
+}
+
+#define SIZES int height, int width, int channels, int columns, int size_y, int size_x, int stride_y, int stride_x, \
+              int offset_y, int offset_x, int spread_y, int spread_x, int length
+#define PASSED height, width, channels, columns, size_y, size_x, stride_y, stride_x, offset_y, offset_x, spread_y, spread_x, \
+               length
+extern "C" __global__ void windows_wide(const T* x, T* rows, SIZES) { windows<W>(x, rows, PASSED); }
+extern "C" __global__ void windows_narrow(const T* x, T* rows, SIZES) { windows<1>(x, rows, PASSED); }
+"""
+_WIDE, _NARROW = Kernel("windows_wide", _WINDOWS), Kernel("windows_narrow", _WINDOWS)
+
+_PACK = Kernel(
+    "pack",
+    r"""
+// A weight (outputs, channels, size_y, size_x) of any strides as the matrix (outputs, length) of the product's order.
+extern "C" __global__ void pack(const T* w, T* matrix, long long count, int channels, int size_y, int size_x, int length,
+                                long long of_output, long long of_channel, long long of_y, long long of_x) {
+    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (place >= count) return;
+    int k = place % length, c = k % channels, b = k / channels % size_x, a = k / channels / size_x;
+    matrix[place] = a < size_y ? w[place / length * of_output + c * of_channel + a * of_y + b * of_x] : (T)0;
+}
+""",
+)
+_UNPACK = Kernel(
+    "unpack",
+    r"""
+extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int channels, int size_y, int size_x,
+                                  int length) {
+    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (place >= count) return;
+    long long rest = place;
+    int b = rest % size_x;
+    rest /= size_x;
+    int a = rest % size_y;
+    rest /= size_y;
+    int c = rest % channels;
+    w[place] = matrix[rest / channels * length + (a * size_x + b) * channels + c];
+}
+""",
+)
+
+
+def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
+    """`kernels.convolution.correlate`; `fast` allows TF32."""
+    out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
+    dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
+    y = xp.ndarray((x.shape[0], *out, w.shape[0]), dtype)
+    if y.size:
+        x, w = _in_rows(xp, x, dtype), w.astype(dtype, copy=False)
+        weight = _packed(xp, w, _row_length(x, w.shape[2:]))
+        for few, rows in _windows(xp, x, w.shape[2:], out, stride, offset, spread):
+            backend.matrix_product(rows, weight.T, y[few].reshape(len(rows), len(w)), fast and TF32)
+    y = y.transpose(0, 3, 1, 2)
+    if bias is not None and y.size:
+        bias = bias.astype(dtype, copy=False)
+        if usable(y, bias):
+            channels.add_bias(y, bias)
+        else:
+            y += bias.reshape(1, -1, 1, 1)
+    return y
+
+
+def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
+    """`kernels.convolution.correlate_over_batch`; `fast` allows TF32."""
+    shape = (gy.shape[1], x.shape[1], *size)
+    dtype = xp.result_type(gy, x)
+    if not math.prod(shape) * gy.size:
+        return xp.zeros(shape, dtype)
+    gy, x = _in_rows(xp, gy, dtype), _in_rows(xp, x, dtype)
+    total = None
+    for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
+        part = xp.ndarray((shape[0], rows.shape[1]), dtype)
+        backend.matrix_product(gy[few].reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
+        total = part if total is None else total + part
+    return _unpacked(xp, total, shape)
+
+
+def _in_rows(xp, x, dtype):
+    """(N, C, H, W) as an array (N, H, W, C), each pixel's channels neighbours in memory."""
+    return xp.ascontiguousarray(x.transpose(0, 2, 3, 1)).astype(dtype, copy=False)
+
+
+def _row_length(x, size):
+    """Entries in a row of the matrix of windows: rounded up, on the GPU, to what TF32 products can work with."""
+    length = math.prod(size) * x.shape[-1]
+    return -(-length // 4) * 4 if usable(x) and x.dtype.itemsize == 4 else length
+
+
+def _windows(xp, x, size, out, stride, offset, spread):
+    """(some of the images as a slice, their windows as the rows of a matrix), for all images (N, H, W, C)."""
+    length = _row_length(x, size)
+    plain = (size, stride, offset, spread) == ((1, 1),) * 2 + ((0, 0), (1, 1)) and out == x.shape[1:3]
+    if plain and length == x.shape[-1]:
+        yield slice(0, len(x)), x.reshape(-1, length)
+        return
+    each = math.prod(out) * length
+    count = max(1, min(BYTES // max(1, each * x.dtype.itemsize), 65535))  # CUDA's limit for the grid's second direction
+    for start in range(0, len(x), count):
+        few = slice(start, min(start + count, len(x)))
+        if usable(x):
+            rows = xp.ndarray((few.stop - start, *out, length), x.dtype)
+            width = 16 // x.dtype.itemsize
+            wide = x.shape[-1] % width == 0 and is_aligned(x[few], rows)
+            each = width if wide else 1
+            (_WIDE if wide else _NARROW)(
+                x.dtype, (out[0], few.stop - start), x[few], rows, *x.shape[1:3], x.shape[-1] // each, out[1],
+                *size, *stride, *offset, *spread, length // each,
+            )  # fmt: skip
+        else:
+            rows = _windows_of_arrays(xp, x[few], size, out, stride, offset, spread)
+        yield few, rows.reshape(math.prod(rows.shape[:3]), length)
+
+
+def _windows_of_arrays(xp, x, size, out, stride, offset, spread):
+    """The windows by array functions: views of a canvas on which the pixels lie."""
+    canvas = xp.zeros(
+        (len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype
+    )
+    here, there = [], []
+    for n, room, o, s in zip(x.shape[1:3], canvas.shape[1:3], offset, spread, strict=True):
+        first = max(0, -(o // s))  # the first pixel that lies on the canvas
+        last = max(first, min(n, (room - 1 - o) // s + 1))  # one past the last
+        here.append(slice(first, last))
+        there.append(slice(o + first * s, max(0, o + (last - 1) * s + 1), s))
+    canvas[:, there[0], there[1]] = x[:, here[0], here[1]]
+    windows = xp.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+    return xp.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3))
+
+
+def _packed(xp, w, length):
+    """A weight (O, C, kh, kw) as the matrix (O, kh·kw·C), with zeros up to `length`."""
+    if usable(w):
+        matrix = xp.ndarray((len(w), length), w.dtype)
+        strides = [s // w.dtype.itemsize for s in w.strides]
+        _PACK(w.dtype, -(-matrix.size // 256), w, matrix, matrix.size, *w.shape[1:], length, *strides)
+        return matrix
+    return xp.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(len(w), -1)
+
+
+def _unpacked(xp, matrix, shape):
+    """The opposite of `_packed`."""
+    if usable(matrix):
+        w = xp.ndarray(shape, matrix.dtype)
+        _UNPACK(w.dtype, -(-w.size // 256), matrix, w, w.size, *shape[1:], matrix.shape[1])
+        return w
+    outputs, inputs, *size = shape
+    return xp.ascontiguousarray(matrix.reshape(outputs, *size, inputs).transpose(0, 3, 1, 2))

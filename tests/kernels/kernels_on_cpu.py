@@ -1,0 +1,141 @@
+"""The GPU's kernels run on the CPU: their sources are C++, and a few definitions stand for what CUDA adds to it.
+
+    with installed(folder):
+        leaky_relu(numpy_array, 0.1)  # now computed by the kernel
+
+Within this, NumPy's arrays count as arrays that kernels take. A block's threads are threads where the kernel makes them
+wait for each other, and a loop elsewhere; blocks run one after the other. So a race between blocks goes unseen, and so
+does everything about the memory of a GPU; indices, limits, orders and formulas do not.
+"""
+
+import contextlib
+import ctypes
+import shutil
+import subprocess
+from unittest import mock
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.kernels.cuda import KERNELS
+
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+HEAD = r"""
+#include <math.h>
+#include <barrier>
+#include <thread>
+#include <utility>
+#include <vector>
+#define __device__
+#define __global__
+#define __shared__ static
+#define __syncthreads() gate->arrive_and_wait()
+struct Index { unsigned int x, y; };
+static thread_local Index threadIdx;
+static Index blockIdx, blockDim, gridDim;
+static std::barrier<>* gate;
+
+template <typename... A, size_t... I>
+static void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) { kernel(*(A*)args[I]...); }
+
+template <typename... A>
+static void launch(void (*kernel)(A...), int waits, int columns, int rows, int threads, void** args) {
+    blockDim = {(unsigned)threads, 1};
+    gridDim = {(unsigned)columns, (unsigned)rows};
+    auto grid = [&](auto block) {
+        for (int y = 0; y < rows; y++) for (int x = 0; x < columns; x++) block(x, y);
+    };
+    auto indices = std::index_sequence_for<A...>();
+    if (!waits) {
+        grid([&](int x, int y) {
+            blockIdx = {(unsigned)x, (unsigned)y};
+            for (threadIdx.x = 0; threadIdx.x < (unsigned)threads; threadIdx.x++) call(kernel, args, indices);
+        });
+        return;
+    }
+    std::barrier<> together(threads);
+    gate = &together;
+    std::vector<std::thread> crew;
+    for (int t = 0; t < threads; t++) crew.emplace_back([&, t] {
+        threadIdx.x = t;
+        grid([&](int x, int y) {
+            if (t == 0) blockIdx = {(unsigned)x, (unsigned)y};
+            together.arrive_and_wait();
+            call(kernel, args, indices);
+            together.arrive_and_wait();
+        });
+    });
+    for (auto& thread : crew) thread.join();
+}
+"""
+RUN = """
+extern "C" void run_{name}_{char}(int waits, int columns, int rows, int threads, void** args) {{
+    launch({space}::{name}, waits, columns, rows, threads, args);
+}}
+"""
+
+
+class Library:
+    """All kernels in one library, and others compiled when they are asked for."""
+
+    def __init__(self, folder):
+        self.folder, self.functions, self.count = folder, {}, 0
+        self._compile([(k.name, k.source(np.dtype(char))) for k in KERNELS for char in "fd"])
+
+    def _compile(self, named):
+        spaces, text = {}, [HEAD]
+        for name, source in named:
+            if source not in spaces:
+                spaces[source] = f"space{len(spaces)}"
+                text.append(f"namespace {spaces[source]} {{\n{source}\n}}\n")
+        for name, source in named:
+            text.append(RUN.format(name=name, char=self._char(source), space=spaces[source]))
+        path = self.folder / f"kernels{self.count}.cpp"
+        self.count += 1
+        path.write_text("".join(text).replace('extern "C" __global__', "__global__"))
+        subprocess.run([COMPILER, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-o",
+                        path.with_suffix(".so"), path], check=True)  # fmt: skip
+        library = ctypes.CDLL(path.with_suffix(".so"))
+        for name, source in named:
+            self.functions[name, source] = getattr(library, f"run_{name}_{self._char(source)}")
+
+    @staticmethod
+    def _char(source):
+        return "f" if source.startswith("typedef float") else "d"
+
+    def raw_kernel(self, name, source):
+        """In the place of `backend.raw_kernel`."""
+        if (name, source) not in self.functions:
+            self._compile([(name, source)])
+        function = self.functions[name, source]
+
+        def kernel(grid, block, args):
+            held = [_as_c(arg) for arg in args]
+            pointers = (ctypes.c_void_p * len(held))(*(ctypes.addressof(h) for h in held))
+            columns, rows = (*grid, 1)[:2]
+            assert columns > 0 and rows > 0, "CUDA refuses to start no blocks"
+            function("__syncthreads" in source, columns, rows, block[0], pointers)
+
+        return kernel
+
+
+def _as_c(arg):
+    """An argument as CuPy passes it on: a pointer, a long long, or a double."""
+    if isinstance(arg, np.ndarray):
+        return ctypes.c_void_p(arg.ctypes.data)
+    return ctypes.c_double(arg) if isinstance(arg, float) else ctypes.c_longlong(arg)
+
+
+@contextlib.contextmanager
+def installed(library):
+    """Within this the kernels compute on NumPy's arrays."""
+    for kernel in KERNELS:
+        kernel._compiled.clear()
+    with (
+        mock.patch.object(backend, "runs_kernels", lambda array: isinstance(array, np.ndarray)),
+        mock.patch.object(backend, "raw_kernel", library.raw_kernel),
+        mock.patch.object(backend, "matrix_product", lambda a, b, out, fast: np.dot(a, b, out=out)),
+    ):
+        yield
+    for kernel in KERNELS:
+        kernel._compiled.clear()
