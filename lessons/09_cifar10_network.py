@@ -253,8 +253,8 @@ else:
 # All pictures and labels move to the device once. There the batches are put together, and the loss and the number of
 # errors added up. Numbers that stay on a GPU cost nothing; but to look at one, to print it or to decide by it, the host
 # must wait until everything before it is computed, and in the meantime gives the GPU nothing new to do. So an epoch
-# looks twice: at the end of the training, and at the end of the test. (On the host the labels have been checked to lie
-# between 0 and 9. On a GPU an index that is out of range is not noticed.)
+# looks twice: at the end of the training, and at the end of the test. (Labels are looked at on the host, once, when the
+# pictures are loaded. On the GPU one that is out of range would make the loss NaN.)
 
 train_set = [backend.to_device(array, lesson.device) for array in (train_x, train_y)]
 test_set = [backend.to_device(array, lesson.device) for array in (test_x, test_y)]
