@@ -118,7 +118,8 @@ def runs_kernels(array):
 def raw_kernel(name, source):
     """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used.
 
-    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), and NumPy's numbers.
+    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), NumPy's numbers, and
+    bytearrays (their contents arrive: a struct by value).
     """
     return _Launcher(name, source)
 
@@ -134,13 +135,13 @@ class _Launcher(threading.local):
 
     def _prepare(self, types):
         """How to write arguments of these types into memory, 8 bytes for each, and pointers to each of them."""
-        codes = {float: "d", int: "q"}
-        form = "".join(codes[t] if t in codes else _NUMPY_CODES[t] if t in _NUMPY_CODES else "Q" for t in types)
+        form = "".join(_CODES.get(t, "Q") for t in types)
         buffer = ctypes.create_string_buffer(8 * len(types))
         first = ctypes.addressof(buffer)
         pointers = (ctypes.c_void_p * len(types))(*(first + 8 * i for i in range(len(types))))
-        prepared = (struct.Struct("<" + form).pack_into, buffer, ctypes.addressof(pointers), pointers,
-                    [t not in codes and t not in _NUMPY_CODES for t in types])  # fmt: skip
+        is_array = [t not in _CODES for t in types]
+        structs = [i for i, t in enumerate(types) if t is bytearray]
+        prepared = (struct.Struct("<" + form).pack_into, buffer, ctypes.addressof(pointers), pointers, is_array, structs)
         self.formats[types] = prepared
         return prepared
 
@@ -155,19 +156,46 @@ class _Launcher(threading.local):
                 self.function, self.start = cupy.RawKernel(self.source, self.name).kernel, driver.launchKernel
                 self.stream = cupy.cuda.get_current_stream
             prepared = self._prepare(types)
-        pack, buffer, pointers, _, is_array = prepared
+        pack, buffer, address, pointers, is_array, structs = prepared
+        for i in structs:
+            content = (ctypes.c_char * len(args[i])).from_buffer(args[i])
+            pointers[i] = ctypes.addressof(content)
+            args = (*args[:i], 0, *args[i + 1 :])
         pack(buffer, 0, *[a.data.ptr if array else a for a, array in zip(args, is_array, strict=True)])
         rows = grid[1] if len(grid) > 1 else 1
-        self.start(self.function.ptr, grid[0], rows, 1, block[0], 1, 1, 0, self.stream().ptr, pointers, 0)
+        self.start(self.function.ptr, grid[0], rows, 1, block[0], 1, 1, 0, self.stream().ptr, address, 0)
 
 
-_NUMPY_CODES = {numpy.int64: "q", numpy.uint64: "Q", numpy.int32: "i4x", numpy.uint32: "I4x", numpy.float64: "d",
-                numpy.float32: "f4x"}  # fmt: skip
+_CODES = {float: "d", int: "q", bytearray: "Q", numpy.int64: "q", numpy.uint64: "Q", numpy.int32: "i4x",
+          numpy.uint32: "I4x", numpy.float64: "d", numpy.float32: "f4x"}  # fmt: skip # struct's, each padded to 8 bytes
 
 
 def address(array):
     """Where in memory the array begins, its own memory or the GPU's."""
     return array.ctypes.data if isinstance(array, numpy.ndarray) else array.data.ptr
+
+
+def stream():
+    """The address of the CUDA stream that everything is put into."""
+    import cupy
+
+    return cupy.cuda.get_current_stream().ptr
+
+
+def seconds(function, repetitions=3):
+    """How long the GPU takes for what the function starts: the shortest of a few times, after a first one."""
+    import cupy
+
+    function()
+    times = []
+    for _ in range(repetitions):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, end) / 1000)
+    return min(times)
 
 
 def matrix_product(a, b, out, fast):

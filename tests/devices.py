@@ -13,16 +13,20 @@ FEWER = 5  # the device gets one example in so many: it is there to find what di
 
 
 def given_on_each_device(**strategies):
-    """`hypothesis.given` for a test with a parameter `device`: all examples on the CPU, fewer on the device."""
+    """`hypothesis.given` for a test with a parameter `device`: all examples on the CPU, fewer on the device.
+
+    The test's attribute `few` is the same test with the fewer examples, for other ways to run it.
+    """
 
     def decorate(test):
         few = settings(max_examples=max(1, settings.default.max_examples // FEWER))
         runs = {"cpu": given(**strategies)(test), "cuda": few(given(**strategies)(test))}
 
         @functools.wraps(test)
-        def run(device, **fixtures):
-            runs[device](device=device, **fixtures)
+        def run(*args, device="cpu", **fixtures):
+            runs[device](*args, device=device, **fixtures)
 
+        run.few = runs["cuda"]
         parameters = inspect.signature(test).parameters.values()
         run.__signature__ = inspect.Signature([p for p in parameters if p.name not in strategies])
         return run

@@ -7,7 +7,7 @@ import numpy
 from minigrad import backend
 from minigrad.kernels import channels, random
 from minigrad.kernels.cuda import channels as cuda_channels
-from minigrad.kernels.cuda import losses
+from minigrad.kernels.cuda import losses, products
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
@@ -34,7 +34,7 @@ def linear(x, weight, bias=None):
 )
 def _linear(xp, x, weight, bias):
     """x Wᵀ + b."""
-    return xp.matmul(x, weight.T) + bias
+    return products.matmul(xp, x, weight.T, bias)
 
 
 def _rows(x):

@@ -223,7 +223,7 @@ def _sum_pool2d(xp, x, size, stride):
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
     if pooling.takes(x):
-        return pooling.max_pool2d(x, size, stride)
+        return pooling.sum_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)
     y = x[first].copy(order="K")
     for view in others:

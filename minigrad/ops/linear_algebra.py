@@ -5,6 +5,7 @@ import string
 from collections import Counter
 
 from minigrad import backend
+from minigrad.kernels.cuda import products
 from minigrad.op import op, primitive
 from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
 
@@ -12,7 +13,7 @@ __all__ = [
     "einsum", "matmul", "tensordot",
 ]  # fmt: skip
 
-_matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmul(a, b),
+_matmul = op("matmul", "A @ B of stacks of matrices.", products.matmul,
              lambda g, _y, _a, b: unbroadcast(g @ swapaxes(b, -1, -2), _a),
              lambda g, _y, a, _b: unbroadcast(swapaxes(a, -1, -2) @ g, _b))  # fmt: skip
 

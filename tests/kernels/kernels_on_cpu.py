@@ -120,7 +120,9 @@ class Library:
 
 
 def _as_c(arg):
-    """An argument as CuPy passes it on: a pointer, a long long, or a double."""
+    """An argument as the kernel gets it: a pointer, a struct, a long long, or a double."""
+    if isinstance(arg, bytearray):
+        return (ctypes.c_char * len(arg)).from_buffer(arg)
     if isinstance(arg, np.ndarray):
         return ctypes.c_void_p(arg.ctypes.data)
     return ctypes.c_double(arg) if isinstance(arg, float) else ctypes.c_longlong(arg)

@@ -58,12 +58,14 @@ class Kernel:
         kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
 
 
-def usable(*arrays):
+def usable(first, *others):
     """Whether kernels can compute on these: real GPU arrays with entries, of one dtype, float32 or float64."""
-    dtype = getattr(arrays[0], "dtype", None)
-    return dtype is not None and dtype.char in "fd" and all(
-        backend.runs_kernels(a) and a.dtype == dtype and a.size for a in arrays
-    )  # fmt: skip
+    if not backend.runs_kernels(first) or first.dtype.char not in "fd" or not first.size:
+        return False
+    for array in others:
+        if type(array) is not type(first) or array.dtype != first.dtype or not array.size:
+            return False
+    return True
 
 
 def has_no_gaps(array):

@@ -12,6 +12,7 @@ import numpy
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
 
+TENSORS = 56  # in a launch: the table of them is an argument, and those have 4 KiB in all
 PIECE = 4096  # entries that a block sees to
 ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
 
@@ -19,10 +20,11 @@ _STEP = Kernel(
     "adam",
     r"""
 struct Tensor { const T* x; const T* grad; T* m; T* v; T* out; long long size; double rate, root; };
+struct Tensors { Tensor of[56]; };
 
-extern "C" __global__ void adam(const Tensor* tensors, const int* owner, const int* first, double beta1_, double beta2_,
+extern "C" __global__ void adam(const Tensors tensors, const int* owner, const int* first, double beta1_, double beta2_,
                                 double eps_, double pull_, double keep_) {
-    const Tensor t = tensors[owner[blockIdx.x]];
+    const Tensor t = tensors.of[owner[blockIdx.x]];
     const T beta1 = beta1_, beta2 = beta2_, eps = eps_, pull = pull_, keep = keep_, rate = t.rate, root = t.root;
     const T rest1 = 1 - beta1_, rest2 = 1 - beta2_;
     long long start = first[blockIdx.x] * 4096LL, end = start + 4096 < t.size ? start + 4096 : t.size;
@@ -60,7 +62,7 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         offsets.append(total)
         total += -(-size // ALIGNMENT) * ALIGNMENT
     buffer = xp.ndarray(total, dtype)
-    table = numpy.empty((len(params), 8), numpy.int64)
+    table = numpy.zeros((-(-len(params) // TENSORS) * TENSORS, 8), numpy.int64)
     numbers = table.view(numpy.float64)
     new, kept = [], []
     for i, (x, grad, state) in enumerate(zip(params, grads, states, strict=True)):
@@ -68,7 +70,8 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         grad = like(grad, x)
         if "m" not in state:
             state["m"], state["v"], state["steps"] = xp.zeros_like(x), xp.zeros_like(x), 0
-        state["m"], state["v"] = like(state["m"], x), like(state["v"], x)
+        for name in "mv":  # they follow the model where it has been moved
+            state[name] = like(backend.to_device(state[name], "cuda"), x)
         t = state["steps"] = state["steps"] + 1
         out = _part(buffer, offsets[i], x)
         arrays = (x, grad, state["m"], state["v"], out)
@@ -77,9 +80,11 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         numbers[i, 6:] = lr / (1 - betas[0] ** t), (1 - betas[1] ** t) ** 0.5
         new.append(out)
         kept.append(arrays)
-    owner, first = _pieces(xp, sizes)
-    _STEP(dtype, len(owner), xp.asarray(table), owner, first, float(betas[0]), float(betas[1]), float(eps), float(pull),
-          float(keep))  # fmt: skip
+    for start in range(0, len(params), TENSORS):
+        owner, first = _pieces(xp, sizes[start : start + TENSORS])
+        tensors = bytearray(table[start : start + TENSORS].tobytes())
+        _STEP(dtype, len(owner), tensors, owner, first, float(betas[0]), float(betas[1]), float(eps), float(pull),
+              float(keep))  # fmt: skip
     return new
 
 

@@ -75,10 +75,28 @@ class Sums:
         return total
 
 
+def means_of_images(x):
+    """The mean of each channel of each image (N, C, H, W): (N, C)."""
+    n, columns, places = len(x), x.shape[1], x.shape[2] * x.shape[3]
+    if n > 65535:  # CUDA's limit for the grid's second direction
+        return x.mean(axis=(2, 3))
+    means = backend.array_module(x).ndarray((n, columns), x.dtype)
+    _of_x.kernel(x.dtype, (-(-columns // COLUMNS), n), matrix(x), means, n * places, columns, places, 1 / places)
+    return means
+
+
 def matrix(x):
     """(N, C), or (N, C, H, W) as a matrix with a row for each pixel: a view if the channels are neighbours."""
     x = x if x.ndim == 2 else x.transpose(0, 2, 3, 1)
     return backend.array_module(x).ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def _numbers(x, *vectors):
+    """Arrays that hold a number for each channel of x, without gaps."""
+    for v in vectors:
+        if v.shape != (x.shape[1],):
+            raise ValueError(f"{v.shape} must hold one number for each of the {x.shape[1]} channels of {x.shape}")
+    return [backend.array_module(v).ascontiguousarray(v) for v in vectors]
 
 
 def in_rows(x):
@@ -113,7 +131,7 @@ def sums(x):
 
 def add_bias(x, bias):
     """x + bias in the place of x, whose channels are neighbours."""
-    return _plus([x], [bias], out=x)
+    return _plus([x], _numbers(x, bias), out=x)
 
 
 def mean(x):
@@ -123,7 +141,7 @@ def mean(x):
 
 def shifted(x, mean, bias):
     """x - mean + bias."""
-    return _shifted([in_rows(x)], [mean, bias])
+    return _shifted([in_rows(x)], _numbers(x, mean, bias))
 
 
 def without_mean_gradients(g):
@@ -141,7 +159,7 @@ def moments(x):
 
 def normalized(x, mean, scale, bias):
     """(x - mean) · scale + bias."""
-    return _scaled([in_rows(x)], [mean, scale, bias])
+    return _scaled([in_rows(x)], _numbers(x, mean, scale, bias))
 
 
 def normalized_gradients(g, x, mean, inverse, weight):
@@ -149,7 +167,10 @@ def normalized_gradients(g, x, mean, inverse, weight):
 
     mean and inverse = 1/√(var + eps) count as functions of x.
     """
+    if g.shape != x.shape:
+        raise ValueError(f"the gradient {g.shape} must be of the shape of x {x.shape}")
     x, g = in_rows(x), in_rows(g)
+    mean, inverse, weight = _numbers(x, mean, inverse, weight)
     along, across = _of_gradients(matrix(g), matrix(x), mean)
     share = x.shape[1] / x.size
     grad_x = _normalized_gradient([g, x], [mean, inverse, weight, along, across], [share])

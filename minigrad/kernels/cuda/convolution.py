@@ -15,7 +15,7 @@ import math
 import os
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, channels, is_aligned, usable
+from minigrad.kernels.cuda import Kernel, channels, cudnn, is_aligned, usable
 
 BYTES = 2**30  # of windows at a time
 TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
@@ -95,17 +95,27 @@ extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int ch
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
     """`kernels.convolution.correlate`; `fast` allows TF32."""
+    if x.shape[1] != w.shape[1]:
+        raise ValueError(f"images with {x.shape[1]} channels, and a weight made for {w.shape[1]}")
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
     y = xp.ndarray((x.shape[0], *out, w.shape[0]), dtype)
     if y.size:
         x, w = _in_rows(xp, x, dtype), w.astype(dtype, copy=False)
-        weight = _packed(xp, w, _row_length(x, w.shape[2:]))
+        by_cudnn = fast and TF32 and usable(x) and cudnn.takes(x, w.shape[2:], stride, offset, spread, out)
+        weight = _packed(xp, w, math.prod(w.shape[1:]) if by_cudnn else _row_length(x, w.shape[2:]))
+        if by_cudnn and cudnn.correlate(x, weight, y, w.shape[2:], stride, offset):
+            return _with_bias(y.transpose(0, 3, 1, 2), bias)
+        weight = _packed(xp, w, _row_length(x, w.shape[2:])) if by_cudnn else weight
         for few, rows in _windows(xp, x, w.shape[2:], out, stride, offset, spread):
             backend.matrix_product(rows, weight.T, y[few].reshape(len(rows), len(w)), fast and TF32)
-    y = y.transpose(0, 3, 1, 2)
+    return _with_bias(y.transpose(0, 3, 1, 2), bias)
+
+
+def _with_bias(y, bias):
+    """y + bias, in the place of y."""
     if bias is not None and y.size:
-        bias = bias.astype(dtype, copy=False)
+        bias = bias.astype(y.dtype, copy=False)
         if usable(y, bias):
             channels.add_bias(y, bias)
         else:
@@ -115,11 +125,17 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
 
 def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     """`kernels.convolution.correlate_over_batch`; `fast` allows TF32."""
+    if len(gy) != len(x):
+        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
     shape = (gy.shape[1], x.shape[1], *size)
     dtype = xp.result_type(gy, x)
     if not math.prod(shape) * gy.size:
         return xp.zeros(shape, dtype)
     gy, x = _in_rows(xp, gy, dtype), _in_rows(xp, x, dtype)
+    if fast and TF32 and usable(gy, x) and cudnn.takes(x, size, stride, offset, (1, 1), gy.shape[1:3]):
+        total = xp.ndarray((shape[0], math.prod(shape[1:])), dtype)
+        if cudnn.correlate_over_batch(gy, x, total, size, stride, offset):
+            return _unpacked(xp, total, shape)
     total = None
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
         part = xp.ndarray((shape[0], rows.shape[1]), dtype)

@@ -1,7 +1,7 @@
 """Softmax cross-entropy and its gradient: a block for each example, so that nothing of its size is written in between."""
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, usable
+from minigrad.kernels.cuda import Kernel, channels, empty_like, usable
 
 _SOURCE = r"""
 // The largest of a row's entries, and the sum of exp(entry - largest), for each thread of the block.
@@ -53,6 +53,14 @@ def takes(x, *others):
     return usable(x, *others) and x.ndim == 2
 
 
+def _checked(x, labels):
+    """Both without gaps, the labels as `long long`."""
+    if labels.shape != (len(x),):
+        raise ValueError(f"labels {labels.shape} must be as many as the rows of {x.shape}")
+    xp = backend.array_module(x)
+    return xp.ascontiguousarray(x), xp.ascontiguousarray(labels.astype("int64", copy=False))
+
+
 def _threads(classes):
     return 32 if classes <= 32 else 256
 
@@ -60,16 +68,15 @@ def _threads(classes):
 def cross_entropy(x, labels):
     """Mean of log Σ exp(x) - x[label], NaN if a label is out of range."""
     xp = backend.array_module(x)
-    x, labels = xp.ascontiguousarray(x), xp.ascontiguousarray(labels.astype("int64", copy=False))
+    x, labels = _checked(x, labels)
     losses = xp.ndarray(len(x), x.dtype)
     _FORWARD(x.dtype, len(x), x, labels, losses, x.shape[1], threads=_threads(x.shape[1]))
-    return losses.mean()
+    return channels.mean(losses.reshape(-1, 1)).reshape(())
 
 
 def cross_entropy_gradient(g, x, labels):
     """(softmax(x) - one-hot labels) · g / N, for a gradient g of the mean."""
-    xp = backend.array_module(x)
-    x, labels = xp.ascontiguousarray(x), xp.ascontiguousarray(labels.astype("int64", copy=False))
-    gradient = xp.empty_like(x)
+    x, labels = _checked(x, labels)
+    gradient = empty_like(x)
     _BACKWARD(x.dtype, len(x), x, labels, g, gradient, x.shape[1], len(x), threads=_threads(x.shape[1]))
     return gradient

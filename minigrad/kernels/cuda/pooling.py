@@ -9,7 +9,7 @@ from minigrad.kernels.cuda import Kernel, blocks_for, empty_like, is_aligned, us
 from minigrad.kernels.cuda.channels import in_rows
 
 _SOURCE = r"""
-template <int V> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height, int width,
+template <int V, bool sum> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height, int width,
                                       int rows, int columns, int size_y, int size_x, int stride_y, int stride_x) {
     const Pack<V>* x = (const Pack<V>*)image;
     Pack<V>* y = (Pack<V>*)pooled;
@@ -22,12 +22,15 @@ template <int V> __device__ void pool(const T* image, T* pooled, long long count
     int i = rest % rows;
     long long n = rest / rows;
     const Pack<V>* corner = x + ((n * height + i * stride_y) * width + j * stride_x) * channels + c;
-    Pack<V> most = *corner;
+    Pack<V> most = *corner;  // or their sum
+    if (sum) for (int k = 0; k < V; k++) most.entry[k] = 0;
     for (int a = 0; a < size_y; a++)
         for (int b = 0; b < size_x; b++) {
             Pack<V> here = corner[((long long)a * width + b) * channels];
-            for (int k = 0; k < V; k++)  // a NaN stays
-                most.entry[k] = here.entry[k] > most.entry[k] || here.entry[k] != here.entry[k] ? here.entry[k] : most.entry[k];
+            for (int k = 0; k < V; k++)
+                if (sum) most.entry[k] += here.entry[k];
+                else  // a NaN stays
+                    most.entry[k] = here.entry[k] > most.entry[k] || here.entry[k] != here.entry[k] ? here.entry[k] : most.entry[k];
         }
     y[place] = most;
 }
@@ -101,8 +104,10 @@ template <int V> __device__ void spread_apart(const T* image, const T* pooled, c
 #define SHAPE long long count, int channels, int height, int width, int rows, int columns, \
               int size_y, int size_x, int stride_y, int stride_x
 #define SIZES count, channels, height, width, rows, columns, size_y, size_x, stride_y, stride_x
-extern "C" __global__ void max_pool_wide(const T* x, T* y, SHAPE) { pool<W>(x, y, SIZES); }
-extern "C" __global__ void max_pool_narrow(const T* x, T* y, SHAPE) { pool<1>(x, y, SIZES); }
+extern "C" __global__ void max_pool_wide(const T* x, T* y, SHAPE) { pool<W, false>(x, y, SIZES); }
+extern "C" __global__ void max_pool_narrow(const T* x, T* y, SHAPE) { pool<1, false>(x, y, SIZES); }
+extern "C" __global__ void sum_pool_wide(const T* x, T* y, SHAPE) { pool<W, true>(x, y, SIZES); }
+extern "C" __global__ void sum_pool_narrow(const T* x, T* y, SHAPE) { pool<1, true>(x, y, SIZES); }
 extern "C" __global__ void spread_wide(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<W>(x, y, g, r, SIZES); }
 extern "C" __global__ void spread_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<1>(x, y, g, r, SIZES); }
 extern "C" __global__ void spread_apart_wide(const T* x, const T* y, const T* g, T* r, SHAPE) {
@@ -113,12 +118,13 @@ extern "C" __global__ void spread_apart_narrow(const T* x, const T* y, const T* 
 }
 """
 _POOL = {name: Kernel(f"max_pool_{name}", _SOURCE) for name in ("wide", "narrow")}
+_SUM = {name: Kernel(f"sum_pool_{name}", _SOURCE) for name in ("wide", "narrow")}
 _SPREAD = {name: Kernel(f"spread_{name}", _SOURCE) for name in ("wide", "narrow")}
 _SPREAD_APART = {name: Kernel(f"spread_apart_{name}", _SOURCE) for name in ("wide", "narrow")}
 
 
 def takes(*arrays):
-    return usable(*arrays)
+    return usable(*arrays) and all(a.ndim == 4 for a in arrays)
 
 
 def _launch(kernels, count_over, arrays, x, out, size, stride):
@@ -133,15 +139,27 @@ def _launch(kernels, count_over, arrays, x, out, size, stride):
 
 def max_pool2d(x, size, stride):
     """The largest entry of each window of x (N, C, H, W)."""
+    return _pooled(_POOL, x, size, stride)
+
+
+def sum_pool2d(x, size, stride):
+    """The sum of each window of x (N, C, H, W)."""
+    return _pooled(_SUM, x, size, stride)
+
+
+def _pooled(kernels, x, size, stride):
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     x = in_rows(x)
     y = backend.array_module(x).ndarray((x.shape[0], *out, x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
-    _launch(_POOL, y, (x, y), x, out, size, stride)
+    _launch(kernels, y, (x, y), x, out, size, stride)
     return y
 
 
 def spread(v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the first entry of the window that is its maximum y[window]."""
+    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
+    if not v.shape == y.shape == (*x.shape[:2], *out):
+        raise ValueError(f"windows of x {x.shape} must have values of shape {(*x.shape[:2], *out)}")
     v, x, y = in_rows(v), in_rows(x), in_rows(y)
     result = empty_like(x)
     apart = size == stride and all(n == m * k for n, m, k in zip(x.shape[2:], y.shape[2:], size, strict=True))
