@@ -165,8 +165,8 @@ def small_lesson(tmp_path_factory):
     file = folder / "09_cifar10_network.py"
     file.write_text(source.replace(quick, tiny).replace("10_000), test", "500), test"))
 
-    def start(out, *arguments, **options):
-        command = [sys.executable, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
+    def start(out, *arguments, before=(), **options):
+        command = [sys.executable, *before, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "MINIGRAD_DATA": str(folder / "cache")}
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
                                 stdout=subprocess.DEVNULL, **options)  # fmt: skip
@@ -250,6 +250,35 @@ def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbe
 
     finished(small_lesson("pieces"))
     assert curves(out) == undisturbed
+
+
+ON_THE_STAND_IN = """
+import runpy, sys
+from minigrad import backend
+from tests import strict_cupy
+sys.argv[:] = sys.argv[1:]
+with strict_cupy.installed(), strict_cupy.transfers() as seen:
+    backend.description = lambda device: "the stand-in for CuPy"
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        checkpoints = [text for text in seen.to_host if "state_dict" in text]
+        training = [text for text in seen.to_host if any(f" {name} (09_" in text for name in ("train", "test_error"))]
+        print(f"read in training: {len([t for t in training if t not in checkpoints])} times", file=sys.stderr)
+"""
+
+
+def test_an_epoch_on_a_gpu_is_looked_at_three_times_and_learns_the_same(small_lesson, undisturbed):
+    """On the stand-in for CuPy: errors and losses after training, errors after the test; no step copies to the host."""
+    process = small_lesson("stand-in", "--device", "cuda", "--only", "normal", "WN + mean-only BN",
+                           before=["-c", ON_THE_STAND_IN])  # fmt: skip
+    _, error = process.communicate()
+    assert process.returncode == 0 and f"read in training: {2 * 4 * 3} times" in error, error
+    folder = small_lesson.results("stand-in") / "checkpoints" / "quick-synthetic-seed0"
+    for run in ("normal", "WN + mean-only BN"):
+        state = lessons.mg.load(folder / f"{lessons.file_name(run)}.npz")["state"]
+        assert state["pieces"][0]["machine"] == "the stand-in for CuPy"
+        assert state["curves"]["loss"] == pytest.approx(undisturbed[run]["loss"], rel=1e-4)
 
 
 def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
