@@ -161,6 +161,13 @@ def test_labels_on_the_host_are_copied_to_the_device_and_nothing_back(cuda):
         training.step()
 
 
+def test_a_copy_to_the_host_is_noticed(cuda):
+    loss = mg.tensor([1.0], device=cuda).sum()
+    for look in (float, bool, mg.Tensor.item, mg.Tensor.numpy, repr):
+        with pytest.raises((AssertionError, RuntimeError)), nothing_copied_to_the_host():
+            look(loss)
+
+
 def test_a_copy_to_the_host_in_a_step_is_named():
     with strict_cupy.installed():
         training = Training("perceptron", OPTIMIZERS["SGD"], "cuda")
