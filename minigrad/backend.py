@@ -25,7 +25,7 @@ def is_available(device):
         raise ValueError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
     if device == "cpu":
         return True
-    if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
+    if importlib.util.find_spec("cupy") is None:
         return False
     import cupy
 
