@@ -17,7 +17,9 @@ from unittest import mock
 import numpy as np
 
 from minigrad import backend
+from minigrad.kernels import convolution, cuda
 from minigrad.kernels.cuda import KERNELS
+from minigrad.kernels.cuda import convolution as cuda_convolution
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 HEAD = r"""
@@ -128,14 +130,24 @@ def _as_c(arg):
     return ctypes.c_double(arg) if isinstance(arg, float) else ctypes.c_longlong(arg)
 
 
+def _correlate(xp, *args, **params):
+    return cuda_convolution.correlate(xp, *args, **params)
+
+
+def _correlate_over_batch(xp, *args, **params):
+    return cuda_convolution.correlate_over_batch(xp, *args, **params)
+
+
 @contextlib.contextmanager
-def installed(library):
-    """Within this the kernels compute on NumPy's arrays."""
+def installed(library, threads=cuda.THREADS):
+    """Within this the kernels compute on NumPy's arrays, with so many threads in a block."""
     for kernel in KERNELS:
         kernel._compiled.clear()
     with (
+        mock.patch.object(cuda, "THREADS", threads),
         mock.patch.object(backend, "runs_kernels", lambda array: isinstance(array, np.ndarray)),
         mock.patch.object(backend, "raw_kernel", library.raw_kernel),
+        mock.patch.multiple(convolution, correlate=_correlate, correlate_over_batch=_correlate_over_batch),
         mock.patch.object(backend, "matrix_product", lambda a, b, out, fast: np.dot(a, b, out=out)),
     ):
         yield

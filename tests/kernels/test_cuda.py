@@ -103,12 +103,6 @@ def run(request):
 
 # ---- 2. every op obeys its laws with the kernels --------------------------------------------------------------------
 
-BY_KERNELS = [
-    "abs", "add", "batch_norm", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient", "conv2d_with_bias", "cos",
-    "cross_entropy", "divide", "elu", "erf", "exp", "leaky_relu", "linear", "log", "max_pool2d", "mean_only",
-    "multiply", "negative", "relu", "sigmoid", "sign", "sin", "softplus", "spread", "sqrt", "square", "subtract", "sum",
-    "tanh", "weight_norm",
-]  # fmt: skip
 LAWS = [
     laws.test_forward_is_what_numpy_computes,
     laws.test_gradients_to_second_order_are_those_of_central_differences,
@@ -118,14 +112,11 @@ LAWS = [
 ]
 
 
-@pytest.mark.parametrize("name", BY_KERNELS)
+@pytest.mark.parametrize("name", [name for name, case in laws.CASES.items() if case.differentiable])
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__.removeprefix("test_"))
 def test_the_laws_hold_with_kernels(library, name, law):
-    assert name in laws.CASES
-    if law is LAWS[2] and name in ("leaky_relu",):
-        return
-    with kernels_on_cpu.installed(library):
-        law(name)
+    with kernels_on_cpu.installed(library, threads=64):
+        law.few(name=name, device="cpu")
 
 
 # ---- 3. kernel and array form ---------------------------------------------------------------------------------------
@@ -241,7 +232,7 @@ def test_max_pooling(run, size, stride, channels_of_x, dtype):
 
 
 @dtypes
-@pytest.mark.parametrize("n, c", [(1, 1), (2, 3), (100, 10), (63, 31), (64, 32), (130, 33), (9000, 5), (700, 96)])
+@pytest.mark.parametrize("n, c", [(1, 1), (2, 3), (100, 10), (63, 31), (64, 32), (130, 33), (2000, 5), (300, 96)])
 def test_sums_per_channel(run, n, c, dtype):
     x, g = numbers(n, c, dtype=dtype) + 3, numbers(n, c, dtype=dtype, seed=1)
     weight, bias = numbers(c, dtype=dtype, seed=2), numbers(c, dtype=dtype, seed=3)

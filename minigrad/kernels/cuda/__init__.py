@@ -50,12 +50,12 @@ class Kernel:
         """The whole source for float32 or float64."""
         return f"typedef {'float' if dtype.itemsize == 4 else 'double'} T;\n{PRELUDE}{self._source}"
 
-    def __call__(self, dtype, blocks, *args, threads=THREADS):
+    def __call__(self, dtype, blocks, *args, threads=None):
         """Start it with so many blocks (an int, or one for each direction). It runs while Python goes on."""
         kernel = self._compiled.get(dtype.char)
         if kernel is None:
             kernel = self._compiled[dtype.char] = backend.raw_kernel(self.name, self.source(dtype))
-        kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads,), args)
+        kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads or THREADS,), args)
 
 
 def usable(first, *others):

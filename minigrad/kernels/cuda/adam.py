@@ -6,6 +6,7 @@ the optimizer alone and are changed in place.
 """
 
 import functools
+import struct
 
 import numpy
 
@@ -15,6 +16,7 @@ from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
 TENSORS = 56  # in a launch: the table of them is an argument, and those have 4 KiB in all
 PIECE = 4096  # entries that a block sees to
 ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
+_ENTRY = struct.Struct("<6q2d")  # of the table
 
 _STEP = Kernel(
     "adam",
@@ -57,35 +59,37 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         With "m", "v" and "steps", or empty before the first step.
     """
     xp, dtype = backend.array_module(params[0]), params[0].dtype
-    offsets, sizes, total = [], tuple(p.size for p in params), 0
-    for size in sizes:
-        offsets.append(total)
-        total += -(-size // ALIGNMENT) * ALIGNMENT
+    sizes = tuple(p.size for p in params)
+    offsets, total = _layout(sizes)
     buffer = xp.ndarray(total, dtype)
-    table = numpy.zeros((-(-len(params) // TENSORS) * TENSORS, 8), numpy.int64)
-    numbers = table.view(numpy.float64)
-    new, kept = [], []
-    for i, (x, grad, state) in enumerate(zip(params, grads, states, strict=True)):
+    new, kept, table = [], [], []
+    for x, grad, state, offset in zip(params, grads, states, offsets, strict=True):
         x = x if has_no_gaps(x) else xp.ascontiguousarray(x)
-        grad = like(grad, x)
         if "m" not in state:
             state["m"], state["v"], state["steps"] = xp.zeros_like(x), xp.zeros_like(x), 0
-        for name in "mv":  # they follow the model where it has been moved
-            state[name] = like(backend.to_device(state[name], "cuda"), x)
+        elif type(state["m"]) is not type(x):  # they follow the model where it has been moved
+            state["m"], state["v"] = (backend.to_device(state[name], backend.device_of(x)) for name in "mv")
+        grad, m, v = like(grad, x), like(state["m"], x), like(state["v"], x)
+        state["m"], state["v"] = m, v
         t = state["steps"] = state["steps"] + 1
-        out = _part(buffer, offsets[i], x)
-        arrays = (x, grad, state["m"], state["v"], out)
-        table[i, :5] = [backend.address(a) for a in arrays]
-        table[i, 5] = x.size
-        numbers[i, 6:] = lr / (1 - betas[0] ** t), (1 - betas[1] ** t) ** 0.5
+        out = _part(buffer, offset, x)
         new.append(out)
-        kept.append(arrays)
+        kept.append((x, grad))  # until the kernel has been started
+        table.append(_ENTRY.pack(*map(backend.address, (x, grad, m, v, out)), x.size, lr / (1 - betas[0] ** t),
+                                 (1 - betas[1] ** t) ** 0.5))  # fmt: skip
     for start in range(0, len(params), TENSORS):
         owner, first = _pieces(xp, sizes[start : start + TENSORS])
-        tensors = bytearray(table[start : start + TENSORS].tobytes())
+        tensors = bytearray(b"".join(table[start : start + TENSORS]).ljust(TENSORS * _ENTRY.size, b"\0"))
         _STEP(dtype, len(owner), tensors, owner, first, float(betas[0]), float(betas[1]), float(eps), float(pull),
               float(keep))  # fmt: skip
     return new
+
+
+@functools.lru_cache(maxsize=8)
+def _layout(sizes):
+    """Where in the buffer each parameter begins, and how long it is."""
+    lengths = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+    return [sum(lengths[:i]) for i in range(len(lengths))], sum(lengths)
 
 
 def _part(buffer, offset, x):

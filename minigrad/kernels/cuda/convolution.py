@@ -15,7 +15,7 @@ import math
 import os
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, channels, cudnn, is_aligned, usable
+from minigrad.kernels.cuda import Kernel, blocks_for, channels, cudnn, is_aligned, usable
 
 BYTES = 2**30  # of windows at a time
 TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
@@ -201,7 +201,7 @@ def _packed(xp, w, length):
     if usable(w):
         matrix = xp.ndarray((len(w), length), w.dtype)
         strides = [s // w.dtype.itemsize for s in w.strides]
-        _PACK(w.dtype, -(-matrix.size // 256), w, matrix, matrix.size, *w.shape[1:], length, *strides)
+        _PACK(w.dtype, blocks_for(matrix.size), w, matrix, matrix.size, *w.shape[1:], length, *strides)
         return matrix
     return xp.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(len(w), -1)
 
@@ -210,7 +210,7 @@ def _unpacked(xp, matrix, shape):
     """The opposite of `_packed`."""
     if usable(matrix):
         w = xp.ndarray(shape, matrix.dtype)
-        _UNPACK(w.dtype, -(-w.size // 256), matrix, w, w.size, *shape[1:], matrix.shape[1])
+        _UNPACK(w.dtype, blocks_for(w.size), matrix, w, w.size, *shape[1:], matrix.shape[1])
         return w
     outputs, inputs, *size = shape
     return xp.ascontiguousarray(matrix.reshape(outputs, *size, inputs).transpose(0, 3, 1, 2))
