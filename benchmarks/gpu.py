@@ -101,36 +101,46 @@ class Stopwatch:
         return cupy.cuda.get_elapsed_time(start, end) / 1e3
 
 
-def peak_of(library, device, function):
-    """(what `function()` gives, how many bytes it and what it called had at once at most), on the GPU."""
+def allocated(library, device):
+    """Bytes of the GPU's memory that arrays of one library have now; NaN on the CPU."""
+    synchronize(device)
     if device == "cpu":
-        return function(), math.nan
+        return math.nan
     if library.startswith("PyTorch"):
         import torch
 
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        result = function()
-        torch.cuda.synchronize()
-        return result, torch.cuda.max_memory_allocated() - before
+        return torch.cuda.memory_allocated()
     import cupy
 
-    class Peak(cupy.cuda.MemoryHook):
-        name, bytes = "peak", 0
+    return cupy.get_default_memory_pool().used_bytes()
 
-        def malloc_postprocess(self, **_):
-            self.bytes = max(self.bytes, pool.used_bytes())
 
-    pool = cupy.get_default_memory_pool()
+def peak_of(library, device, function):
+    """How many bytes arrays of one library have at most while `function` runs."""
+    peak = allocated(library, device)
+    if device == "cpu":
+        function()
+    elif library.startswith("PyTorch"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        import cupy
+
+        class Peak(cupy.cuda.MemoryHook):
+            name, bytes = "peak", peak
+
+            def malloc_postprocess(self, **_):
+                self.bytes = max(self.bytes, pool.used_bytes())
+
+        pool = cupy.get_default_memory_pool()
+        with Peak() as hook:
+            function()
+        peak = hook.bytes
     synchronize(device)
-    pool.free_all_blocks()
-    before = pool.used_bytes()
-    with Peak() as peak:
-        result = function()
-    synchronize(device)
-    return result, peak.bytes - before
+    return peak
 
 
 # ---- suite ----------------------------------------------------------------------------------------------------------
@@ -489,15 +499,11 @@ def speed(report, device, size, setting):
             steps = {}
             for library, make in LIBRARIES.items():
                 try:
-
-                    def made(make=make, parameterization=parameterization, batch=batch):
-                        step = make(parameterization, size.widths, batch, device)
-                        for _ in range(3):  # memory is allocated, kernels are compiled and chosen
-                            step()
-                        return step
-
-                    step, peak = peak_of(library, device, made)
-                    row[f"{library}: MiB"] = peak / 2**20
+                    before = allocated(library, device)
+                    step = make(parameterization, size.widths, batch, device)
+                    for _ in range(3):  # memory is allocated, kernels are compiled and chosen
+                        step()
+                    row[f"{library}: MiB"] = (peak_of(library, device, step) - before) / 2**20
                     steps[library] = step
                 except ImportError as error:
                     row[f"{library}: left out"] = str(error)
