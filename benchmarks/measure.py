@@ -1,7 +1,8 @@
 """How the tables of `python -m benchmarks` are measured. Read this first: a benchmark is only as honest as its method.
 
-- Within one run the libraries take turns, so that whatever else the machine does disturbs all of them alike. A turn of
-  short steps has many of them, because the threads of the library before look out for work for some milliseconds more.
+- Within one run the libraries take turns, so that whatever else the machine does disturbs all of them alike. A turn has
+  several steps, of short ones many: in the first the threads of the library before still look out for work, the caches
+  are full of its numbers, and its memory has gone back to the system. What is measured is training that goes on.
   (On a machine that others use as well there is no honest number: who needs all cores at the same time, as PyTorch's
   threads do, loses most. The load is printed at the top.)
 - Reported are medians, and from where to where the middle 90 % of the steps lie. A ratio is the median over pairs of
@@ -30,11 +31,11 @@ class Size(NamedTuple):
     widths: tuple  # of the paper's network
     seconds: float  # for each library in each comparison of whole steps
     rounds: int  # at least
-    turn: float  # seconds that a turn lasts at least, if a hundred steps last as long
+    turn: float  # seconds that a turn lasts at least, if a hundred steps last as long; 0: one step
 
 
-FULL = Size("full", 100, (96, 192), 20.0, 5, 0.05)
-QUICK = Size("quick", 20, (96, 192), 1.0, 3, 0.05)
+FULL = Size("full", 100, (96, 192), 20.0, 5, 0.3)
+QUICK = Size("quick", 20, (96, 192), 1.0, 3, 0.1)
 TINY = Size("tiny", 2, (2, 3), 0.0, 2, 0.0)  # for the tests: that everything can be computed
 
 
@@ -78,7 +79,7 @@ def compare(steps, size, share=1.0, turn=None):
     share : float
         Of `size.seconds`, for each of the functions.
     turn : int, optional
-        How many steps are done before the next function's turn; by default as many as last `size.turn`.
+        How many steps are done before the next function's turn; by default as many as last `size.turn`, at least 3.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def compare(steps, size, share=1.0, turn=None):
     for step in steps.values():
         step()
     once = [1e-6 * values[0] for values in timed(steps, 1, turn=1).values()]
-    turn = turn or min(math.ceil(size.turn / min(once)) or 1, 100)
+    turn = turn or (min(max(math.ceil(size.turn / min(once)), 3), 100) if size.turn else 1)
     rounds = int(size.seconds * share * len(steps) / (turn * sum(once)))
     rounds = min(max(rounds, size.rounds), 1000)
     return {name: 1e-6 * np.array(values) for name, values in timed(steps, rounds * turn, turn).items()}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.op import op
+from minigrad.op import REGISTRY, op
 from tests.devices import on
 
 
@@ -495,3 +495,49 @@ def test_recorded_gradients_that_are_equal_are_not_one_tensor():
     first.retain_grad()
     second.sum().backward()
     assert first.grad is None
+
+
+# ---- whose memory a gradient is in ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def op_that_returns_its_operand():
+    """Half the square, with a rule that is right for a gradient of 1 only, and returns x itself."""
+    yield op("half_square", "x²/2.", lambda xp, x: x * x / 2, lambda g, _y, x: x)
+    del REGISTRY["half_square"]
+
+
+def test_a_leaf_gradient_shares_its_memory_with_nothing_else(op_that_returns_its_operand):
+    start, seen = np.arange(1.0, 7).reshape(2, 3), []
+
+    def alone(function, inputs=1):
+        leaves = [mg.tensor(start, requires_grad=True) for _ in range(inputs)]
+        y = function(*leaves)
+        given = mg.tensor(start.reshape(y.shape) if y.size == start.size else np.ones(y.shape))
+        y.backward(given)
+        others = [given.data, *seen, *(leaf.data for leaf in leaves)]
+        for leaf in leaves:
+            gradient = leaf.grad.data
+            assert not any(np.shares_memory(gradient, other) for other in others)
+            others.append(gradient)
+
+    def watched(x):
+        y = x + 1.0
+        y.retain_grad()
+        y.register_hook(lambda g: seen.append(g.data))
+        z = y + 1.0
+        z.register_hook(lambda g: seen.append(g.data) or g)
+        return z
+
+    alone(lambda x: x + 0.0)
+    alone(lambda x, y: x + y, inputs=2)
+    alone(lambda x: x.reshape(3, 2))
+    alone(lambda x: x.reshape(6)[1:])
+    alone(lambda x: x.T)
+    alone(lambda x: x.sum(axis=0))  # spread out without a copy
+    alone(watched)
+    alone(op_that_returns_its_operand)
+    alone(lambda x, y: mg.concatenate([x, y]), inputs=2)  # both gradients are views of one array
+    x = mg.tensor(start, requires_grad=True)
+    first, second = mg.grad((x * 2.0).sum(), [x, x])
+    assert not np.shares_memory(first.data, second.data)
