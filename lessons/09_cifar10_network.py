@@ -32,6 +32,7 @@ goes on from the checkpoints that it finds, and ends with new ones. When all fiv
 # two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs. The pictures are CIFAR-10
 # where it can be found, and otherwise an embedded synthetic set of ten classes of shapes; see the README.
 
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -311,6 +312,7 @@ def train(parameterization):
     if done < size.epochs:
         pieces.append({"from epoch": done, "machine": backend.description(lesson.device), "versions": versions(),
                        "commit": commit(), "command": " ".join(["python", *sys.argv]), "seed": lesson.seed,
+                       "switches": {name: os.environ.get(name) for name in ("MINIGRAD_TF32", "MINIGRAD_CUDNN")},
                        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"})  # fmt: skip
     bar = lesson.progress(None, parameterization, total=steps * size.epochs, initial=steps * done)
 
