@@ -14,7 +14,8 @@ after each part. Every part runs in a process of its own, under a time limit: on
 - speed: training steps of the paper's network beside PyTorch's, in both of its memory layouts, in turns within one
   process, with TF32 and without; time, the host's share of it, and the largest memory. Both libraries have the data on
   the GPU, and wait for it only at the end of a turn. minigrad draws the noise on the host, PyTorch on the GPU, whose
-  Adam is the fused one, and which tries its convolutions beforehand and takes the fastest.
+  Adam is the fused one, and which tries its convolutions beforehand and takes the fastest. And once more with
+  minigrad's convolutions by cuDNN, where that is installed (the extra `cudnn`).
 - kernels: where the GPU's time goes, kernel by kernel (PyTorch's profiler sees all that run in a process) and op by op.
 """
 
@@ -100,36 +101,46 @@ class Stopwatch:
         return cupy.cuda.get_elapsed_time(start, end) / 1e3
 
 
-def peak_of(library, device, function):
-    """(what `function()` gives, how many bytes it and what it called had at once at most), on the GPU."""
+def allocated(library, device):
+    """Bytes of the GPU's memory that arrays of one library have now; NaN on the CPU."""
+    synchronize(device)
     if device == "cpu":
-        return function(), math.nan
+        return math.nan
     if library.startswith("PyTorch"):
         import torch
 
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        result = function()
-        torch.cuda.synchronize()
-        return result, torch.cuda.max_memory_allocated() - before
+        return torch.cuda.memory_allocated()
     import cupy
 
-    class Peak(cupy.cuda.MemoryHook):
-        name, bytes = "peak", 0
+    return cupy.get_default_memory_pool().used_bytes()
 
-        def malloc_postprocess(self, **_):
-            self.bytes = max(self.bytes, pool.used_bytes())
 
-    pool = cupy.get_default_memory_pool()
+def peak_of(library, device, function):
+    """How many bytes arrays of one library have at most while `function` runs."""
+    peak = allocated(library, device)
+    if device == "cpu":
+        function()
+    elif library.startswith("PyTorch"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        peak = torch.cuda.max_memory_allocated()
+    else:
+        import cupy
+
+        class Peak(cupy.cuda.MemoryHook):
+            name, bytes = "peak", peak
+
+            def malloc_postprocess(self, **_):
+                self.bytes = max(self.bytes, pool.used_bytes())
+
+        pool = cupy.get_default_memory_pool()
+        with Peak() as hook:
+            function()
+        peak = hook.bytes
     synchronize(device)
-    pool.free_all_blocks()
-    before = pool.used_bytes()
-    with Peak() as peak:
-        result = function()
-    synchronize(device)
-    return result, peak.bytes - before
+    return peak
 
 
 # ---- suite ----------------------------------------------------------------------------------------------------------
@@ -181,8 +192,11 @@ def counts_of(xml):
 # longest sums here are a convolution's gradients for its weight, n = batch · 32 · 32 (10,240): 1e-5. Ten times that is
 # the bound.
 OPERATIONS_AGREE = 1e-4
+# cuDNN computes in TF32, which rounds every factor to 11 bits, 5e-4 at most: errors of random sign, as long a sum as
+# the result, so no more than that relative to it. Ten times that is the bound.
+CUDNN_AGREES = 5e-3
 # In float64 the same steps on two devices differ by rounding, 1e-16, which ten layers and Adam in 20 steps make larger.
-STEPS_AGREE = 1e-7
+STEPS_AGREE = 1e-6
 # In float32 rounding is visible soon: Adam divides small gradients by their own size, and with them their rounding
 # errors. How fast that goes is measured on the CPU, between its two ways to compute a convolution.
 DRIFT = 10  # times as far may the GPU be from the CPU
@@ -241,23 +255,27 @@ def noise_by(seed, shapes):
     return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
 
-def agreement(report, device, size):
+def agreement(report, device, size, setting):
+    """Rows of differences, op by op and for each way of training; with cuDNN only those of the convolutions."""
     rows = []
+    bound = CUDNN_AGREES if setting == CUDNN else OPERATIONS_AGREE
     for name, function, shapes in operations_in(size):
-        row = {"operation": name}
+        if setting == CUDNN and "conv" not in name:
+            continue
+        row = {"operation": name, "bound": bound}
         try:
             operands = noise_by(1, shapes)
             exact = forward_and_gradients(function, [x.astype(np.float64) for x in operands], 2, "cpu")
             found = forward_and_gradients(function, operands, 2, device)
             row["difference"] = max(difference(f, e) for f, e in zip(found, exact, strict=True))
-            row["agrees"] = row["difference"] < OPERATIONS_AGREE
+            row["agrees"] = row["difference"] < bound
         except Exception as error:  # the others still count
             row |= {"agrees": False, "error": f"{type(error).__name__}: {error}"[:300]}
         rows.append(row)
         report("operations", rows)
 
     rows = []
-    for parameterization in training_step.PARAMETERIZATIONS:
+    for parameterization in training_step.PARAMETERIZATIONS if setting != CUDNN else ():
         row = {"parameterization": parameterization}
         try:
             row |= training_agreement(parameterization, size, device)
@@ -470,26 +488,22 @@ def allow_tf32(allowed):
         torch.backends.cudnn.benchmark = True  # PyTorch tries the ways to compute a convolution, and takes the fastest
 
 
-def speed(report, device, size, tf32):
+def speed(report, device, size, setting):
     """Rows of times and memory, one for each parameterization and size of the batch."""
-    allow_tf32(tf32)
+    allow_tf32(setting != FULL32)
     report("widths", size.widths)
     rows = []
     for batch in size.batches:
         for parameterization in COMPARED:
-            row = {"batch": batch, "parameterization": parameterization, "TF32": tf32}
+            row = {"batch": batch, "parameterization": parameterization}
             steps = {}
             for library, make in LIBRARIES.items():
                 try:
-
-                    def made(make=make, parameterization=parameterization, batch=batch):
-                        step = make(parameterization, size.widths, batch, device)
-                        for _ in range(3):  # memory is allocated, kernels are compiled and chosen
-                            step()
-                        return step
-
-                    step, peak = peak_of(library, device, made)
-                    row[f"{library}: MiB"] = peak / 2**20
+                    before = allocated(library, device)
+                    step = make(parameterization, size.widths, batch, device)
+                    for _ in range(3):  # memory is allocated, kernels are compiled and chosen
+                        step()
+                    row[f"{library}: MiB"] = (peak_of(library, device, step) - before) / 2**20
                     steps[library] = step
                 except ImportError as error:
                     row[f"{library}: left out"] = str(error)
@@ -529,9 +543,9 @@ def in_turns(steps, device, size):
 # ---- kernels --------------------------------------------------------------------------------------------------------
 
 
-def kernels(report, device, size, tf32=True):
+def kernels(report, device, size, setting):
     """The GPU's time by kernel, of minigrad and of PyTorch, and minigrad's by op."""
-    allow_tf32(tf32)
+    allow_tf32(setting != FULL32)
     for batch in size.batches:
         for library in ("minigrad", "PyTorch, channels last"):
             try:
@@ -629,24 +643,32 @@ def by_op(step, device, steps=5):
 # ---- the parts in processes of their own ----------------------------------------------------------------------------
 
 
+TF32, FULL32, CUDNN = "TF32 on", "TF32 off", "cuDNN, TF32 on"
+SETTINGS = {  # for convolutions, and for CuPy's own products
+    TF32: {"MINIGRAD_TF32": "1", "CUPY_TF32": "1", "MINIGRAD_CUDNN": "0"},
+    FULL32: {"MINIGRAD_TF32": "0", "CUPY_TF32": "0", "MINIGRAD_CUDNN": "0"},
+    CUDNN: {"MINIGRAD_TF32": "1", "CUPY_TF32": "1", "MINIGRAD_CUDNN": "1"},
+}
+
+
 class Part(NamedTuple):
     """A function that measures, and how it is run."""
 
     function: object
     limit: int  # seconds
-    tf32: tuple  # a process for each of these settings
+    settings: tuple  # a process for each
 
 
 PARTS = {
-    "agreement": Part(agreement, 150, (False,)),
-    "floor": Part(floor, 40, (True, False)),
-    "speed": Part(speed, 100, (True, False)),
-    "kernels": Part(kernels, 60, (True,)),
-    "suite": Part(suite, 260, (False,)),
+    "agreement": Part(agreement, 150, (FULL32, CUDNN)),
+    "floor": Part(floor, 40, (TF32, FULL32)),
+    "speed": Part(speed, 100, (TF32, FULL32, CUDNN)),
+    "kernels": Part(kernels, 60, (TF32,)),
+    "suite": Part(suite, 260, (TF32,)),
 }
 
 
-def child(name, device, size, tf32, into):
+def child(name, device, size, setting, into):
     """Run one part here, and write what it reports into a file each time."""
     found = {}
 
@@ -656,19 +678,20 @@ def child(name, device, size, tf32, into):
         partial.write_text(json.dumps(found), encoding="utf-8")
         os.replace(partial, into)
 
-    options = {"tf32": tf32} if name in ("speed", "kernels") else {}
+    options = {"setting": setting} if name in ("agreement", "speed", "kernels") else {}
     PARTS[name].function(report, device, size, **options)
 
 
-def run_part(name, device, size, tf32):
+def run_part(name, device, size, setting):
     """What one part reports, run in a process of its own; with "error" if it did not come to its end."""
     part = PARTS[name]
-    allowed = str(int(tf32))  # for convolutions here, for CuPy's own products
-    environment = os.environ | {"MINIGRAD_TF32": allowed, "CUPY_TF32": allowed, "PYTHONUNBUFFERED": "1"}
+    if setting == CUDNN and importlib.util.find_spec("cudnn") is None:
+        return {"seconds in all": 0.0, "error": "nvidia-cudnn-frontend is not installed; left out"}
+    environment = os.environ | SETTINGS[setting] | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder) / "report.json"
         command = [sys.executable, "-m", "benchmarks.gpu", "--child", name, "--device", device, "--size", size.name,
-                   "--tf32", str(int(tf32)), "--into", str(into)]  # fmt: skip
+                   "--setting", setting, "--into", str(into)]  # fmt: skip
         started, error = time.perf_counter(), None
         try:
             run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=part.limit, env=environment)
@@ -728,8 +751,10 @@ def agreement_tables(part):
     ops = part.get("operations", [])
     bad = [row for row in ops if not row["agrees"]]
     worst = sorted(ops, key=lambda row: -row.get("difference", math.inf))[: max(5, len(bad))]
-    title = f"Operations: this device in float32, the CPU in float64; {len(ops) - len(bad)} of {len(ops)} agree"
-    found = [table(f"{title} to {OPERATIONS_AGREE:g}; the worst", [for_a_table(row) for row in worst])]
+    title = (
+        f"Operations: this device in float32, the CPU in float64; {len(ops) - len(bad)} of {len(ops)} agree; the worst"
+    )
+    found = [table(title, map(for_a_table, worst))]
     for key, rows in part.items():
         if key.startswith("training"):
             note = (f"relative differences; agrees: {STEPS_AGREE:g} in float64, and in float32 {DRIFT} times that of "
@@ -767,7 +792,7 @@ def speed_tables(results):
     """One for each setting of TF32: times, ratios, memory, and how far from the floor."""
     found = []
     for setting, part in results.get("speed", {}).items():
-        rates = results.get("floor", {}).get(setting, {})
+        rates = results.get("floor", {}).get(TF32 if setting == CUDNN else setting, {})
         floors = {row["batch"]: max(row["ms, arithmetic"], row["ms, memory"]) for row in rates.get("step", [])}
         rows = []
         for row in part.get("steps", []):
@@ -808,12 +833,12 @@ def main(arguments=None):
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: to see that everything works")
     parser.add_argument("--size", choices=SIZES, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument("--tf32", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--setting", choices=SETTINGS, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args(arguments)
     size = SIZES[flags.size or ("quick" if flags.quick else "full")]
     if flags.child:
-        child(flags.child, flags.device, size, bool(flags.tf32), flags.into)
+        child(flags.child, flags.device, size, flags.setting, flags.into)
         return 0
     if unknown := [name for name in flags.parts if name not in PARTS]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
@@ -826,9 +851,8 @@ def main(arguments=None):
     print("\n".join(f"{what}: {value}" for what, value in described.items()), flush=True)
     results = {}
     for name in flags.parts or PARTS:
-        for tf32 in PARTS[name].tf32:
-            setting = f"TF32 {'on' if tf32 else 'off'}"
-            part = results.setdefault(name, {})[setting] = run_part(name, flags.device, size, tf32)
+        for setting in PARTS[name].settings:
+            part = results.setdefault(name, {})[setting] = run_part(name, flags.device, size, setting)
             print(f"{name}, {setting}: {part['seconds in all']:.0f} s; {part.get('error', 'done')}", flush=True)
             if flags.json:
                 document = {"surroundings": described, "results": results}

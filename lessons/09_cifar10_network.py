@@ -32,6 +32,7 @@ goes on from the checkpoints that it finds, and ends with new ones. When all fiv
 # two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs. The pictures are CIFAR-10
 # where it can be found, and otherwise an embedded synthetic set of ten classes of shapes; see the README.
 
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -250,11 +251,11 @@ else:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"weight norm": 0.001}
 
 # %%
-# All pictures and labels move to the device once. There the batches are put together, and the loss and the number of
-# errors added up. Numbers that stay on a GPU cost nothing; but to look at one, to print it or to decide by it, the host
-# must wait until everything before it is computed, and in the meantime gives the GPU nothing new to do. So an epoch
-# looks twice: at the end of the training, and at the end of the test. (On the host the labels have been checked to lie
-# between 0 and 9. On a GPU an index that is out of range is not noticed.)
+# All pictures and labels move to the device once; there the batches are put together. Numbers that stay on a GPU cost
+# nothing; but to look at one, to print it or to decide by it, the host must wait until everything before it is
+# computed, and in the meantime gives the GPU nothing new to do. So losses and logits are kept where they are, and
+# looked at when the epoch is over. (Labels are looked at on the host, once, when the pictures are loaded. On the GPU
+# one that is out of range would make the loss NaN.)
 
 train_set = [backend.to_device(array, lesson.device) for array in (train_x, train_y)]
 test_set = [backend.to_device(array, lesson.device) for array in (test_x, test_y)]
@@ -271,7 +272,7 @@ def test_error(model):
     wrong = 0
     with mg.no_grad():
         for x, y in data.batches(test_set, 500 if lesson.device == "cuda" else 200):
-            wrong = wrong + errors(model(mg.tensor(x)), y)
+            wrong = wrong + errors(model(x), y)
     return 100 * int(wrong) / len(test_y)
 
 
@@ -311,6 +312,7 @@ def train(parameterization):
     if done < size.epochs:
         pieces.append({"from epoch": done, "machine": backend.description(lesson.device), "versions": versions(),
                        "commit": commit(), "command": " ".join(["python", *sys.argv]), "seed": lesson.seed,
+                       "switches": {name: os.environ.get(name) for name in ("MINIGRAD_TF32", "MINIGRAD_CUDNN")},
                        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"})  # fmt: skip
     bar = lesson.progress(None, parameterization, total=steps * size.epochs, initial=steps * done)
 
@@ -320,20 +322,23 @@ def train(parameterization):
         optimizer.lr = rate * factor
         optimizer.betas = (0.9 if epoch < size.epochs // 2 else size.late_beta1, 0.999)
         model.train()
-        wrong, total_loss = 0, 0.0
+        losses, answers, truth = [], [], []
         for x, y in data.batches(train_set, size.batch, rng):
-            logits = model(mg.tensor(x))
+            logits = model(x)
             loss = F.cross_entropy(logits, y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             tracker.record()
-            wrong = wrong + errors(logits, y)
-            total_loss = total_loss + loss.data.astype(np.float64) * len(y)
+            losses.append(loss.detach())
+            answers.append(logits.detach())
+            truth.append(y)
             bar.update()
-        curves["training error"].append(100 * int(wrong) / len(train_y))  # here the host waits for the device
+        wrong = int(errors(mg.concatenate(answers), mg.concatenate(truth)))  # here the host waits for the device
+        curves["training error"].append(100 * wrong / len(train_y))
         curves["seconds"].append(time.perf_counter() - started)
-        curves["loss"].append(float(total_loss) / len(train_y))
+        losses = mg.stack(losses).numpy().tolist()
+        curves["loss"].append(sum(loss * len(y) for loss, y in zip(losses, truth, strict=True)) / len(train_y))
         curves["test error"].append(test_error(model))
         bar.set_postfix_str(f"epoch {epoch + 1}: training error {curves['training error'][-1]:.1f} %")
 

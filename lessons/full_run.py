@@ -71,6 +71,12 @@ def remarks(runs):
     seeds = sorted({piece["seed"] for piece in pieces})
     said.append(f"Seed{'s' if len(seeds) > 1 else ''}: {', '.join(map(str, seeds))}; one run of each.")
     said.append(f"Computed on {'; '.join(sorted({piece['machine'] for piece in pieces}))}.")
+    on_gpu = [piece["switches"] for piece in pieces if "CUDA" in piece["machine"]]
+    if on_gpu:
+        exact = [switches["MINIGRAD_TF32"] == "0" for switches in on_gpu]
+        cudnn = [switches["MINIGRAD_CUDNN"] not in (None, "", "0") for switches in on_gpu]
+        said.append(f"Convolutions in {'float32' if all(exact) else 'float32 and TF32' if any(exact) else 'TF32'}"
+                    f"{', by cuDNN' if all(cudnn) else ', in part by cuDNN' if any(cudnn) else ''}.")  # fmt: skip
     commits = sorted({str(piece["commit"]) for piece in pieces})
     dates = sorted(piece["date"][:10] for piece in pieces)
     said.append(f"Commit {', '.join(commits)}; {dates[0]} to {dates[-1]}.")

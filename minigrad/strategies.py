@@ -7,6 +7,8 @@ import math
 
 import numpy
 
+from minigrad import backend
+
 try:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
@@ -47,7 +49,10 @@ def broadcastable_shapes(n, max_dims=3, min_side=0, max_side=3):
     )
 
 
-def arrays(shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_from=(), distinct=False, distance=0.01):
+def arrays(
+    shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_from=(), distinct=False, distance=0.01,
+    device="cpu",
+):  # fmt: skip
     """Arrays of finite numbers at which a function can be differentiated.
 
     Parameters
@@ -64,6 +69,8 @@ def arrays(shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_
         on a grid.
     distance : float
         By default 0.01, more than a thousand times the step of `check_grads`, so that no difference reaches across.
+    device : {"cpu", "cuda"}
+        Where the arrays are made.
 
     Returns
     -------
@@ -75,12 +82,13 @@ def arrays(shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_
         If no number, or with `distinct` too few of them, are left between the bounds.
     """
     dtype = numpy.dtype(dtype)
+    shape = shapes() if shape is None else shape
     if distinct:
-        return _distinct(shapes() if shape is None else shape, dtype, min_value, max_value, away_from, distance)
-    elements = st.one_of(
-        [_floats(low, high, dtype) for low, high in _intervals(min_value, max_value, away_from, distance)]
-    )
-    return hnp.arrays(dtype, shapes() if shape is None else shape, elements=elements)
+        made = _distinct(shape, dtype, min_value, max_value, away_from, distance)
+    else:
+        intervals = _intervals(min_value, max_value, away_from, distance)
+        made = hnp.arrays(dtype, shape, elements=st.one_of([_floats(low, high, dtype) for low, high in intervals]))
+    return made if device == "cpu" else made.map(lambda array: backend.to_device(array, device))
 
 
 def _intervals(low, high, away_from, distance):

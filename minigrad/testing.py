@@ -47,7 +47,7 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     ValueError
         If there is nothing to check: no arguments, or an order below 1.
     """
-    if isinstance(args, (Tensor, numpy.ndarray)):
+    if isinstance(args, Tensor) or backend.is_array(args):
         raise TypeError("check_grads: args must be a sequence of arguments; for a single one, pass [x]")
     args = [a.data if isinstance(a, Tensor) else a for a in args]
     devices = [backend.device_of(a) for a in args]

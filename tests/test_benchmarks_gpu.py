@@ -28,10 +28,10 @@ def measured():
         return found
 
     return {
-        "agreement": {"TF32 off": reported(gpu.agreement)},
-        "floor": {"TF32 on": reported(gpu.floor)},
-        "speed": {"TF32 on": reported(gpu.speed, tf32=True)},
-        "kernels": {"TF32 on": reported(gpu.kernels)},
+        "agreement": {gpu.FULL32: reported(gpu.agreement, setting=gpu.FULL32)},
+        "floor": {gpu.TF32: reported(gpu.floor)},
+        "speed": {gpu.TF32: reported(gpu.speed, setting=gpu.TF32)},
+        "kernels": {gpu.TF32: reported(gpu.kernels, setting=gpu.TF32)},
     }
 
 
@@ -68,9 +68,12 @@ def test_a_wrong_gradient_does_not_agree(monkeypatch):
 
     monkeypatch.setattr(record, "forward", wrong)
     found = {}
-    gpu.agreement(lambda key, value: found.update({key: value}), "cpu", TINY._replace(steps=1))
+    gpu.agreement(lambda key, value: found.update({key: value}), "cpu", TINY._replace(steps=1), gpu.FULL32)
     bad = {row["operation"] for row in found["operations"] if not row["agrees"]}
-    assert bad == {row["operation"] for row in found["operations"] if "conv" in row["operation"]}
+    convolutions = {row["operation"] for row in found["operations"] if "conv" in row["operation"]}
+    assert bad == convolutions
+    gpu.agreement(lambda key, value: found.update({key: value}), "cpu", TINY, gpu.CUDNN)
+    assert {row["operation"] for row in found["operations"] if row["agrees"]} == convolutions  # its bound is wider
 
 
 def test_bytes_of_the_floor():
@@ -175,7 +178,7 @@ def test_the_suite_is_run_with_its_arrays_on_the_device(tmp_path):
 
 def test_tables_of_everything(measured, capsys):
     text = "\n\n".join(map(str, gpu.tables(measured)))
-    assert " agree to " in text
+    assert " of 29 agree" in text
     assert "speed ÷ PyTorch's best" in text or "left out: No module named 'torch'" in text
     for name in (*gpu.COMPARED, "÷ floor", "conv2d_with_bias, forward", "widths 2×3, TF32 on"):
         assert name in text
@@ -190,14 +193,15 @@ def test_tables_of_nothing():
 
 def test_a_part_that_fails_loses_only_itself(monkeypatch, tmp_path, capsys):
     parts = {
-        "speed": gpu.PARTS["speed"]._replace(limit=0.01, tf32=(True,)),
-        "floor": gpu.PARTS["floor"]._replace(tf32=(False,)),
+        "speed": gpu.PARTS["speed"]._replace(limit=0.01, settings=(gpu.TF32, gpu.CUDNN)),
+        "floor": gpu.PARTS["floor"]._replace(settings=(gpu.FULL32,)),
     }
     monkeypatch.setattr(gpu, "PARTS", parts)
     file = tmp_path / "results.json"
     assert gpu.main(["--device", "cpu", "--size", "tiny", "--json", str(file)]) == 0
     results = json.loads(file.read_text(encoding="utf-8"))["results"]
     assert "stopped after" in results["speed"]["TF32 on"]["error"]
+    assert gpu.importlib.util.find_spec("cudnn") or "not installed" in results["speed"]["cuDNN, TF32 on"]["error"]
     assert (
         len(results["floor"]["TF32 off"]["step"]) == len(TINY.batches) and "error" not in results["floor"]["TF32 off"]
     )

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 import minigrad as mg
 import wn
@@ -18,7 +19,7 @@ from benchmarks import training_step
 from minigrad import backend, draw, nn, optim
 from minigrad.nn import functional as F
 from tests import strict_cupy
-from tests.devices import host, is_on
+from tests.devices import given_on_each_device, host, is_on
 
 # ---- models ---------------------------------------------------------------------------------------------------------
 
@@ -159,6 +160,13 @@ def test_labels_on_the_host_are_copied_to_the_device_and_nothing_back(cuda):
     training.y = training.labels_on_host
     with nothing_copied_to_the_host():
         training.step()
+
+
+def test_a_copy_to_the_host_is_noticed(cuda):
+    loss = mg.tensor([1.0], device=cuda).sum()
+    for look in (float, bool, mg.Tensor.item, mg.Tensor.numpy, repr):
+        with pytest.raises((AssertionError, RuntimeError)), nothing_copied_to_the_host():
+            look(loss)
 
 
 def test_a_copy_to_the_host_in_a_step_is_named():
@@ -406,6 +414,18 @@ def test_check_grads_finds_a_wrong_rule_on_either_device(device):
     x = backend.to_device(normal(2, 3).astype(float), device)
     with pytest.raises(AssertionError, match="argument 1"):
         mg.testing.check_grads(lambda a, b: mg.sin(a) * b.detach(), [x, x])
+
+
+def test_check_grads_takes_a_sequence_on_either_device(device):
+    with pytest.raises(TypeError, match="sequence"):
+        mg.testing.check_grads(mg.sin, backend.to_device(np.ones(2), device))
+
+
+@given_on_each_device(data=st.data(), distinct=st.booleans())
+def test_strategies_make_arrays_on_the_device(data, distinct, device):
+    x = data.draw(mg.testing.arrays((2, 3), away_from=[0], distinct=distinct, device=device))
+    assert is_on(device, x) and x.shape == (2, 3) and (abs(host(x)) >= 0.01).all()
+    mg.testing.check_grads(mg.abs, [x])
 
 
 def test_an_anomaly_is_named_on_either_device(device):

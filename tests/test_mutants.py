@@ -41,10 +41,11 @@ MUTANTS = [
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 
 
-def copied(origin, target, only="*"):
+def copied(origin, target, only=("*",)):
     """A copy of what the tests need of the project; links would let a mistake through to the original."""
+    parts = [origin / part for part in ("minigrad", "wn", "tests", "benchmarks")]
     files = [origin / "setup.cfg"]
-    files += [path for part in ("minigrad", "wn", "tests") for path in (origin / part).rglob(only) if path.is_file()]
+    files += [path for part in parts for pattern in only for path in part.rglob(pattern) if path.is_file()]
     for path in files:
         name = path.relative_to(origin)
         if not {"lessons", "mutants"} & set(name.parts):
@@ -62,7 +63,7 @@ def run(where, *tests, limit=300):
 def runs(request, tmp_path_factory):
     """The run of each mutant that was asked for, by name, and the one of the project as it is, by None; in time."""
     folder = tmp_path_factory.mktemp("mutants")
-    original = copied(ROOT, folder / "original", only="*.py")
+    original = copied(ROOT, folder / "original", only=("*.py", "names.txt"))
     asked = [item.callspec.params["mutant"] for item in request.session.items if item.originalname == KILL]
 
     def run_one(number, mutant):

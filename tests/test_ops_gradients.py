@@ -371,7 +371,9 @@ def taken(draw):
     s = draw(full_shapes)
     axis = draw(st.one_of(st.none(), st.integers(-len(s), len(s) - 1)))
     n = math.prod(s) if axis is None else s[axis]
-    indices = draw(hnp.arrays(np.int64, draw(any_shapes), elements=st.integers(-n, n - 1)))
+    some = st.integers(-n, n - 1)
+    elements = draw(st.sampled_from([some, st.just(draw(some))]))  # in half of the cases, one entry again and again
+    indices = draw(hnp.arrays(np.int64, draw(any_shapes), elements=elements))
     return Example([numbers(draw(seeds), s)], {"indices": indices, "axis": axis})
 
 

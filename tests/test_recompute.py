@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -16,8 +17,8 @@ def normal(seed, *shape, dtype=np.float64):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def leaf(array):
-    return mg.tensor(array, requires_grad=True)
+def leaf(array, device="cpu"):
+    return mg.tensor(array, requires_grad=True, device=device)
 
 
 def counted(f):
@@ -37,17 +38,18 @@ def network(seed=0):
 def all_gradients(model, x, forward):
     """The gradients of a loss that uses the model three times, in a chain, for the input and the parameters."""
     model.zero_grad()
-    x = leaf(x)
+    x = leaf(x, model.parameters()[0].device)
     y = forward(forward(mg.sin(x)) + x)
     mg.sum(mg.square(y + model(x))).backward()
     return [x.grad.numpy(), *(p.grad.numpy() for p in model.parameters())]
 
 
-@given(seed=seeds, dtype=st.sampled_from([np.float32, np.float64]))
-def test_the_gradients_are_those_of_the_function_itself(seed, dtype):
+@given_on_each_device(seed=seeds, dtype=st.sampled_from([np.float32, np.float64]))
+def test_the_gradients_are_those_of_the_function_itself(seed, dtype, device):
     model, x = network(seed), normal(seed, 5, 3, dtype=dtype)
     for p in model.parameters():
         p.data = p.numpy().astype(dtype)
+    model.to(device)
     wanted = all_gradients(model, x, model)
     for forward in (lambda t: mg.checkpoint(model, t),
                     lambda t: mg.checkpoint(lambda u: mg.checkpoint(model, u), t)):  # fmt: skip
@@ -77,9 +79,9 @@ def test_several_arguments_of_several_kinds(seed):
         np.testing.assert_allclose(g.numpy(), w.numpy(), rtol=1e-13, atol=1e-13)
 
 
-def test_the_function_is_called_once_forward_and_once_backward():
+def test_the_function_is_called_once_forward_and_once_backward(device):
     f = counted(lambda x, y: mg.exp(x) * y)
-    x, y = leaf(normal(0, 3)), leaf(normal(1, 3))
+    x, y = leaf(normal(0, 3), device), leaf(normal(1, 3), device)
     z = mg.checkpoint(f, x, y)
     assert f.calls == 1
     z.sum().backward(retain_graph=True)
@@ -91,13 +93,13 @@ def test_the_function_is_called_once_forward_and_once_backward():
         z.sum().backward()
 
 
-def test_only_arguments_and_results_are_kept():
+def test_only_arguments_and_results_are_kept(device):
     def piece(x):
         for _ in range(10):
             x = mg.tanh(x)
         return x
 
-    x = leaf(normal(0, 1000))
+    x = leaf(normal(0, 1000), device)
     plain, saving = piece(piece(x)), mg.checkpoint(piece, mg.checkpoint(piece, x))
     assert mg.draw.bytes_kept(plain) == 20 * x.data.nbytes  # a tanh keeps its result
     assert mg.draw.bytes_kept(saving) == 3 * x.data.nbytes  # x, and the results of two pieces
@@ -114,16 +116,16 @@ def test_what_needs_no_record_gets_none():
 
 
 @pytest.mark.parametrize("f", [lambda x, w: x, lambda x, w: w, lambda x, w: x.T])
-def test_functions_that_compute_nothing(f):
-    x, w = leaf(normal(0, 2, 2)), leaf(normal(1, 2, 2))
-    g = normal(2, 2, 2)
+def test_functions_that_compute_nothing(f, device):
+    x, w = leaf(normal(0, 2, 2), device), leaf(normal(1, 2, 2), device)
+    g = on(device, normal(2, 2, 2))
     found = mg.grad(mg.checkpoint(lambda t: f(t, w), x), [x, w], g)
     for a, b in zip(found, mg.grad(f(x, w), [x, w], g), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_hooks_of_parameters_run_once():
-    x, w = leaf(np.ones(2)), leaf(np.array([2.0, 3.0]))
+def test_hooks_of_parameters_run_once(device):
+    x, w = leaf(np.ones(2), device), leaf(np.array([2.0, 3.0]), device)
     w.register_hook(lambda g: 10 * g)
     (mg.checkpoint(lambda t: t * w, x) + w).sum().backward()
     assert w.grad.numpy().tolist() == [20, 20] and x.grad.numpy().tolist() == [2, 3]
@@ -150,20 +152,20 @@ def test_several_results_are_refused():
         mg.checkpoint(lambda x: (x, x), leaf(np.ones(2)))
 
 
-def test_another_result_the_second_time_is_an_error_rather_than_a_wrong_gradient():
-    x, dropout = leaf(np.ones((8, 8))), nn.Dropout(0.5, np.random.default_rng(0))
+def test_another_result_the_second_time_is_an_error_rather_than_a_wrong_gradient(device):
+    x, dropout = leaf(np.ones((8, 8)), device), nn.Dropout(0.5, np.random.default_rng(0))
     with pytest.raises(RuntimeError, match="random"):
         mg.checkpoint(lambda t: dropout(t * 2), x).sum().backward()
-    w = leaf(np.ones(8))
+    w = leaf(np.ones(8), device)
     y = mg.checkpoint(lambda t: t * w, x).sum()
-    w.data = w.numpy() * 1.001
+    w.data = w.data * 1.001
     with pytest.raises(RuntimeError, match="changed"):
         y.backward()
     assert x.grad is None
 
 
-def test_a_result_that_is_not_finite_can_be_computed_again():
-    x = leaf(np.array([0.0, 1.0]))
+def test_a_result_that_is_not_finite_can_be_computed_again(device):
+    x = leaf(np.array([0.0, 1.0]), device)
     with np.errstate(divide="ignore", invalid="ignore"):
         mg.checkpoint(mg.log, x)[1].backward()
         assert x.grad.numpy()[1] == 1

@@ -90,7 +90,8 @@ def test_the_gradients_on_the_device_are_those_on_the_host(form, training, initi
         assert {p.grad.device for p in model.parameters()} == {device}
         found[device] = [loss, *(p.grad for p in model.parameters()), *model.buffers()]
     for a, b in zip(*found.values(), strict=True):
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-11)
+        tolerance = 1e-9 if a.dtype == np.float64 else 1e-6  # the running statistics are in float32
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=tolerance, atol=tolerance / 100)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -13,9 +13,13 @@ A float32 takes 32 bits: the lower half of an output first, then the upper half,
 
 `uniform_reference` is what the kernel does, in NumPy's integers. Tests compare both with NumPy's generator, the kernel
 also where there is no GPU: its source is C++ as well.
+
+Normal numbers take one or more outputs each, so nobody knows where the thousandth begins before the others are there.
+They are drawn on the host, but ahead: `standard_normal` begins in a thread to draw what it is going to be asked for.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 
@@ -152,6 +156,79 @@ def dropout_mask(rng, shape, p, dtype):
     """`(rng.random(shape, dtype=float32) >= p) / (1 - p)` in float32 or float64, made on the GPU in one go."""
     dtype = numpy.dtype(dtype)
     return _launch(f"mask_{dtype.name}", rng, shape, dtype, p, 1 / (1 - p))
+
+
+# ---- normal numbers, ahead of time ----------------------------------------------------------------------------------
+
+_following = {}  # (stream, shape) → _Ahead
+_worker = None
+
+
+class _Ahead:
+    """What is known of one use of a generator: normal numbers of one shape, again and again, and others in between."""
+
+    between = expected = drawing = None  # how many 32-bit numbers; the state to begin with; the result to be
+
+
+def standard_normal(rng, shape):
+    """`rng.standard_normal(shape, dtype=float32)`, from the second or third time on drawn while others were at work.
+
+    In training, a step asks for as many numbers in the same order as the one before. So the state in which the
+    generator will be at the next call is that of now, a known number of draws later. Where it turns out to be in
+    another one, what was drawn ahead is thrown away: the numbers are those of the generator in any case.
+    """
+    state = rng.bit_generator.state
+    key = state["state"]["inc"], shape
+    if key not in _following and len(_following) >= 8:
+        _following.clear()
+    ahead = _following.setdefault(key, _Ahead())
+    if ahead.drawing and state == ahead.expected:
+        numbers, after = ahead.drawing.result()
+        rng.bit_generator.state = after
+    else:
+        if ahead.expected:
+            ahead.between = _draws_between(ahead.after, state)
+        numbers = rng.standard_normal(shape, dtype=numpy.float32)
+        after = rng.bit_generator.state
+    ahead.after, ahead.drawing = after, None
+    ahead.expected = advanced(after, ahead.between or 0)
+    if ahead.between is not None:
+        ahead.drawing = _pool().submit(_draw, ahead.expected, shape)
+    return numbers
+
+
+def _draw(state, shape):
+    """(normal numbers from a generator in this state, its state afterwards)."""
+    generator = numpy.random.PCG64(0)
+    generator.state = state
+    return numpy.random.Generator(generator).standard_normal(shape, dtype=numpy.float32), generator.state
+
+
+def _pool():
+    global _worker
+    if _worker is None:
+        _worker = ThreadPoolExecutor(1, thread_name_prefix="random numbers")
+    return _worker
+
+
+def _draws_between(before, after):
+    """How many 32-bit numbers lead from one state of a generator to another; None if too many for a training step."""
+    steps = distance(before["state"]["inc"], before["state"]["state"], after["state"]["state"])
+    draws = before["has_uint32"] + 2 * steps - after["has_uint32"]
+    return draws if 0 <= draws < 2**40 else None
+
+
+def distance(increment, before, after):
+    """The number of steps from one state to another, bit by bit: the lowest k bits of a state repeat after 2ᵏ steps."""
+    multiplier, bit, steps = MULTIPLIER, 1, 0
+    while before != after:
+        if (before ^ after) & bit:
+            before = (multiplier * before + increment) & MASK
+            steps |= bit
+        increment = (multiplier + 1) * increment & MASK
+        multiplier = multiplier * multiplier & MASK
+        bit <<= 1
+    return steps
 
 
 # ---- what the kernel does, in NumPy ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import numpy
 
+from minigrad import backend
 from minigrad.nn import functional
 from minigrad.nn.linear import uniform
 from minigrad.nn.module import Module, Parameter
@@ -49,7 +50,7 @@ class LSTMCell(Module):
         """
         shape = (*x.shape[:-1], self.hidden_size)
         if state is None:
-            state = (functional.on_device_of(x, numpy.zeros(shape, x.dtype)),) * 2
+            state = (backend.array_module(getattr(x, "_data", x)).zeros(shape, x.dtype),) * 2
         h, c = state
         if x.shape[-1:] != (self.input_size,) or h.shape != shape or c.shape != shape:
             raise ValueError(

@@ -63,7 +63,7 @@ def broadcast_to(xp, x, shape):
 @primitive(lambda g, _y, _x, axis=-1: reshape(flip(cumsum(flip(g, axis), axis), axis), _x.shape))
 def cumsum(xp, x, axis=-1):
     """Running sums along one axis."""
-    return xp.cumsum(x, axis=axis)
+    return xp.cumsum(x.reshape(-1) if x.ndim == 0 else x, axis=axis)
 
 
 # ---- the same entries in another order ------------------------------------------------------------------------------

@@ -74,6 +74,57 @@ def test_a_jump_is_so_many_steps(seed, steps):
     assert (multiplier * state["state"] + offset) % 2**128 == rng.state["state"]["state"]
 
 
+@given(seed=seeds, steps=st.integers(0, 2**127))
+def test_distance_is_how_far_a_jump_went(seed, steps):
+    state = np.random.PCG64(seed).state["state"]
+    multiplier, offset = random.jump(state["inc"], steps)
+    assert random.distance(state["inc"], state["state"], (multiplier * state["state"] + offset) % 2**128) == steps
+
+
+@given(
+    seed=seeds,
+    steps=st.lists(
+        st.sampled_from(["noise", "noise", "noise, uniform", "noise, uniform", "permutation", "other noise"]),
+        max_size=12,
+    ),
+    count=st.integers(1, 40),
+)
+def test_normal_numbers_drawn_ahead_are_numpys(seed, steps, count):
+    """Whatever else is drawn in between, each number and the state at the end are those of the generator alone."""
+    ours, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+
+    def both(kind, shape):
+        wanted = numpys.standard_normal(shape, dtype=np.float32)
+        np.testing.assert_array_equal(random.standard_normal(ours, shape), wanted)
+        assert ours.bit_generator.state == numpys.bit_generator.state
+
+    for step in steps:
+        if "noise" in step:
+            both(step, (3, 5) if "other" in step else (7, 11))
+        if "uniform" in step:
+            np.testing.assert_array_equal(ours.random(count), numpys.random(count))
+            np.testing.assert_array_equal(ours.random(count, np.float32), numpys.random(count, np.float32))
+        if "permutation" in step:
+            np.testing.assert_array_equal(ours.permutation(count), numpys.permutation(count))
+
+
+def test_a_step_like_the_one_before_finds_its_numbers_drawn(monkeypatch):
+    """From the third step on; and again after an epoch's permutation has come in between."""
+    drawn = []
+    draw = random._draw
+    monkeypatch.setattr(random, "_draw", lambda *arguments: drawn.append(arguments[0]) or draw(*arguments))
+    rng, used = np.random.default_rng(11), []
+    for step in range(10):
+        if step == 5:
+            rng.permutation(100)
+        state = rng.bit_generator.state
+        random.standard_normal(rng, (31, 7))
+        used.append(state in drawn)
+        rng.random(99, np.float32)
+        rng.random(40, np.float32)
+    assert used == [False, False, True, True, True, False, False, True, True, True]
+
+
 @pytest.fixture(scope="module")
 def on_cpu(tmp_path_factory):
     """A stand-in for `backend.raw_kernel`: the kernels' source, compiled for the CPU."""

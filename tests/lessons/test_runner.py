@@ -165,8 +165,8 @@ def small_lesson(tmp_path_factory):
     file = folder / "09_cifar10_network.py"
     file.write_text(source.replace(quick, tiny).replace("10_000), test", "500), test"))
 
-    def start(out, *arguments, **options):
-        command = [sys.executable, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
+    def start(out, *arguments, before=(), **options):
+        command = [sys.executable, *before, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "MINIGRAD_DATA": str(folder / "cache")}
         return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
                                 stdout=subprocess.DEVNULL, **options)  # fmt: skip
@@ -252,6 +252,35 @@ def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbe
     assert curves(out) == undisturbed
 
 
+ON_THE_STAND_IN = """
+import runpy, sys
+from minigrad import backend
+from tests import strict_cupy
+sys.argv[:] = sys.argv[1:]
+with strict_cupy.installed(), strict_cupy.transfers() as seen:
+    backend.description = lambda device: "the stand-in for CuPy"
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        checkpoints = [text for text in seen.to_host if "state_dict" in text]
+        training = [text for text in seen.to_host if any(f" {name} (09_" in text for name in ("train", "test_error"))]
+        print(f"read in training: {len([t for t in training if t not in checkpoints])} times", file=sys.stderr)
+"""
+
+
+def test_an_epoch_on_a_gpu_is_looked_at_three_times_and_learns_the_same(small_lesson, undisturbed):
+    """On the stand-in for CuPy: errors and losses after training, errors after the test; no step copies to the host."""
+    process = small_lesson("stand-in", "--device", "cuda", "--only", "normal", "WN + mean-only BN",
+                           before=["-c", ON_THE_STAND_IN])  # fmt: skip
+    _, error = process.communicate()
+    assert process.returncode == 0 and f"read in training: {2 * 4 * 3} times" in error, error
+    folder = small_lesson.results("stand-in") / "checkpoints" / "quick-synthetic-seed0"
+    for run in ("normal", "WN + mean-only BN"):
+        state = lessons.mg.load(folder / f"{lessons.file_name(run)}.npz")["state"]
+        assert state["pieces"][0]["machine"] == "the stand-in for CuPy"
+        assert state["curves"]["loss"] == pytest.approx(undisturbed[run]["loss"], rel=1e-4)
+
+
 def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
     assert full_run.main([str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "holds no runs" in capsys.readouterr().err
@@ -261,11 +290,20 @@ def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
 
 
 def test_remarks_say_what_is_compressed_and_what_is_not_complete():
-    piece = {"seed": 3, "machine": "a GPU", "commit": "abc", "date": "2026-11-20 12:00 UTC"}
+    piece = {"seed": 3, "machine": "a GPU, CUDA 13.0", "commit": "abc", "date": "2026-11-20 12:00 UTC",
+             "switches": {"MINIGRAD_TF32": None, "MINIGRAD_CUDNN": None}}  # fmt: skip
     run = {"data": "CIFAR-10 (JPEG-compressed)", "size": "Size(epochs=200, x=1)", "epochs": 7, "pieces": [piece]}
     said = " ".join(full_run.remarks({"normal": run}))
-    assert "JPEG compression" in said and "normal 7 of 200" in said and "schedule" not in said
+    assert (
+        "Convolutions in TF32." in said
+        and "JPEG compression" in said
+        and "normal 7 of 200" in said
+        and "schedule" not in said
+    )
     assert all(word in said for word in ("Seed: 3", "a GPU", "abc", "2026-11-20"))
+    exact = piece | {"switches": {"MINIGRAD_TF32": "0", "MINIGRAD_CUDNN": "1"}}
+    said = " ".join(full_run.remarks({"normal": run | {"pieces": [piece, exact]}}))
+    assert "float32 and TF32, in part by cuDNN" in said
     whole = run | {"data": "CIFAR-10", "size": "Size(epochs=50, x=1)", "epochs": 50}
     said = " ".join(full_run.remarks({"normal": whole}))
     assert "JPEG" not in said and "Not complete" not in said and "50 epochs long, the paper's 200" in said

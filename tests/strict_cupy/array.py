@@ -266,6 +266,11 @@ class ndarray:  # noqa: N801 - CuPy's name
     def transpose(self, *axes):
         return wrapped(self._host.transpose(*axes), source=self)
 
+    def cumsum(self, axis=None, dtype=None, out=None):
+        import cupy
+
+        return cupy.cumsum(self, axis, dtype, out)
+
     def dot(self, b, out=None):
         return _multiplied(numpy.dot, self, b, out)
 
@@ -296,7 +301,7 @@ def leaves_it(other):
 
 # Methods that do what NumPy's do. Of those in the second row the result is a new array, in C order.
 VIEWS = ["conj", "diagonal", "flatten", "ravel", "squeeze", "swapaxes"]
-COMPUTED = ["all", "any", "argmax", "argmin", "argsort", "clip", "cumprod", "cumsum", "max", "mean", "min", "prod",
+COMPUTED = ["all", "any", "argmax", "argmin", "argsort", "clip", "cumprod", "max", "mean", "min", "prod",
             "ptp", "repeat", "round", "std", "sum", "take", "trace", "var"]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from tests.strict_cupy.array import NAMES, NO_NUMPY, ndarray, numpy_index, opera
 KEEP = """atleast_1d atleast_2d atleast_3d broadcast_arrays diagonal empty_like expand_dims flip fliplr flipud full_like
     moveaxis ones_like ravel reshape rollaxis rot90 split squeeze swapaxes transpose zeros_like""".split()
 # … or a new array in C order:
-COMPUTE = """all amax amin any argmax argmin argsort around clip concatenate cumprod cumsum diag dot dstack einsum eye
+COMPUTE = """all amax amin any argmax argmin argsort around clip concatenate cumprod diag dot dstack einsum eye
     full hstack identity inner isclose max mean median min outer pad prod ptp repeat roll sort stack std sum take
     take_along_axis tensordot tile trace tri tril triu var vdot vstack arange empty linspace ones zeros kron
     nanmax nanmin nansum nanmean average logspace meshgrid diff searchsorted bincount""".split()
@@ -22,7 +22,7 @@ SYNCHRONIZE = ["argwhere", "extract", "flatnonzero", "nonzero", "unique"]
 SAME = """bool_ complex64 complex128 dtype e euler_gamma finfo float16 float32 float64 iinfo inf int8 int16 int32 int64
     intp isscalar nan newaxis ndindex pi promote_types can_cast issubdtype uint8 uint16 uint32 uint64 broadcast_shapes
     floating integer number generic""".split()
-SCATTERED = {numpy.dtype(d) for d in ("int32", "uint32", "uint64", "float16", "float32", "float64")}
+SCATTERED = {numpy.dtype(d) for d in ("int32", "int64", "uint32", "uint64", "float16", "float32", "float64")}
 AT = {"add": numpy.add, "maximum": numpy.maximum, "minimum": numpy.minimum}
 
 
@@ -60,7 +60,7 @@ class ufunc:  # noqa: N801 - CuPy's name
             raise NotImplementedError(f"`{self.name}.at` is not supported yet")
         index, has_arrays = numpy_index(indices, a.shape)
         if has_arrays and a.dtype not in SCATTERED:
-            raise TypeError("scatter_add only supports int32, float16, float32, float64, uint32, uint64, as data type")
+            raise TypeError("scatter_add only supports int32, int64, float16, float32, float64, uint32, uint64")
         with numpy.errstate(all="ignore"):
             AT[self.__name__].at(a._host, index, operand(b))
 
@@ -181,6 +181,22 @@ def allclose(a, b, rtol=1e-05, atol=1e-08, equal_nan=False):
     return wrapped(numpy.asarray(silently(numpy.allclose, operand(a), operand(b), rtol, atol, equal_nan)))
 
 
+def cumsum(a, axis=None, dtype=None, out=None):
+    """In the order of `a` in memory, and along no axis of an array that has none."""
+    host = unwrapped(a)
+    if axis is not None and not -host.ndim <= axis < host.ndim:
+        raise numpy.exceptions.AxisError(axis, host.ndim)
+    result = numpy.cumsum(host, axis, dtype)
+    if result.shape == host.shape:
+        ordered = numpy.empty_like(host, dtype=result.dtype)
+        ordered[...] = result
+        result = ordered
+    if out is None:
+        return wrapped(result)
+    out[...] = wrapped(result)
+    return out
+
+
 def array_equal(a1, a2, equal_nan=False):
     return wrapped(numpy.asarray(numpy.array_equal(operand(a1), operand(a2), equal_nan)))
 
@@ -270,7 +286,7 @@ def modules():
             setattr(cupy, name, _function(f"cupy.{name}", getattr(numpy, name), c_order))
     for name in SYNCHRONIZE:
         setattr(cupy, name, synchronizing(name))
-    for function in (allclose, array, array_equal, asarray, ascontiguousarray, asnumpy, broadcast_to, copyto,
+    for function in (allclose, array, array_equal, asarray, ascontiguousarray, asnumpy, broadcast_to, copyto, cumsum,
                      get_array_module, matmul, ndarray, result_type, ufunc, where):  # fmt: skip
         setattr(cupy, function.__name__, function)
     cupy.asanyarray = asarray

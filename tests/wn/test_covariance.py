@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import wn
+from tests.devices import given_on_each_device, host, on
 from wn.covariance import (
     gradient_covariance,
     lanczos,
@@ -104,12 +105,12 @@ def test_it_is_the_covariance_of_what_autograd_computes(seed):
     np.testing.assert_allclose(found, gradient_covariance(np.array(for_v)), rtol=1e-10, atol=1e-10)
 
 
-@given(case=neurons())
-def test_it_is_the_formula_of_the_paper(case):
-    gradients, v, g = case
+@given_on_each_device(case=neurons())
+def test_it_is_the_formula_of_the_paper(case, device):
+    gradients, v, g = (*on(device, case[:2]), case[2])
     C = gradient_covariance(gradients)
-    D = preconditioned_covariance(C, v, g)
-    np.testing.assert_allclose(D, preconditioned_covariance_composite(C, v, g), rtol=1e-11, atol=1e-11)
+    D, composite = host(preconditioned_covariance(C, v, g)), host(preconditioned_covariance_composite(C, v, g))
+    np.testing.assert_allclose(D, composite, rtol=1e-11, atol=1e-11)
     np.testing.assert_array_equal(D, D.T)
 
 
@@ -134,15 +135,15 @@ def test_its_eigenvalues_across_v_interlace_with_those_of_c(case):
     assert (values[:-1] <= across + rounding).all() and (across <= values[1:] + rounding).all()
 
 
-@given(case=neurons())
-def test_covariances_are_differentiable_and_keep_float32(case):
-    gradients, v, g = case
+@given_on_each_device(case=neurons())
+def test_covariances_are_differentiable_and_keep_float32(case, device):
+    gradients, v, g = on(device, case)
     mg.testing.check_grads(gradient_covariance, [gradients], order=1)
     C = gradient_covariance(gradients)
     mg.testing.check_grads(preconditioned_covariance, [C, v, g], order=1)
     small = [a.astype(np.float32) for a in (gradients, C, v)]
     assert gradient_covariance(small[0]).dtype == np.float32
-    assert preconditioned_covariance(*small[1:], np.float32(g)).dtype == np.float32
+    assert preconditioned_covariance(*small[1:], np.float32(case[2])).dtype == np.float32
 
 
 # ---- the directions at right angles to w ----------------------------------------------------------------------------
@@ -150,9 +151,9 @@ def test_covariances_are_differentiable_and_keep_float32(case):
 vectors = st.builds(lambda seed, k: np.random.default_rng(seed).standard_normal(k), seeds, st.integers(1, 8))
 
 
-@given(w=vectors, scale=st.sampled_from([1.0, -3.0, 1e6]))
-def test_the_tangent_basis_is_orthonormal_across_w_and_spans_the_projection(w, scale):
-    Q, k = tangent_basis(scale * w), len(w)
+@given_on_each_device(w=vectors, scale=st.sampled_from([1.0, -3.0, 1e6]))
+def test_the_tangent_basis_is_orthonormal_across_w_and_spans_the_projection(w, scale, device):
+    Q, k = host(tangent_basis(on(device, scale * w))), len(w)
     assert Q.shape == (k, k - 1)
     np.testing.assert_allclose(Q.T @ Q, np.eye(k - 1), **TOLERANCE)
     np.testing.assert_allclose(Q.T @ w, 0, atol=1e-13)
@@ -168,11 +169,12 @@ def test_the_tangent_basis_along_an_axis_does_not_cancel(w):
 # ---- Lanczos --------------------------------------------------------------------------------------------------------
 
 
-@given(seed=seeds, n=st.integers(1, 30))
-def test_as_many_steps_as_dimensions_give_all_eigenvalues(seed, n):
+@given_on_each_device(seed=seeds, n=st.integers(1, 30))
+def test_as_many_steps_as_dimensions_give_all_eigenvalues(seed, n, device):
     rng = np.random.default_rng(seed)
     A, values = symmetric(rng, n)
-    found, bounds = lanczos(lambda x: A @ x, rng.standard_normal(n), n)
+    A, start = on(device, A), on(device, rng.standard_normal(n))
+    found, bounds = lanczos(lambda x: A @ x, start, n)
     # A random spectrum in a random basis: every eigenvector is in the start, and the Krylov space is the whole space
     # unless two eigenvalues are closer than rounding. Reorthogonalized twice, errors stay at n roundings of size ‖A‖.
     np.testing.assert_allclose(found, values, atol=1e-12)

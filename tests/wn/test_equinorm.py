@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from minigrad import nn, optim
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -83,9 +84,10 @@ c_and_p = {"c": st.sampled_from([1.0, 1.2, 0.7]), "p": st.sampled_from([1, 1.5, 
 
 
 @pytest.mark.parametrize("network", [dense, images])
-@given(seed=seeds, **c_and_p)
-def test_the_function_stays(network, seed, c, p):
+@given_on_each_device(seed=seeds, **c_and_p)
+def test_the_function_stays(network, seed, c, p, device):
     model, x = network(seed)
+    model, x = model.to(device), on(device, x)
     before = model(x).numpy()
     assert wn.equi_normalize(model, c, p) is model
     # float64; the largest terms in a sum can be much larger than the sum
