@@ -1,8 +1,8 @@
 """Sums and shifts per channel, of (N, C) arrays and of images (N, C, H, W): biases, and what batch normalization does.
 
 In memory the channels of a pixel are neighbours, as convolutions leave them, so an array is a matrix with a row for
-each pixel and a column for each channel. The sums are added up in two stages, always in the same order: no atomic additions,
-so that a training run gives the same bits every time.
+each pixel and a column for each channel. The sums are added up in two stages, always in the same order, without atomic
+additions, so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
