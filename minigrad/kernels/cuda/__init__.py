@@ -70,7 +70,7 @@ def usable(first, *others):
 
 def has_no_gaps(array):
     """Whether the entries fill a piece of memory, in whatever order of the axes."""
-    if array.flags.c_contiguous:
+    if is_in_rows(array) or array.flags.c_contiguous:
         return True
     expected = array.itemsize
     for stride, size in sorted(zip(array.strides, array.shape, strict=True)):
@@ -84,12 +84,24 @@ def has_no_gaps(array):
 def empty_like(array):
     """A new array of the same shape, dtype and memory order, for an array without gaps."""
     xp = backend.array_module(array)
-    if array.flags.c_contiguous:
-        return xp.ndarray(array.shape, array.dtype)
-    if array.ndim == 4 and array.strides[1] == array.itemsize:  # images with their channels as neighbours
+    if is_in_rows(array):
         n, c, h, w = array.shape
         return xp.ndarray((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
+    if array.flags.c_contiguous:
+        return xp.ndarray(array.shape, array.dtype)
     return xp.empty_like(array)
+
+
+def is_in_rows(array):
+    """Whether these are images (N, C, H, W) without gaps, each pixel's channels neighbours in memory.
+
+    False also for some that could be seen so: those with an axis of size 1, whose stride means nothing.
+    """
+    if array.ndim != 4:
+        return False
+    _, c, h, w = array.shape
+    size = array.itemsize
+    return array.strides == (h * w * c * size, size, w * c * size, c * size)
 
 
 def like(array, reference):

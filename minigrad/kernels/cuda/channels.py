@@ -6,7 +6,7 @@ additions, so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, usable
+from minigrad.kernels.cuda import Kernel, is_in_rows, usable
 from minigrad.kernels.cuda.entrywise import Entrywise
 
 COLUMNS = 32  # neighbouring columns that the threads of a block read together; the others take the next rows
@@ -58,8 +58,9 @@ class Sums:
         })  # fmt: skip
 
     def __call__(self, *arrays, factor=1.0):
-        """(expressions, C): the sums times `factor`, of arrays that are matrices (rows, C) and per-channel numbers."""
-        rows, columns = arrays[0].shape
+        """(expressions, C): the sums times `factor`, of arrays in rows and, after them, per-channel numbers."""
+        columns = arrays[0].shape[1]
+        rows = arrays[0].size // columns
         tiles = -(-columns // COLUMNS)
         slabs = max(1, min(BLOCKS // tiles, rows // 64))
         each = -(-rows // slabs)
@@ -81,14 +82,8 @@ def means_of_images(x):
     if n > 65535:  # CUDA's limit for the grid's second direction
         return x.mean(axis=(2, 3))
     means = backend.array_module(x).ndarray((n, columns), x.dtype)
-    _of_x.kernel(x.dtype, (-(-columns // COLUMNS), n), matrix(x), means, n * places, columns, places, 1 / places)
+    _of_x.kernel(x.dtype, (-(-columns // COLUMNS), n), in_rows(x), means, n * places, columns, places, 1 / places)
     return means
-
-
-def matrix(x):
-    """(N, C), or (N, C, H, W) as a matrix with a row for each pixel: a view if the channels are neighbours."""
-    x = x if x.ndim == 2 else x.transpose(0, 2, 3, 1)
-    return backend.array_module(x).ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
 def _numbers(x, *vectors):
@@ -103,6 +98,8 @@ def in_rows(x):
     """`x` with the channels of a pixel as neighbours in memory, and without gaps: itself if it is so already."""
     if x.ndim == 2:
         return backend.array_module(x).ascontiguousarray(x)
+    if is_in_rows(x):
+        return x
     return backend.array_module(x).ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
@@ -127,7 +124,7 @@ _normalized_gradient = Entrywise(
 
 def sums(x):
     """Σ over everything but the channels: (C,)."""
-    return _of_x(matrix(x))[0]
+    return _of_x(in_rows(x))[0]
 
 
 def add_bias(x, bias):
@@ -137,7 +134,7 @@ def add_bias(x, bias):
 
 def mean(x):
     """The mean of each channel: (C,)."""
-    return _of_x(matrix(x), factor=x.shape[1] / x.size)[0]
+    return _of_x(in_rows(x), factor=x.shape[1] / x.size)[0]
 
 
 def shifted(x, mean, bias):
@@ -155,7 +152,7 @@ def without_mean_gradients(g):
 def moments(x):
     """(mean, biased variance) of each channel; the variance from the deviations, so that nothing cancels."""
     average = mean(x)
-    return average, _deviations(matrix(x), average, factor=x.shape[1] / x.size)[0]
+    return average, _deviations(in_rows(x), average, factor=x.shape[1] / x.size)[0]
 
 
 def normalized(x, mean, scale, bias):
@@ -172,7 +169,7 @@ def normalized_gradients(g, x, mean, inverse, weight):
         raise ValueError(f"the gradient {g.shape} must be of the shape of x {x.shape}")
     x, g = in_rows(x), in_rows(g)
     mean, inverse, weight = _numbers(x, mean, inverse, weight)
-    along, across = _of_gradients(matrix(g), matrix(x), mean)
+    along, across = _of_gradients(g, x, mean)
     share = x.shape[1] / x.size
     grad_x = _normalized_gradient([g, x], [mean, inverse, weight, along, across], [share])
     return grad_x, across * inverse, along

@@ -15,7 +15,7 @@ import math
 import os
 
 from minigrad import backend
-from minigrad.kernels.cuda import Kernel, blocks_for, channels, cudnn, is_aligned, usable
+from minigrad.kernels.cuda import Kernel, blocks_for, channels, cudnn, is_aligned, is_in_rows, usable
 
 BYTES = 2**30  # of windows at a time
 TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
@@ -149,7 +149,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
 def _in_rows(xp, x, dtype):
     """(N, C, H, W) as an array (N, H, W, C), each pixel's channels neighbours in memory."""
     rows = x.transpose(0, 2, 3, 1)
-    if not rows.flags.c_contiguous:
+    if not is_in_rows(x):
         rows = xp.ascontiguousarray(rows)
     return rows if rows.dtype == dtype else rows.astype(dtype)
 
