@@ -3,9 +3,9 @@
     with installed(folder):
         leaky_relu(numpy_array, 0.1)  # now computed by the kernel
 
-Within this, NumPy's arrays count as arrays that kernels take. A block's threads are threads where the kernel makes them
-wait for each other, and a loop elsewhere; blocks run one after the other. So a race between blocks goes unseen, and so
-does everything about the memory of a GPU; indices, limits, orders and formulas do not.
+Within this, NumPy's arrays count as arrays that kernels take. A block's threads take turns where the kernel makes
+them wait for each other, and are a loop elsewhere; blocks run one after the other. So a race goes unseen, and so does
+everything about the memory of a GPU; indices, limits, orders and formulas do not.
 """
 
 import contextlib
@@ -24,18 +24,48 @@ from minigrad.kernels.cuda import convolution as cuda_convolution
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 HEAD = r"""
 #include <math.h>
-#include <barrier>
-#include <thread>
+#include <ucontext.h>
+#include <functional>
 #include <utility>
 #include <vector>
 #define __device__
 #define __global__
 #define __shared__ static
-#define __syncthreads() gate->arrive_and_wait()
+#define __syncthreads() swapcontext(&threads_of_block[threadIdx.x].context, &scheduler)
 struct Index { unsigned int x, y; };
-static thread_local Index threadIdx;
-static Index blockIdx, blockDim, gridDim;
-static std::barrier<>* gate;
+static Index threadIdx, blockIdx, blockDim, gridDim;
+
+struct Thread { ucontext_t context; std::vector<char> stack; bool done; };
+static ucontext_t scheduler;
+static std::vector<Thread> threads_of_block(1024);
+static std::function<void()> body;
+
+static void run_thread() {
+    body();
+    threads_of_block[threadIdx.x].done = true;
+    swapcontext(&threads_of_block[threadIdx.x].context, &scheduler);
+}
+
+// The threads of a block take turns: each runs until it waits for the others, or to its end.
+static void run_block(unsigned int threads) {
+    for (unsigned int t = 0; t < threads; t++) {
+        Thread& thread = threads_of_block[t];
+        thread.stack.resize(1 << 16);
+        thread.done = false;
+        getcontext(&thread.context);
+        thread.context.uc_stack.ss_sp = thread.stack.data();
+        thread.context.uc_stack.ss_size = thread.stack.size();
+        makecontext(&thread.context, run_thread, 0);
+    }
+    for (bool waiting = true; waiting;) {
+        waiting = false;
+        for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)
+            if (!threads_of_block[threadIdx.x].done) {
+                swapcontext(&scheduler, &threads_of_block[threadIdx.x].context);
+                waiting = true;
+            }
+    }
+}
 
 template <typename... A, size_t... I>
 static void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) { kernel(*(A*)args[I]...); }
@@ -44,30 +74,13 @@ template <typename... A>
 static void launch(void (*kernel)(A...), int waits, int columns, int rows, int threads, void** args) {
     blockDim = {(unsigned)threads, 1};
     gridDim = {(unsigned)columns, (unsigned)rows};
-    auto grid = [&](auto block) {
-        for (int y = 0; y < rows; y++) for (int x = 0; x < columns; x++) block(x, y);
-    };
     auto indices = std::index_sequence_for<A...>();
-    if (!waits) {
-        grid([&](int x, int y) {
-            blockIdx = {(unsigned)x, (unsigned)y};
-            for (threadIdx.x = 0; threadIdx.x < (unsigned)threads; threadIdx.x++) call(kernel, args, indices);
-        });
-        return;
+    body = [&] { call(kernel, args, indices); };
+    for (int y = 0; y < rows; y++) for (int x = 0; x < columns; x++) {
+        blockIdx = {(unsigned)x, (unsigned)y};
+        if (waits) run_block(threads);
+        else for (threadIdx.x = 0; threadIdx.x < (unsigned)threads; threadIdx.x++) call(kernel, args, indices);
     }
-    std::barrier<> together(threads);
-    gate = &together;
-    std::vector<std::thread> crew;
-    for (int t = 0; t < threads; t++) crew.emplace_back([&, t] {
-        threadIdx.x = t;
-        grid([&](int x, int y) {
-            if (t == 0) blockIdx = {(unsigned)x, (unsigned)y};
-            together.arrive_and_wait();
-            call(kernel, args, indices);
-            together.arrive_and_wait();
-        });
-    });
-    for (auto& thread : crew) thread.join();
 }
 """
 RUN = """
@@ -95,7 +108,7 @@ class Library:
         path = self.folder / f"kernels{self.count}.cpp"
         self.count += 1
         path.write_text("".join(text).replace('extern "C" __global__', "__global__"))
-        subprocess.run([COMPILER, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-o",
+        subprocess.run([COMPILER, "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", "-o",
                         path.with_suffix(".so"), path], check=True)  # fmt: skip
         library = ctypes.CDLL(path.with_suffix(".so"))
         for name, source in named:
