@@ -141,7 +141,14 @@ class _Launcher(threading.local):
         pointers = (ctypes.c_void_p * len(types))(*(first + 8 * i for i in range(len(types))))
         is_array = [t not in _CODES for t in types]
         structs = [i for i, t in enumerate(types) if t is bytearray]
-        prepared = (struct.Struct("<" + form).pack_into, buffer, ctypes.addressof(pointers), pointers, is_array, structs)
+        prepared = (
+            struct.Struct("<" + form).pack_into,
+            buffer,
+            ctypes.addressof(pointers),
+            pointers,
+            is_array,
+            structs,
+        )
         self.formats[types] = prepared
         return prepared
 

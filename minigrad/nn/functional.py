@@ -8,9 +8,10 @@ from minigrad import backend
 from minigrad.kernels import channels, random
 from minigrad.kernels.cuda import channels as cuda_channels
 from minigrad.kernels.cuda import losses, products
+from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
-from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
+from minigrad.ops.elementwise import abs, maximum, minimum, multiply, softplus, square
 from minigrad.ops.linear_algebra import matmul
 from minigrad.ops.reduction import mean, softmax
 from minigrad.ops.shape import reshape, sum, swapaxes
@@ -89,12 +90,12 @@ def batch_norm(x, weight, bias, eps):
 def _batch_norm_rule(g, _y, x, weight, _bias, mean, var, eps):
     fast = _by_channel(g, x)
     if fast:
-        return fast.normalized_gradients(g, x, mean, (var + eps) ** -0.5, weight)
+        return fast.normalized_gradients(g, x, mean, _inverse_deviation(var, eps), weight)
     axes, column = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
     if isinstance(g, Tensor):  # then mean and variance are recorded, as functions of x
         mean = x.mean(axes)
         var = square(x - mean.reshape(column)).mean(axes)
-    inverse = (var + eps) ** -0.5
+    inverse = _inverse_deviation(var, eps)
     normal = (x - mean.reshape(column)) * inverse.reshape(column)
     grad_weight, grad_bias = sum(g * normal, axes), sum(g, axes)
     n = math.prod(x.shape[axis] for axis in axes)
@@ -107,12 +108,17 @@ def _batch_norm(xp, x, weight, bias, mean, var, eps):
     """weight · (x - mean) / √(var + eps) + bias, with mean and var those of x."""
     if weight.shape != mean.shape or bias.shape != mean.shape:
         raise ValueError(f"weight and bias must hold one number for each of the {len(mean)} channels")
-    scale = (var + eps) ** -0.5 * weight
+    scale = multiply(_inverse_deviation(var, eps), weight)
     fast = _by_channel(x, weight, bias)
     if fast:
         return fast.normalized(x, mean, scale, bias)
     column = (-1, *[1] * (x.ndim - 2))
     return (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
+
+
+@compiled("1 / sqrt(var + eps)")
+def _inverse_deviation(var, eps=1e-5):
+    return (var + eps) ** -0.5
 
 
 def _by_channel(x, *others):

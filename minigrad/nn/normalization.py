@@ -6,6 +6,7 @@ from minigrad import backend
 from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.nn import functional
 from minigrad.nn.module import Buffer, Module, Parameter
+from minigrad.ops.elementwise import multiply
 from minigrad.tensor import Tensor
 
 
@@ -41,7 +42,7 @@ class BatchNorm(Module):
                 )
             y, mean, var = functional.batch_norm(x, self.weight, self.bias, self.eps)
             follow(self.running_mean, mean, self.momentum)
-            follow(self.running_var, var * (count / (count - 1)), self.momentum)
+            follow(self.running_var, multiply(var, count / (count - 1)), self.momentum)
             return y
         xp = backend.array_module(self.running_var.data)
         scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))

@@ -19,7 +19,7 @@ __all__ = [
 
 
 def _unary(name, doc, forward, rule, cuda, cuda_rule):
-    """An op on one array; function and derivative go through large arrays block by block, on a GPU in one kernel each."""
+    """An op on one array; function and derivative go through large arrays in blocks, on a GPU in one kernel each."""
     return op(name, doc, compiled(cuda)(entrywise(forward)), compiled(cuda_rule)(entrywise(rule)))
 
 

@@ -86,7 +86,7 @@ class Library:
 
     def _compile(self, named):
         spaces, text = {}, [HEAD]
-        for name, source in named:
+        for _, source in named:
             if source not in spaces:
                 spaces[source] = f"space{len(spaces)}"
                 text.append(f"namespace {spaces[source]} {{\n{source}\n}}\n")

@@ -17,7 +17,7 @@ import minigrad as mg
 import wn
 from minigrad import nn, optim
 from minigrad.kernels import convolution as kernel
-from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, losses, pooling, weight_norm
+from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, pooling, weight_norm
 from minigrad.nn import functional as F
 from tests import test_ops_gradients as laws
 from tests.kernels import kernels_on_cpu
@@ -226,7 +226,8 @@ def test_max_pooling(run, size, stride, channels_of_x, dtype):
     y = ops._max_pool2d(x, size, stride)
     v = images(*y.shape, dtype, seed=1)
     found = run(lambda x, v: (pooling.max_pool2d(x, size, stride),
-                              pooling.spread(v, x, pooling.max_pool2d(x, size, stride), size, stride)), x, v)  # fmt: skip
+                              pooling.spread(v, x, pooling.max_pool2d(x, size, stride), size, stride)),
+                x, v)  # fmt: skip
     np.testing.assert_array_equal(found[0], y)
     assert_close(found[1], ops._spread(v, x, y, size, stride), dtype, 8)  # a few gradients are added up
 
@@ -247,7 +248,8 @@ def test_sums_per_channel(run, n, c, dtype):
 
     along, across = g.sum(0, dtype=float), (g * normal).sum(0, dtype=float)
     wanted = (x.sum(0, dtype=float), mean, x - mean + bias, mean, var, g - g.mean(0, dtype=float), along,
-              normal * weight + bias, (g - along / n - normal * across / n) * weight * inverse, across, along)  # fmt: skip
+              normal * weight + bias, (g - along / n - normal * across / n) * weight * inverse,
+              across, along)  # fmt: skip
     found = run(everything, x, g, weight, bias, mean.astype(dtype), inverse.astype(dtype))
     for f, w in zip(found, wanted, strict=True):
         assert_close(f, w, dtype, 16 + 4 * np.sqrt(n) if w.ndim == 1 else 64, size=5)  # x is about 3 ± 2
@@ -313,7 +315,7 @@ def test_convolution(run, case, in_pieces, in_c_order, dtype, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not mg.is_available("cuda"), reason="needs an NVIDIA GPU and CuPy")
 def test_tf32_is_the_default_and_can_be_switched_off():
-    """TF32 rounds factors to 11 bits, 2⁻¹² relative: in a sum of 2304 products of random sign errors grow like the sum."""
+    """TF32 rounds factors to 11 bits, 2⁻¹² relative; in a sum of products of random sign errors grow like the sum."""
     x, w = images(4, 256, 12, 12, np.float32), numbers(64, 256, 3, 3, dtype=np.float32, seed=1)
     wanted = kernel.reference_correlate(x.astype(float), w.astype(float), (1, 1), (1, 1), (1, 1), (12, 12))
 
@@ -339,10 +341,12 @@ def test_weight_normalization(run, shape, axis, dtype):
         assert weight_norm.takes(counting, v, g, grad_w)
         return wn.weight_norm(v, g, axis), *wn.explicit_gradients(grad_w, v, g, axis)
 
-    found = run(with_kernels, v, g, grad_w)
+    found = run(with_kernels, v, g, np.asfortranarray(grad_w))
     wanted = (wn.weight_norm_composite(v, g, axis), *wn.explicit_gradients(grad_w, v, g, axis))
     for f, w in zip(found, wanted, strict=True):
-        assert_close(f, w, dtype, 64, size=1)  # a vector of one entry has no gradient: the rest of two numbers of size 1
+        assert_close(
+            f, w, dtype, 64, size=1
+        )  # a vector of one entry has no gradient: the rest of two numbers of size 1
 
 
 def test_a_weight_vector_of_zeros_is_nan_on_the_gpu(run):
@@ -374,8 +378,11 @@ def test_cross_entropy(run, n, classes, dtype):
 @pytest.mark.parametrize("label", [-1, 5, 2**40])
 def test_a_label_out_of_range_is_nan_in_its_row_and_in_the_loss(run, label):
     x, labels = numbers(3, 5, dtype=np.float32), np.array([0, label, 4])
-    loss, gradient = run(lambda x, labels, g: (losses.cross_entropy(x, labels), losses.cross_entropy_gradient(g, x, labels)),
-                         x, labels, np.array(1, np.float32))  # fmt: skip
+
+    def both(x, labels, g):
+        return losses.cross_entropy(x, labels), losses.cross_entropy_gradient(g, x, labels)
+
+    loss, gradient = run(both, x, labels, np.array(1, np.float32))
     assert np.isnan(loss)
     np.testing.assert_array_equal(np.isnan(gradient).all(axis=1), [False, True, False])
     assert np.isfinite(gradient[[0, 2]]).all()
@@ -416,3 +423,47 @@ def test_adam_takes_the_fused_way(run):
 
     assert run(takes, np.ones(3, np.float32)) is True
     assert not takes(np.ones(3, np.float32))
+
+
+# ---- cuDNN ----------------------------------------------------------------------------------------------------------
+
+
+def test_cudnn_is_used_only_when_asked_for_and_refused_where_it_is_missing(monkeypatch):
+    x = np.ones((1, 5, 5, 4), np.float32)
+    assert not cudnn.takes(x, (3, 3), (1, 1), (1, 1), (1, 1), (5, 5))
+    monkeypatch.setattr(cudnn, "_wanted", True)
+    monkeypatch.setattr(cudnn.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="minigrad\\[cudnn\\]"):
+        cudnn.use(True)
+    assert cudnn.takes(x, (3, 3), (1, 1), (1, 1), (1, 1), (5, 5))
+    assert not cudnn.takes(x.astype(float), (3, 3), (1, 1), (1, 1), (1, 1), (5, 5))  # float64
+    assert not cudnn.takes(x, (1, 1), (1, 1), (0, 0), (1, 1), (5, 5))  # a product does it
+    assert not cudnn.takes(x, (3, 3), (1, 1), (-1, 0), (1, 1), (5, 5))  # pixels cut off
+    assert not cudnn.takes(x, (3, 3), (1, 1), (1, 1), (2, 2), (5, 5))  # pixels set apart
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not mg.is_available("cuda"), reason="needs an NVIDIA GPU and CuPy")
+@pytest.mark.parametrize("stride, padding", [(1, 1), (2, 1), (1, 0), ((1, 2), (2, 0))])
+@pytest.mark.parametrize("n, c, o", [(4, 32, 48), (2, 3, 5)])
+def test_cudnn_agrees_with_the_plain_way(stride, padding, n, c, o):
+    """In TF32: factors rounded to 11 bits. The gradient for w is of y², whose gradient is rounded once more."""
+    pytest.importorskip("cudnn", reason="needs cuDNN's frontend: pip install 'minigrad[cudnn]'")
+    x, w = images(n, c, 9, 10, np.float32), numbers(o, c, 3, 3, dtype=np.float32, seed=1)
+
+    def both():
+        a, b = (mg.tensor(t, device="cuda", requires_grad=True) for t in (x, w))
+        y = mg.conv2d(a, b, stride=stride, padding=padding)
+        return [t.numpy() for t in (y, *mg.grad(mg.sum(y * y), [a, b]))]
+
+    with kernel.plain():
+        wanted = both()
+    cudnn.use(True)
+    try:
+        before = len(cudnn._graphs)
+        found = both()
+        assert len(cudnn._graphs) > before and any(cudnn._graphs.values())
+    finally:
+        cudnn.use(False)
+    for f, w in zip(found, wanted, strict=True):
+        assert np.linalg.norm(f - w) < 2e-3 * np.linalg.norm(w)

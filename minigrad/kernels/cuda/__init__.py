@@ -1,4 +1,4 @@
-"""Kernels compiled for an NVIDIA GPU, each with the function that calls it; their array forms stand where they are used.
+"""Kernels compiled for an NVIDIA GPU, each with the function that calls it. Array forms stand where they are used.
 
 `usable` decides, everywhere: a kernel runs on arrays of the real CuPy in float32 or float64, all of one dtype. All
 other arrays, NumPy's among them, take the array form.

@@ -1,8 +1,8 @@
-"""Sums and shifts per channel, of (N, C) arrays and of images (N, C, H, W): biases, and everything batch normalization does.
+"""Sums and shifts per channel, of (N, C) arrays and of images (N, C, H, W): biases, and what batch normalization does.
 
-In memory the channels of a pixel are neighbours, as convolutions leave them, so an array is a matrix with a row for each
-pixel and a column for each channel. The sums are added up in two stages, always in the same order: no atomic additions,
-so that a training run gives the same bits every time.
+In memory the channels of a pixel are neighbours, as convolutions leave them, so an array is a matrix with a row for
+each pixel and a column for each channel. The sums are added up in two stages, always in the same order, without atomic
+additions, so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
@@ -92,11 +92,11 @@ def matrix(x):
 
 
 def _numbers(x, *vectors):
-    """Arrays that hold a number for each channel of x, without gaps."""
+    """Arrays with a number for each channel of x, without gaps and in the dtype of x: kernels see only addresses."""
     for v in vectors:
         if v.shape != (x.shape[1],):
             raise ValueError(f"{v.shape} must hold one number for each of the {x.shape[1]} channels of {x.shape}")
-    return [backend.array_module(v).ascontiguousarray(v) for v in vectors]
+    return [backend.array_module(v).ascontiguousarray(v, x.dtype) for v in vectors]
 
 
 def in_rows(x):
@@ -119,7 +119,8 @@ _shifted = Entrywise("shift", "x + (b - mean)", ["x"], ["mean", "b"])
 _centered = Entrywise("center", "x - total * share", ["x"], ["total"], ["share"])
 _scaled = Entrywise("normalize", "(x - mean) * scale + b", ["x"], ["mean", "scale", "b"])
 _normalized_gradient = Entrywise(
-    "normalize_gradient", "(g - along * share - (x - mean) * (inverse * inverse * across * share)) * (weight * inverse)",
+    "normalize_gradient",
+    "(g - along * share - (x - mean) * (inverse * inverse * across * share)) * (weight * inverse)",
     ["g", "x"], ["mean", "inverse", "weight", "along", "across"], ["share"],
 )  # fmt: skip
 

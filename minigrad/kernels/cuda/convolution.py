@@ -1,4 +1,4 @@
-"""Convolution as one matrix product: the windows of all images, laid out as the rows of a matrix (im2col), times the weight.
+"""Convolution as one matrix product: the windows of all images, the rows of a matrix (im2col), times the weight.
 
     rows (N·H'·W', kh·kw·C)  ·  weight (kh·kw·C, O)  =  y (N·H'·W', O)
 
@@ -54,8 +54,8 @@ template <int V> __device__ void windows(const T* image, T* matrix, int height, 
 
 #define SIZES int height, int width, int channels, int columns, int size_y, int size_x, int stride_y, int stride_x, \
               int offset_y, int offset_x, int spread_y, int spread_x, int length
-#define PASSED height, width, channels, columns, size_y, size_x, stride_y, stride_x, offset_y, offset_x, spread_y, spread_x, \
-               length
+#define PASSED height, width, channels, columns, size_y, size_x, stride_y, stride_x, offset_y, offset_x, \
+               spread_y, spread_x, length
 extern "C" __global__ void windows_wide(const T* x, T* rows, SIZES) { windows<W>(x, rows, PASSED); }
 extern "C" __global__ void windows_narrow(const T* x, T* rows, SIZES) { windows<1>(x, rows, PASSED); }
 """
@@ -65,8 +65,8 @@ _PACK = Kernel(
     "pack",
     r"""
 // A weight (outputs, channels, size_y, size_x) of any strides as the matrix (outputs, length) of the product's order.
-extern "C" __global__ void pack(const T* w, T* matrix, long long count, int channels, int size_y, int size_x, int length,
-                                long long of_output, long long of_channel, long long of_y, long long of_x) {
+extern "C" __global__ void pack(const T* w, T* matrix, long long count, int channels, int size_y, int size_x,
+                                int length, long long of_output, long long of_channel, long long of_y, long long of_x) {
     long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (place >= count) return;
     int k = place % length, c = k % channels, b = k / channels % size_x, a = k / channels / size_x;
@@ -108,7 +108,8 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
             return _with_bias(y.transpose(0, 3, 1, 2), bias)
         weight = _packed(xp, w, _row_length(x, w.shape[2:])) if by_cudnn else weight
         for few, rows in _windows(xp, x, w.shape[2:], out, stride, offset, spread):
-            backend.matrix_product(rows, weight.T, y[few].reshape(len(rows), len(w)), fast and TF32)
+            part = y if len(rows) * len(w) == y.size else y[few]
+            backend.matrix_product(rows, weight.T, part.reshape(len(rows), len(w)), fast and TF32)
     return _with_bias(y.transpose(0, 3, 1, 2), bias)
 
 
@@ -139,14 +140,18 @@ def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     total = None
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
         part = xp.ndarray((shape[0], rows.shape[1]), dtype)
-        backend.matrix_product(gy[few].reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
+        some = gy if len(rows) * shape[0] == gy.size else gy[few]
+        backend.matrix_product(some.reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
         total = part if total is None else total + part
     return _unpacked(xp, total, shape)
 
 
 def _in_rows(xp, x, dtype):
     """(N, C, H, W) as an array (N, H, W, C), each pixel's channels neighbours in memory."""
-    return xp.ascontiguousarray(x.transpose(0, 2, 3, 1)).astype(dtype, copy=False)
+    rows = x.transpose(0, 2, 3, 1)
+    if not rows.flags.c_contiguous:
+        rows = xp.ascontiguousarray(rows)
+    return rows if rows.dtype == dtype else rows.astype(dtype)
 
 
 def _row_length(x, size):
@@ -166,17 +171,18 @@ def _windows(xp, x, size, out, stride, offset, spread):
     count = max(1, min(BYTES // max(1, each * x.dtype.itemsize), 65535))  # CUDA's limit for the grid's second direction
     for start in range(0, len(x), count):
         few = slice(start, min(start + count, len(x)))
+        some = x if count >= len(x) else x[few]
         if usable(x):
             rows = xp.ndarray((few.stop - start, *out, length), x.dtype)
             width = 16 // x.dtype.itemsize
-            wide = x.shape[-1] % width == 0 and is_aligned(x[few], rows)
+            wide = x.shape[-1] % width == 0 and is_aligned(some, rows)
             each = width if wide else 1
             (_WIDE if wide else _NARROW)(
-                x.dtype, (out[0], few.stop - start), x[few], rows, *x.shape[1:3], x.shape[-1] // each, out[1],
+                x.dtype, (out[0], few.stop - start), some, rows, *x.shape[1:3], x.shape[-1] // each, out[1],
                 *size, *stride, *offset, *spread, length // each,
             )  # fmt: skip
         else:
-            rows = _windows_of_arrays(xp, x[few], size, out, stride, offset, spread)
+            rows = _windows_of_arrays(xp, some, size, out, stride, offset, spread)
         yield few, rows.reshape(math.prod(rows.shape[:3]), length)
 
 

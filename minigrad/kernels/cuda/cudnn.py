@@ -15,7 +15,7 @@ import os
 from minigrad import backend
 
 PLANS = 8
-_wanted = os.environ.get("MINIGRAD_CUDNN", "0") not in ("", "0")
+_wanted = False
 _graphs = {}  # shapes → a function of the arrays, or None where cuDNN has no plan
 _handles = []
 
@@ -30,13 +30,13 @@ def use(wanted):
 
 def takes(x, size, stride, offset, spread, out):
     """Whether cuDNN computes this correlation of images x (N, H, W, C); see `convolution.correlate`."""
-    if not _wanted or x.dtype.itemsize != 4 or spread != (1, 1) or size == (1, 1) or importlib.util.find_spec("cudnn") is None:
+    if not _wanted or x.dtype.itemsize != 4 or spread != (1, 1) or size == (1, 1):
         return False
     return min(*offset, *_after(x, size, stride, offset, out)) >= 0
 
 
 def correlate(x, weight, y, size, stride, offset):
-    """Write into y (N, H', W', O) the images x (N, H, W, C) correlated with the weight (O, kh·kw·C); whether it could."""
+    """Write into y (N, H', W', O) the images x (N, H, W, C) correlated with weight (O, kh·kw·C); whether it could."""
     return _run("forward", (x, weight, y), x, y, size, stride, offset)
 
 
@@ -117,3 +117,7 @@ def _planned(kind, arrays, x, y, size, stride, offset):
     graph.build_plan_at_index(min(times, key=times.get))
     size_of_workspace = graph.get_workspace_size()
     return run
+
+
+if os.environ.get("MINIGRAD_CUDNN", "0") not in ("", "0"):
+    use(True)

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy and its gradient: a block for each example, so that nothing of its size is written in between."""
+"""Softmax cross-entropy and its gradient: a block for each example, and nothing written in between."""
 
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, channels, empty_like, usable

@@ -9,8 +9,9 @@ from minigrad.kernels.cuda import Kernel, blocks_for, empty_like, is_aligned, us
 from minigrad.kernels.cuda.channels import in_rows
 
 _SOURCE = r"""
-template <int V, bool sum> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height, int width,
-                                      int rows, int columns, int size_y, int size_x, int stride_y, int stride_x) {
+template <int V, bool sum> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height,
+                                                int width, int rows, int columns, int size_y, int size_x,
+                                                int stride_y, int stride_x) {
     const Pack<V>* x = (const Pack<V>*)image;
     Pack<V>* y = (Pack<V>*)pooled;
     long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
@@ -30,7 +31,7 @@ template <int V, bool sum> __device__ void pool(const T* image, T* pooled, long 
             for (int k = 0; k < V; k++)
                 if (sum) most.entry[k] += here.entry[k];
                 else  // a NaN stays
-                    most.entry[k] = here.entry[k] > most.entry[k] || here.entry[k] != here.entry[k] ? here.entry[k] : most.entry[k];
+                    if (here.entry[k] > most.entry[k] || here.entry[k] != here.entry[k]) most.entry[k] = here.entry[k];
         }
     y[place] = most;
 }
@@ -62,7 +63,8 @@ template <int V> __device__ void spread(const T* image, const T* pooled, const T
             if (!any) continue;
             int before = (row - i * stride_y) * size_x + column - j * stride_x;  // entries that come first
             for (int e = 0; e < before; e++) {
-                Pack<V> other = x[((n * height + i * stride_y + e / size_x) * width + j * stride_x + e % size_x) * channels + c];
+                long long at = (n * height + i * stride_y + e / size_x) * width + j * stride_x + e % size_x;
+                Pack<V> other = x[at * channels + c];
                 for (int k = 0; k < V; k++) mine[k] = mine[k] && other.entry[k] != most.entry[k];
             }
             Pack<V> share = g[window];
@@ -108,8 +110,12 @@ extern "C" __global__ void max_pool_wide(const T* x, T* y, SHAPE) { pool<W, fals
 extern "C" __global__ void max_pool_narrow(const T* x, T* y, SHAPE) { pool<1, false>(x, y, SIZES); }
 extern "C" __global__ void sum_pool_wide(const T* x, T* y, SHAPE) { pool<W, true>(x, y, SIZES); }
 extern "C" __global__ void sum_pool_narrow(const T* x, T* y, SHAPE) { pool<1, true>(x, y, SIZES); }
-extern "C" __global__ void spread_wide(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<W>(x, y, g, r, SIZES); }
-extern "C" __global__ void spread_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) { spread<1>(x, y, g, r, SIZES); }
+extern "C" __global__ void spread_wide(const T* x, const T* y, const T* g, T* r, SHAPE) {
+    spread<W>(x, y, g, r, SIZES);
+}
+extern "C" __global__ void spread_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) {
+    spread<1>(x, y, g, r, SIZES);
+}
 extern "C" __global__ void spread_apart_wide(const T* x, const T* y, const T* g, T* r, SHAPE) {
     spread_apart<W>(x, y, g, r, count, channels, height, width, rows, columns, size_y, size_x);
 }

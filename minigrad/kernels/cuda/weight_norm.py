@@ -4,8 +4,7 @@ v as a matrix has a weight vector in each row. The block goes through its row tw
 and to write. The second time the row is in cache.
 """
 
-from minigrad import backend
-from minigrad.kernels.cuda import Kernel, usable
+from minigrad.kernels.cuda import Kernel, empty_like, like, usable
 
 _FORWARD = Kernel(
     "weight_norm",
@@ -45,21 +44,21 @@ extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, co
 )
 
 
-def takes(counting, *arrays):
-    """Whether the kernels take them: the axes `counting` the weight vectors come first, and nothing has gaps."""
-    return usable(*arrays) and counting == tuple(range(len(counting))) and all(a.flags.c_contiguous for a in arrays)
+def takes(counting, v, g, *others):
+    """Whether the kernels compute this: the axes `counting` the weight vectors come first, and v and g have no gaps."""
+    in_front = counting == tuple(range(len(counting)))
+    return in_front and usable(v, g, *others) and v.flags.c_contiguous and g.flags.c_contiguous
 
 
 def weight_norm(v, g):
     """g v/‖v‖, for g with an entry for each weight vector."""
-    w = backend.array_module(v).empty_like(v)
+    w = empty_like(v)
     _FORWARD(v.dtype, g.size, v, g, w, v.size // g.size)
     return w
 
 
 def gradients(grad_w, v, g):
     """(grad_v, grad_g) of equation 3."""
-    xp = backend.array_module(v)
-    grad_v, grad_g = xp.empty_like(v), xp.empty_like(g)
-    _BACKWARD(v.dtype, g.size, grad_w, v, g, grad_v, grad_g, v.size // g.size)
+    grad_v, grad_g = empty_like(v), empty_like(g)
+    _BACKWARD(v.dtype, g.size, like(grad_w, v), v, g, grad_v, grad_g, v.size // g.size)
     return grad_v, grad_g
