@@ -22,6 +22,7 @@ from minigrad.kernels.cuda import convolution as cuda
 
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
 CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
+WORTH = 2**20  # products of two numbers that a chunk should have at least: many times what handing it over costs
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
@@ -72,11 +73,11 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None):
     if xp is not numpy:
         return cuda.correlate(xp, x, w, stride, offset, spread, span, bias, _state.fast)
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
-    dtype = xp.result_type(x, w) if bias is None else xp.result_type(x, w, bias)
-    y, x = xp.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
+    dtype = numpy.result_type(x, w) if bias is None else numpy.result_type(x, w, bias)
+    y, x = numpy.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
     if not y.size:
         return y.transpose(0, 3, 1, 2)
-    if _by_winograd(xp, w.shape, dtype, stride, spread):
+    if _by_winograd(w.shape, dtype, stride, spread):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
 
         def filled(images):
@@ -84,11 +85,11 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None):
                 winograd.correlate(x[few], weight, y[few], offset)
                 yield few
     else:
-        matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
+        matrix = numpy.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
 
         def filled(images):
-            for few, rows in _windows(xp, x, images, w.shape[2:], out, stride, offset, spread, dtype):
-                xp.matmul(rows, matrix, out=y[few].reshape(len(rows), len(w)))
+            for few, rows in _windows(x, images, w.shape[2:], out, stride, offset, spread, dtype):
+                numpy.matmul(rows, matrix, out=y[few].reshape(len(rows), len(w)))
                 yield few
 
     def convolve(images):
@@ -96,7 +97,7 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None):
             if bias is not None:  # now, while they are in cache
                 y[few] += bias
 
-    _over_chunks(xp, convolve, len(x))
+    _over_chunks(convolve, len(x), y.size * math.prod(w.shape[1:]))
     return y.transpose(0, 3, 1, 2)
 
 
@@ -119,12 +120,12 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
     if xp is not numpy:
         return cuda.correlate_over_batch(xp, gy, x, size, stride, offset, _state.fast)
     shape = (gy.shape[1], x.shape[1], *size)
-    dtype = xp.result_type(gy, x)
+    dtype = numpy.result_type(gy, x)
     out = gy.shape[2:]
     gy, x = gy.transpose(0, 2, 3, 1), x.transpose(0, 2, 3, 1)
     if not math.prod(shape) * gy.size:
-        return xp.zeros(shape, dtype)
-    if _by_winograd(xp, shape, dtype, stride, (1, 1)):
+        return numpy.zeros(shape, dtype)
+    if _by_winograd(shape, dtype, stride, (1, 1)):
 
         def partial_sum(images):
             parts = (winograd.correlate_over_batch(gy[few], x[few], offset)
@@ -134,16 +135,16 @@ def correlate_over_batch(xp, gy, x, size, stride, offset):
 
         def partial_sum(images):
             parts = (gy[few].reshape(len(rows), shape[0]).T @ rows
-                     for few, rows in _windows(xp, x, images, size, out, stride, offset, (1, 1), dtype))  # fmt: skip
+                     for few, rows in _windows(x, images, size, out, stride, offset, (1, 1), dtype))  # fmt: skip
             return _sum(parts).reshape(shape[0], *size, shape[1]).transpose(0, 3, 1, 2)
 
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
-    return xp.ascontiguousarray(_sum(_over_chunks(xp, partial_sum, len(x))))
+    return numpy.ascontiguousarray(_sum(_over_chunks(partial_sum, len(x), gy.size * math.prod(shape[1:]))))
 
 
-def _by_winograd(xp, shape, dtype, stride, spread):
+def _by_winograd(shape, dtype, stride, spread):
     """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
-    return (_state.fast and xp is numpy and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
+    return (_state.fast and dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
             and spread == (1, 1) and min(shape[:2]) >= CHANNELS)  # fmt: skip
 
 
@@ -158,11 +159,10 @@ def _sum(parts):
     return total
 
 
-def _over_chunks(xp, function, count):
-    """What `function` returns for each slice of the images; how they are cut depends on their number alone."""
-    parts = min(count, CHUNKS * math.ceil(count / (CHUNKS * CHUNK)))
-    chunks = [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
-    return parallel.for_each(function, chunks) if xp is numpy else [function(chunk) for chunk in chunks]
+def _over_chunks(function, count, products):
+    """What `function` returns for each slice of the images; how they are cut depends on the two numbers alone."""
+    parts = min(count, CHUNKS * math.ceil(count / (CHUNKS * CHUNK)), max(1, products // WORTH))
+    return parallel.for_each(function, [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)])
 
 
 def _few(images, each, room):
@@ -172,20 +172,20 @@ def _few(images, each, room):
         yield slice(start, min(start + count, images.stop))
 
 
-def _windows(xp, x, images, size, out, stride, offset, spread, dtype):
+def _windows(x, images, size, out, stride, offset, spread, dtype):
     """(a few of the images as a slice, their windows as the rows of a matrix (n·H'·W', kh·kw·C))."""
     channels = x.shape[-1]
     canvas_shape = [(n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)]
     width = math.prod(size) * channels
-    for few in _few(images, math.prod(out) * width * xp.dtype(dtype).itemsize, BUFFER):
+    for few in _few(images, math.prod(out) * width * numpy.dtype(dtype).itemsize, BUFFER):
         if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and spread == (1, 1):
             canvas = x[few].astype(dtype, copy=False)
         else:
-            canvas = xp.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
+            canvas = numpy.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
             winograd.place(x[few], canvas, offset, spread)
-        windows = xp.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+        windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
         rows = (few.stop - few.start) * math.prod(out)
-        yield few, xp.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(rows, width)
+        yield few, numpy.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(rows, width)
 
 
 # ---- what is computed, without any hurry ----------------------------------------------------------------------------
