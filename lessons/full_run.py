@@ -115,7 +115,7 @@ def draw(runs, path):
         ax.spines[["top", "right"]].set_visible(False)
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("{x:g}")
-        ax.tick_params(axis="y", which="minor", labelsize=7)
+        ax.tick_params(axis="y", which="both", labelsize=8)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=len(runs), fontsize=8)
     epochs = ", ".join(sorted({f"{run['epochs']} of {planned(run)}" for run in runs.values()}))
     data = ", ".join(sorted({run["data"] for run in runs.values()}))

@@ -23,6 +23,14 @@ LAYOUTS = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks():
+    """Small batches are cut into chunks too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "WORTH", 1)
+        yield
+
+
 @st.composite
 def problems(draw):
     """x, w, stride and padding that fit together: odd sizes, strides beyond the kernel, padding beyond it too."""
@@ -70,7 +78,6 @@ def few_channels():
     """Winograd's algorithm for small problems too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "CHANNELS", 4)
-        patch.setattr(kernel, "WORTH", 1)
         yield
 
 
