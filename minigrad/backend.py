@@ -1,7 +1,7 @@
 """The one place that knows there are two array libraries: NumPy, and CuPy where there is an NVIDIA GPU.
 
 Everything else asks `array_module(x)` for the library that made `x` and calls functions of that name in it. CuPy is
-imported when a GPU is asked for, never before.
+imported when a GPU is asked for, never before. The second half is what the kernels in kernels/cuda need to be started.
 """
 
 import ctypes
@@ -106,6 +106,51 @@ def to_device(array, device):
 def to_numpy(array):
     """`array` as a NumPy array: itself when it is one, else a copy from the GPU."""
     return to_device(array, "cpu")
+
+
+def index_into(x, index):
+    """`index` with its arrays on the device of x, and none of them out of range.
+
+    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
+    those on the GPU at the price of a synchronization.
+    """
+    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
+    if array_module(x) is numpy:
+        array_module(x, *arrays)  # on two devices?
+        return index
+    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
+             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
+    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
+    axis = 0
+    for i, part in enumerate(parts):
+        if is_array(part):
+            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
+                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
+                if low < -size or high >= size:
+                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
+            parts[i] = to_device(part, "cuda")
+        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
+    return tuple(parts) if isinstance(index, tuple) else parts[0]
+
+
+def scatter_add(xp, target, index, values):
+    """`target[index] += values` in which repeated indices add up, as plain `+=` would not."""
+    xp.add.at(target, index, values)
+
+
+def erf(xp, x):
+    """The error function. NumPy has none, so there each entry goes through `math.erf`."""
+    if xp is numpy:
+        return numpy.asarray(_erf(x), dtype=numpy.result_type(x, numpy.float16))
+    from cupyx.scipy.special import erf as cupy_erf
+
+    return cupy_erf(x)
+
+
+_erf = numpy.frompyfunc(math.erf, 1, 1)
+
+
+# ---- kernels on a GPU: nothing below runs on the CPU -----------------------------------------------------------------
 
 
 def runs_kernels(array):
@@ -238,45 +283,3 @@ def _gemm(a, b, out, fast):
 
 _ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
 _NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
-
-
-def index_into(x, index):
-    """`index` with its arrays on the device of x, and none of them out of range.
-
-    NumPy sees to that by itself; CuPy would count on from the other end. Numbers from the host are looked at there,
-    those on the GPU at the price of a synchronization.
-    """
-    arrays = [part for part in (index if isinstance(index, tuple) else (index,)) if is_array(part)]
-    if array_module(x) is numpy:
-        array_module(x, *arrays)  # on two devices?
-        return index
-    parts = [numpy.asarray(p, None if p else int) if isinstance(p, (list, tuple)) else p
-             for p in (index if isinstance(index, tuple) else (index,))]  # fmt: skip
-    used = [0 if p is None or p is Ellipsis else p.ndim if is_array(p) and p.dtype == bool else 1 for p in parts]
-    axis = 0
-    for i, part in enumerate(parts):
-        if is_array(part):
-            if part.dtype.kind in "iu" and part.size and axis < x.ndim:
-                low, high, size = int(part.min()), int(part.max()), x.shape[axis]
-                if low < -size or high >= size:
-                    raise IndexError(f"indices from {low} to {high} for axis {axis} of an array of shape {x.shape}")
-            parts[i] = to_device(part, "cuda")
-        axis += x.ndim - sum(used) if part is Ellipsis else used[i]
-    return tuple(parts) if isinstance(index, tuple) else parts[0]
-
-
-def scatter_add(xp, target, index, values):
-    """`target[index] += values` in which repeated indices add up, as plain `+=` would not."""
-    xp.add.at(target, index, values)
-
-
-def erf(xp, x):
-    """The error function. NumPy has none, so there each entry goes through `math.erf`."""
-    if xp is numpy:
-        return numpy.asarray(_erf(x), dtype=numpy.result_type(x, numpy.float16))
-    from cupyx.scipy.special import erf as cupy_erf
-
-    return cupy_erf(x)
-
-
-_erf = numpy.frompyfunc(math.erf, 1, 1)

@@ -22,7 +22,7 @@ from minigrad.kernels.cuda import convolution as cuda
 
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
 CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
-WORTH = 2**20  # products of two numbers that a chunk should have at least: many times what handing it over costs
+WORTH = 2**24  # products of two numbers that a chunk should have at least: many times what handing it over costs
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
