@@ -14,7 +14,7 @@ import math
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.kernels.cuda import weight_norm as cuda
+from wn import cuda_kernels as cuda
 
 
 def counting_axes(ndim, axis):

@@ -11,9 +11,9 @@ import numpy
 
 import minigrad as mg
 from minigrad import backend, nn
-from minigrad.kernels.cuda import weight_norm as cuda
 from minigrad.op import primitive
 from minigrad.tensor import Tensor
+from wn import cuda_kernels as cuda
 from wn.gradients import as_column, counting_axes, explicit_gradients, other_axes
 
 

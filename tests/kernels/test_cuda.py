@@ -17,10 +17,11 @@ import minigrad as mg
 import wn
 from minigrad import nn, optim
 from minigrad.kernels import convolution as kernel
-from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, pooling, weight_norm
+from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, pooling
 from minigrad.nn import functional as F
 from tests import test_ops_gradients as laws
 from tests.kernels import kernels_on_cpu
+from wn import cuda_kernels
 
 # ---- 1. they compile ------------------------------------------------------------------------------------------------
 
@@ -338,7 +339,7 @@ def test_weight_normalization(run, shape, axis, dtype):
     g = numbers(*[shape[a] for a in counting], dtype=dtype, seed=2)
 
     def with_kernels(v, g, grad_w):
-        assert weight_norm.takes(counting, v, g, grad_w)
+        assert cuda_kernels.takes(counting, v, g, grad_w)
         return wn.weight_norm(v, g, axis), *wn.explicit_gradients(grad_w, v, g, axis)
 
     found = run(with_kernels, v, g, np.asfortranarray(grad_w))
@@ -352,7 +353,7 @@ def test_weight_normalization(run, shape, axis, dtype):
 def test_a_weight_vector_of_zeros_is_nan_on_the_gpu(run):
     v = np.zeros((2, 3), np.float32)
     v[0] = 1
-    w = run(weight_norm.weight_norm, v, np.ones(2, np.float32))
+    w = run(cuda_kernels.weight_norm, v, np.ones(2, np.float32))
     np.testing.assert_array_equal(np.isnan(w).all(axis=1), [False, True])
 
 
