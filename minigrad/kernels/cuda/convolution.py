@@ -16,6 +16,7 @@ import os
 
 from minigrad import backend
 from minigrad.kernels.cuda import Kernel, blocks_for, channels, cudnn, is_aligned, is_in_rows, usable
+from minigrad.kernels.winograd import place
 
 BYTES = 2**30  # of windows at a time
 TF32 = os.environ.get("MINIGRAD_TF32", "1") != "0"
@@ -191,13 +192,7 @@ def _windows_of_arrays(xp, x, size, out, stride, offset, spread):
     canvas = xp.zeros(
         (len(x), *((n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)), x.shape[-1]), x.dtype
     )
-    here, there = [], []
-    for n, room, o, s in zip(x.shape[1:3], canvas.shape[1:3], offset, spread, strict=True):
-        first = max(0, -(o // s))  # the first pixel that lies on the canvas
-        last = max(first, min(n, (room - 1 - o) // s + 1))  # one past the last
-        here.append(slice(first, last))
-        there.append(slice(o + first * s, max(0, o + (last - 1) * s + 1), s))
-    canvas[:, there[0], there[1]] = x[:, here[0], here[1]]
+    place(x, canvas, offset, spread)
     windows = xp.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
     return xp.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3))
 
