@@ -191,12 +191,14 @@ def _sweep(starts, wanted, retain_graph, create_graph):
 
 def _is_lent(share, total, value, args):
     """Whether what a rule returned is, or is a view of, something that it was given."""
-    if share is total or share is value or any(share is arg for arg in args):
-        return True
+    given = (total, value, *args)
+    for array in given:
+        if array is share:
+            return True
     if getattr(share, "base", None) is None:
         return False
     memory = backend.owner(share)
-    return any(backend.is_array(a) and backend.owner(a) is memory for a in (total, value, *args))
+    return any(backend.is_array(array) and backend.owner(array) is memory for array in given)
 
 
 def _same(gradient):

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import sys
+import threading
 
 import numpy
 
@@ -59,8 +60,9 @@ def array_module(*values):
 
 def owner(array):
     """The array whose memory `array` is a view of, or `array` itself."""
-    while is_array(getattr(array, "base", None)):
-        array = array.base
+    base = getattr(array, "base", None)
+    while base is not None and (type(base) is type(array) or is_array(base)):
+        array, base = base, base.base
     return array
 
 
@@ -95,8 +97,32 @@ def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
     if device_of(array) == device:
         return array
+    if _state.recording is not None:
+        _state.recording.allow_copies()
     target = module_for(device)
     return array.get() if target is numpy else target.asarray(array)
+
+
+def from_host(make, shape, dtype, device):
+    """The NumPy array that `make()` gives, of this shape and dtype, on `device`.
+
+    Whoever draws numbers on the host does it through this: a CUDA graph that is replayed then calls `make` anew.
+    """
+    if device == "cpu" or _state.recording is None:
+        return to_device(make(), device)
+    return _state.recording.from_host(make, shape, dtype)
+
+
+def is_recording(device):
+    """Whether what is asked of `device` becomes part of a CUDA graph: see `gpu.Recording`."""
+    return device != "cpu" and _state.recording is not None
+
+
+class _State(threading.local):
+    recording = None  # the gpu.Recording at work in this thread
+
+
+_state = _State()
 
 
 def to_numpy(array):

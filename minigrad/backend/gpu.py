@@ -1,9 +1,12 @@
 """What kernels need on a GPU: to be compiled and started, products by cuBLAS, time. Nothing here runs on the CPU."""
 
+import contextlib
 import ctypes
 import functools
 import struct
+import sys
 import threading
+import weakref
 
 import numpy
 
@@ -118,6 +121,8 @@ def _gemm(a, b, out, fast):
     """
     from cupy.cuda import cublas, device
 
+    recording = backend._state.recording
+    handle, gemm = (device.get_cublas_handle(), cublas.gemmEx) if recording is None else recording.cublas
     wide = a.dtype.itemsize == 8
     kind = 1 if wide else 0  # CUDA_R_64F, CUDA_R_32F
     compute = (cublas.CUBLAS_COMPUTE_64F if wide else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else
@@ -125,8 +130,8 @@ def _gemm(a, b, out, fast):
     (m, k), n = a.shape, b.shape[1]
     a_in_order, b_in_order = a.flags.c_contiguous, b.flags.c_contiguous
     one, zero = _NUMBERS[wide]
-    cublas.gemmEx(
-        device.get_cublas_handle(), 0 if b_in_order else 1, 0 if a_in_order else 1, n, m, k, one,
+    gemm(
+        handle, 0 if b_in_order else 1, 0 if a_in_order else 1, n, m, k, one,
         b.data.ptr, kind, n if b_in_order else k, a.data.ptr, kind, k if a_in_order else m, zero,
         out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
     )  # fmt: skip
@@ -134,3 +139,111 @@ def _gemm(a, b, out, fast):
 
 _ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
 _NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
+
+
+class Recording:
+    """A CUDA graph: what a function asks of the GPU, noted down once, and started as a whole from then on.
+
+    The function is to be run twice: by `rehearse`, which computes as usual, so that every kernel gets compiled and all
+    memory found; then by `record`, which computes nothing. Each `replay` does what the second run asked for, at the
+    same places: with whatever its inputs' memory then holds. The memory for all that the function makes is the
+    recording's own.
+    """
+
+    def __init__(self):
+        import cupy
+
+        self._memory, self._stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+        self._graph, self._from_host = None, []
+
+    def rehearse(self, function):
+        """What the function returns, computed."""
+        with self._at_work():
+            return function()
+
+    def record(self, function):
+        """What the function returns: arrays that `replay` will fill. RuntimeError if it waits for the GPU."""
+        with self._at_work():
+            self._from_host.clear()
+            self._stream.begin_capture()
+            try:
+                result = function()
+            except BaseException as error:
+                with contextlib.suppress(Exception):  # it has been broken off, and says so once more
+                    self._stream.end_capture()
+                if isinstance(error, (NotImplementedError, RuntimeError)):  # CuPy's and CUDA's
+                    raise RuntimeError(f"what the function asks of the GPU cannot be recorded: {error}") from error
+                raise
+            self._graph = self._stream.end_capture()
+        return result
+
+    def new_numbers(self):
+        """(array of the graph, what it should hold at the next replay), for all that comes from the host."""
+        return [(array, backend.to_device(make(), "cuda")) for array, make in self._from_host]
+
+    def replay(self):
+        """Start the graph; it runs while Python goes on."""
+        self._graph.launch()
+
+    @contextlib.contextmanager
+    def _at_work(self):
+        """Within this arrays are made in the recording's memory, and the GPU is asked for work in its stream."""
+        import cupy
+
+        outside = cupy.cuda.get_current_stream()
+        self._stream.wait_event(outside.record())
+        before, backend._state.recording = backend._state.recording, self
+        try:
+            with cupy.cuda.using_allocator(self._memory.malloc), self._stream:
+                yield
+        finally:
+            backend._state.recording = before
+        outside.wait_event(self._stream.record())
+
+    def from_host(self, make, shape, dtype):
+        """See `backend.from_host`."""
+        import cupy
+
+        if not self._stream.is_capturing():
+            return cupy.asarray(make())
+        array = cupy.empty(shape, dtype)
+        self._from_host.append((array, make))
+        return array
+
+    def allow_copies(self):
+        """RuntimeError while something is recorded: a copy would be made from wherever the numbers were that once."""
+        if self._stream.is_capturing():
+            raise RuntimeError("a CUDA graph cannot copy between host and GPU: move arrays before, or make them inputs")
+
+    @functools.cached_property
+    def cublas(self):
+        """(handle, function gemmEx) of cuBLAS itself: CuPy refuses to call it while a graph is recorded."""
+        import cupy
+        from cupy.cuda import cublas
+
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        library = ctypes.CDLL(f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}")
+        handle = cublas.create()
+        weakref.finalize(self, cublas.destroy, handle)
+        self._workspace = cupy.empty(2**25, numpy.uint8)  # NVIDIA's advice for Hopper; it may not look for its own
+        pointer = ctypes.c_void_p
+        _checked(library.cublasSetStream_v2)(pointer(handle), pointer(self._stream.ptr))
+        _checked(library.cublasSetWorkspace_v2)(
+            pointer(handle), pointer(self._workspace.data.ptr), ctypes.c_size_t(self._workspace.nbytes)
+        )
+        gemm = library.cublasGemmEx
+        number = ctypes.c_int
+        gemm.argtypes = [pointer, *[number] * 5, pointer, pointer, number, number, pointer, number, number, pointer,
+                         pointer, number, number, number, number]  # fmt: skip
+        return handle, _checked(gemm)
+
+
+def _checked(function):
+    """A function of cuBLAS that raises instead of returning a status."""
+
+    def call(*args):
+        status = function(*args)
+        if status:
+            raise RuntimeError(f"cuBLAS: {function.__name__} failed with status {status}")
+
+    return call

@@ -19,6 +19,7 @@ import numpy
 from minigrad import parallel
 from minigrad.kernels import winograd
 from minigrad.kernels.cuda import convolution as cuda
+from minigrad.kernels.cuda import cudnn
 
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
 CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
@@ -46,6 +47,11 @@ def plain():
         yield
     finally:
         _state.fast = before
+
+
+def precision():
+    """What decides how exactly float32 convolutions of this thread are computed, as a value to compare."""
+    return _state.fast, cuda.TF32, cudnn.wanted()
 
 
 def correlate(xp, x, w, stride, offset, spread, span, bias=None):

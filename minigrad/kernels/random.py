@@ -15,26 +15,34 @@ A float32 takes 32 bits: the lower half of an output first, then the upper half,
 also where there is no GPU: its source is C++ as well.
 
 Normal numbers take one or more outputs each, so nobody knows where the thousandth begins before the others are there.
-They are drawn on the host, but ahead: `standard_normal` begins in a thread to draw what it is going to be asked for.
+They are drawn on the host, large arrays by several generators on several cores.
 """
 
+import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
+import struct
 
 import numpy
 
-from minigrad import backend
-from minigrad.backend import gpu
+from minigrad import backend, parallel
+from minigrad.kernels import cuda
+from minigrad.kernels.cuda import Kernel
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 MASK = 2**128 - 1
-THREADS, BLOCKS = 256, 1024  # at most
+BLOCKS = 1024  # at most
+SHARE = 2**16  # normal numbers from one generator: half a millisecond, many times what handing them over costs
 
-SOURCE = r"""
+_DRAW = Kernel(
+    "draw",
+    r"""
 typedef unsigned int uint32;
 typedef unsigned long long uint64;
 
 struct uint128 { uint64 high, low; };
+// Where the generator is: the map for one step and that for as many as there are threads; how many halves of an output
+// it has kept, 0 or 1, and that half.
+struct Place { uint128 state, increment, stride_multiplier, stride_increment; uint64 first, kept; };
 
 __device__ uint128 multiply_add(uint128 a, uint128 b, uint128 c) {  // a·b + c mod 2^128
     uint128 r;
@@ -45,14 +53,24 @@ __device__ uint128 multiply_add(uint128 a, uint128 b, uint128 c) {  // a·b + c 
     return r;
 }
 
+// 24 bits as a number in [0, 1), or an entry of a dropout mask: 0 where the number is below p, else `scale`.
+__device__ T entry_of(uint32 bits, bool mask, float p, T scale) {
+    float u = (bits >> 8) * (1.0f / 16777216.0f);
+    return mask ? (u < p ? (T)0 : scale) : (T)u;
+}
+
 // Output number `pair` of the generator gives the entries 2·pair + first and the one after it; before `first` = 1 comes
-// the half that the generator had kept. Entry i becomes u itself, or a dropout mask's: 0 where u < p, else `scale`.
-template <typename T, bool mask>
-__device__ void fill(T* out, long long count, int first, uint32 kept, uint128 state, uint128 increment,
-                     uint128 stride_multiplier, uint128 stride_increment, float p, T scale) {
+// the half that the generator had kept. The place is that at an address, or if there is none, the one passed.
+extern "C" __global__ void draw(T* out, long long count, const Place* given, const Place passed, long long mask,
+                                double p_, double scale_) {
+    const Place place = given ? *given : passed;
+    const float p = p_;
+    const T scale = scale_;
+    const uint128 zero = {0, 0};
+    const int first = place.first;
     long long thread = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     long long threads = gridDim.x * (long long)blockDim.x;
-    const uint128 zero = {0, 0};
+    uint128 state = place.state, increment = place.increment;
     uint128 multiplier = {0x2360ED051FC65DA4ULL, 0x4385DF649FCCF645ULL};
     for (long long steps = thread + 1; steps; steps >>= 1) {  // to this thread's first output
         if (steps & 1) state = multiply_add(multiplier, state, increment);
@@ -65,35 +83,18 @@ __device__ void fill(T* out, long long count, int first, uint32 kept, uint128 st
         bits = bits >> rotation | bits << (-rotation & 63);
         for (int half = 0; half < 2; half++) {
             long long entry = 2 * pair + first + half;
-            if (entry < count) {
-                float u = ((uint32)(bits >> 32 * half) >> 8) * (1.0f / 16777216.0f);
-                out[entry] = mask ? (u < p ? (T)0 : scale) : (T)u;
-            }
+            if (entry < count) out[entry] = entry_of(bits >> 32 * half, mask, p, scale);
         }
-        state = multiply_add(stride_multiplier, state, stride_increment);
+        state = multiply_add(place.stride_multiplier, state, place.stride_increment);
     }
-    if (first && thread == 0 && count > 0) {
-        float u = (kept >> 8) * (1.0f / 16777216.0f);
-        out[0] = mask ? (u < p ? (T)0 : scale) : (T)u;
-    }
+    if (first && thread == 0) out[0] = entry_of(place.kept, mask, p, scale);
 }
-
-#define KERNEL(NAME, T, MASK)                                                                                      \
-    extern "C" __global__ void NAME(T* out, long long count, int first, uint32 kept,                               \
-                                    uint64 state_high, uint64 state_low, uint64 inc_high, uint64 inc_low,          \
-                                    uint64 multiplier_high, uint64 multiplier_low,                                 \
-                                    uint64 stride_high, uint64 stride_low, float p, T scale) {                     \
-        uint128 state = {state_high, state_low}, increment = {inc_high, inc_low};                                  \
-        uint128 multiplier = {multiplier_high, multiplier_low}, stride = {stride_high, stride_low};                \
-        fill<T, MASK>(out, count, first, kept, state, increment, multiplier, stride, p, scale);                    \
-    }
-
-KERNEL(uniform_float32, float, false)
-KERNEL(mask_float32, float, true)
-KERNEL(mask_float64, double, true)
-"""
+""",
+)
+_PLACE = struct.Struct("<10Q")
 
 
+@functools.lru_cache(maxsize=64)
 def jump(increment, steps):
     """(A, C) with which `steps` steps of the generator are the one map s ← A·s + C (mod 2¹²⁸)."""
     multiplier, total_multiplier, total_increment = MULTIPLIER, 1, 0
@@ -130,106 +131,63 @@ def supported(rng):
     return type(rng.bit_generator) is numpy.random.PCG64
 
 
-def _launch(name, rng, shape, dtype, p=0.0, scale=0.0):
-    """Run a kernel for as many numbers as `shape` holds, and move the generator past them."""
-    state, count = rng.bit_generator.state, math.prod(shape)
+def _drawn(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
+    """An array made by the kernel; the generator moves past its numbers."""
+    count, dtype = math.prod(shape), numpy.dtype(dtype)
     out = backend.module_for("cuda").empty(shape, dtype)
     if count:
-        first = state["has_uint32"]
-        threads = -(-(count - first) // 2) or 1
-        blocks = min(-(-threads // THREADS), BLOCKS)
-        increment = state["state"]["inc"]
-        numbers = (state["state"]["state"], increment, *jump(increment, blocks * THREADS))
-        words = [numpy.uint64(word) for n in numbers for word in (n >> 64, n & (2**64 - 1))]
-        scalars = (numpy.int64(count), numpy.int32(first), numpy.uint32(state["uinteger"]))
-        end = (numpy.float32(p), numpy.dtype(dtype).type(scale))
-        gpu.raw_kernel(name, SOURCE)((blocks,), (THREADS,), (out, *scalars, *words, *end))
-        rng.bit_generator.state = advanced(state, count)
+        blocks = min(cuda.blocks_for(count, 2), BLOCKS)
+
+        def place():
+            """Where the generator is, as the kernel's struct; it moves on."""
+            state = rng.bit_generator.state
+            increment = state["state"]["inc"]
+            numbers = (state["state"]["state"], increment, *jump(increment, blocks * cuda.THREADS))
+            words = [word for n in numbers for word in (n >> 64, n & (2**64 - 1))]
+            rng.bit_generator.state = advanced(state, count)
+            return _PLACE.pack(*words, state["has_uint32"], state["uinteger"])
+
+        if backend.is_recording("cuda"):  # the numbers are to be others each time
+            words = functools.partial(_as_words, place)
+            given, passed = backend.from_host(words, (_PLACE.size // 8,), numpy.uint64, "cuda"), bytes(_PLACE.size)
+        else:
+            given, passed = 0, place()
+        _DRAW(dtype, blocks, out, count, given, bytearray(passed), int(mask), float(p), float(scale))
     return out
+
+
+def _as_words(place):
+    return numpy.frombuffer(place(), numpy.uint64)
 
 
 def uniform(rng, shape):
     """`rng.random(shape, dtype=float32)`, made on the GPU; the generator moves on as if it had drawn."""
-    return _launch("uniform_float32", rng, shape, numpy.float32)
+    return _drawn(rng, shape, numpy.float32)
 
 
 def dropout_mask(rng, shape, p, dtype):
     """`(rng.random(shape, dtype=float32) >= p) / (1 - p)` in float32 or float64, made on the GPU in one go."""
-    dtype = numpy.dtype(dtype)
-    return _launch(f"mask_{dtype.name}", rng, shape, dtype, p, 1 / (1 - p))
-
-
-# ---- normal numbers, ahead of time ----------------------------------------------------------------------------------
-
-_following = {}  # (stream, shape) → _Ahead
-_worker = None
-
-
-class _Ahead:
-    """What is known of one use of a generator: normal numbers of one shape, again and again, and others in between."""
-
-    between = expected = drawing = None  # how many 32-bit numbers; the state to begin with; the result to be
+    return _drawn(rng, shape, dtype, True, p, 1 / (1 - p))
 
 
 def standard_normal(rng, shape):
-    """`rng.standard_normal(shape, dtype=float32)`, from the second or third time on drawn while others were at work.
+    """Independent normal numbers in float32: the same from the same state of `rng`, whatever the device and the cores.
 
-    In training, a step asks for as many numbers in the same order as the one before. So the state in which the
-    generator will be at the next call is that of now, a known number of draws later. Where it turns out to be in
-    another one, what was drawn ahead is thrown away: the numbers are those of the generator in any case.
+    Up to SHARE of them are `rng.standard_normal(shape, dtype=float32)`. More are drawn side by side by several
+    generators, which `rng` seeds: each number may take several draws, so one generator could not be cut into pieces.
     """
-    state = rng.bit_generator.state
-    key = state["state"]["inc"], shape
-    if key not in _following and len(_following) >= 8:
-        _following.clear()
-    ahead = _following.setdefault(key, _Ahead())
-    if ahead.drawing and state == ahead.expected:
-        numbers, after = ahead.drawing.result()
-        rng.bit_generator.state = after
-    else:
-        if ahead.expected:
-            ahead.between = _draws_between(ahead.after, state)
-        numbers = rng.standard_normal(shape, dtype=numpy.float32)
-        after = rng.bit_generator.state
-    ahead.after, ahead.drawing = after, None
-    ahead.expected = advanced(after, ahead.between or 0)
-    if ahead.between is not None:
-        ahead.drawing = _pool().submit(_draw, ahead.expected, shape)
-    return numbers
+    count = math.prod(shape)
+    if count <= SHARE:
+        return rng.standard_normal(shape, dtype=numpy.float32)
+    numbers = numpy.empty(count, numpy.float32)
+    seeds = rng.integers(2**64 - 1, size=-(-count // SHARE), dtype=numpy.uint64, endpoint=True)
 
+    def draw(i):
+        part = numbers[i * SHARE : (i + 1) * SHARE]
+        numpy.random.default_rng(seeds[i]).standard_normal(dtype=numpy.float32, out=part)
 
-def _draw(state, shape):
-    """(normal numbers from a generator in this state, its state afterwards)."""
-    generator = numpy.random.PCG64(0)
-    generator.state = state
-    return numpy.random.Generator(generator).standard_normal(shape, dtype=numpy.float32), generator.state
-
-
-def _pool():
-    global _worker
-    if _worker is None:
-        _worker = ThreadPoolExecutor(1, thread_name_prefix="random numbers")
-    return _worker
-
-
-def _draws_between(before, after):
-    """How many 32-bit numbers lead from one state of a generator to another; None if too many for a training step."""
-    steps = distance(before["state"]["inc"], before["state"]["state"], after["state"]["state"])
-    draws = before["has_uint32"] + 2 * steps - after["has_uint32"]
-    return draws if 0 <= draws < 2**40 else None
-
-
-def distance(increment, before, after):
-    """The number of steps from one state to another, bit by bit: the lowest k bits of a state repeat after 2ᵏ steps."""
-    multiplier, bit, steps = MULTIPLIER, 1, 0
-    while before != after:
-        if (before ^ after) & bit:
-            before = (multiplier * before + increment) & MASK
-            steps |= bit
-        increment = (multiplier + 1) * increment & MASK
-        multiplier = multiplier * multiplier & MASK
-        bit <<= 1
-    return steps
+    parallel.for_each(draw, range(len(seeds)))
+    return numbers.reshape(shape)
 
 
 # ---- what the kernel does, in NumPy ---------------------------------------------------------------------------------

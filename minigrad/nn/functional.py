@@ -1,5 +1,6 @@
 """The layers' functions without the layers: they work on arrays and on Tensors and keep no state."""
 
+import functools
 import math
 
 import numpy
@@ -132,18 +133,29 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
-    if backend.runs_kernels(array_of(x)) and random.supported(rng) and x.dtype.itemsize >= 4:
-        return x * drawn_for(x, lambda shape: random.dropout_mask(rng, shape, p, x.dtype))
-    keep = drawn_for(x, lambda shape: rng.random(shape, dtype=numpy.float32)) >= p
-    return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
+    dtype = x.dtype
+    if backend.runs_kernels(array_of(x)) and random.supported(rng) and dtype.itemsize >= 4:
+        return x * _in_images_order(x, lambda shape: random.dropout_mask(rng, shape, p, dtype))
+
+    def mask(shape):
+        keep = rng.random(shape, dtype=numpy.float32) >= p
+        return keep.astype(dtype) * dtype.type(1 / (1 - p))
+
+    return x * drawn_for(x, mask)
 
 
 def drawn_for(x, draw):
-    """A number for each entry of `x`, from `draw(shape)`; images in the order of convolutions."""
+    """A number for each entry of `x`, in its dtype, on its device, as `draw(shape)` draws them on the host."""
+    device = backend.device_of(array_of(x))
+    return _in_images_order(x, lambda shape: backend.from_host(functools.partial(draw, shape), shape, x.dtype, device))
+
+
+def _in_images_order(x, make):
+    """What `make(shape)` gives for the shape of x; for images with the channels of a pixel as neighbours in memory."""
     if x.ndim != 4:
-        return draw(x.shape)
+        return make(x.shape)
     n, c, h, w = x.shape
-    return draw((n, h, w, c)).transpose(0, 3, 1, 2)
+    return make((n, h, w, c)).transpose(0, 3, 1, 2)
 
 
 def on_device_of(x, drawn):

@@ -2,7 +2,6 @@
 
 import numpy
 
-from minigrad import backend
 from minigrad.kernels import random
 from minigrad.nn import functional
 from minigrad.nn.module import Module
@@ -32,19 +31,14 @@ class GaussianNoise(Module):
     def forward(self, x):
         if not self.training:
             return x
-        noise = functional.drawn_for(x, self._drawn_ahead if self._waits_for_gpu(x) else self._drawn)
-        noise *= numpy.float32(self.sigma)
-        return x + functional.on_device_of(x, noise.astype(x.dtype, copy=False))
+        rng, dtype = self.rng, x.dtype
 
-    def _drawn(self, shape):
-        return self.rng.standard_normal(shape, dtype=numpy.float32)
+        def drawn(shape):
+            noise = random.standard_normal(rng, shape)
+            noise *= numpy.float32(self.sigma)
+            return noise.astype(dtype, copy=False)
 
-    def _drawn_ahead(self, shape):
-        return random.standard_normal(self.rng, shape)
-
-    def _waits_for_gpu(self, x):
-        """Whether a GPU would have to wait while these numbers are drawn."""
-        return x.size >= 2**14 and backend.device_of(functional.array_of(x)) != "cpu" and random.supported(self.rng)
+        return x + functional.drawn_for(x, drawn)
 
     def extra_repr(self):
         return f"{self.sigma}"

@@ -25,6 +25,7 @@ from minigrad.kernels.cuda import convolution as cuda_convolution
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 HEAD = r"""
 #include <math.h>
+#include <stdint.h>
 #include <ucontext.h>
 #include <functional>
 #include <utility>
@@ -32,6 +33,7 @@ HEAD = r"""
 #define __device__
 #define __global__
 #define __shared__ static
+#define __umul64hi(a, b) (uint64_t)((unsigned __int128)(a) * (b) >> 64)
 #define __syncthreads() swapcontext(&threads_of_block[threadIdx.x].context, &scheduler)
 struct Index { unsigned int x, y; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
@@ -92,11 +94,12 @@ extern "C" void run_{name}_{char}(int waits, int columns, int rows, int threads,
 
 
 class Library:
-    """All kernels in one library, and others compiled when they are asked for."""
+    """All kernels, or those of some names, in one library, and others compiled when they are asked for."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, names=None):
         self.folder, self.functions, self.count = folder, {}, 0
-        self._compile([(k.name, k.source(np.dtype(char))) for k in KERNELS for char in "fd"])
+        wanted = [k for k in KERNELS if names is None or k.name in names]
+        self._compile([(k.name, k.source(np.dtype(char))) for k in wanted for char in "fd"])
 
     def _compile(self, named):
         spaces, text = {}, [HEAD]

@@ -1,12 +1,9 @@
 """Numbers made on the GPU: the same bits as NumPy's generator, and the generator afterwards where it would stand.
 
-The kernel itself is tested without a GPU too, where there is a C++ compiler: its source, compiled with a few
-definitions that stand for CUDA's, runs thread by thread on the CPU.
+The kernel itself is tested without a GPU too, where there is a C++ compiler: see kernels_on_cpu.py.
 """
 
-import ctypes
-import shutil
-import subprocess
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,28 +13,9 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.kernels import random
 from minigrad.nn import functional as F
+from tests.kernels import kernels_on_cpu
 
 seeds, counts = st.integers(0, 2**64), st.integers(0, 700)
-CUDA = r"""
-#include <cstdint>
-#define __device__
-#define __global__
-struct { long long x; } blockIdx, blockDim, threadIdx, gridDim;
-static uint64_t __umul64hi(uint64_t a, uint64_t b) { return (unsigned __int128)a * b >> 64; }
-"""
-LOOP = r"""
-#define RUN(NAME, T)                                                                                               \
-    extern "C" void run_##NAME(int blocks, int threads, T* out, long long count, int first, uint32 kept,           \
-            uint64 a, uint64 b, uint64 c, uint64 d, uint64 e, uint64 f, uint64 g, uint64 h, float p, T scale) {    \
-        gridDim.x = blocks; blockDim.x = threads;                                                                  \
-        for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)                                                    \
-            for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++)                                            \
-                NAME(out, count, first, kept, a, b, c, d, e, f, g, h, p, scale);                                   \
-    }
-RUN(uniform_float32, float)
-RUN(mask_float32, float)
-RUN(mask_float64, double)
-"""
 
 
 def generator(seed, used):
@@ -74,95 +52,49 @@ def test_a_jump_is_so_many_steps(seed, steps):
     assert (multiplier * state["state"] + offset) % 2**128 == rng.state["state"]["state"]
 
 
-@given(seed=seeds, steps=st.integers(0, 2**127))
-def test_distance_is_how_far_a_jump_went(seed, steps):
-    state = np.random.PCG64(seed).state["state"]
-    multiplier, offset = random.jump(state["inc"], steps)
-    assert random.distance(state["inc"], state["state"], (multiplier * state["state"] + offset) % 2**128) == steps
-
-
-@given(
-    seed=seeds,
-    steps=st.lists(
-        st.sampled_from(["noise", "noise", "noise, uniform", "noise, uniform", "permutation", "other noise"]),
-        max_size=12,
-    ),
-    count=st.integers(1, 40),
-)
-def test_normal_numbers_drawn_ahead_are_numpys(seed, steps, count):
-    """Whatever else is drawn in between, each number and the state at the end are those of the generator alone."""
+@given(seed=seeds, shape=st.sampled_from([(), (0,), (7,), (2, 5), (31,), (8, 11)]))
+def test_normal_numbers_are_those_of_generators_seeded_by_the_generator(seed, shape):
     ours, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
-
-    def both(kind, shape):
+    with mock.patch.object(random, "SHARE", 10):
+        found = random.standard_normal(ours, shape)
+    count = int(np.prod(shape))
+    if count <= 10:
         wanted = numpys.standard_normal(shape, dtype=np.float32)
-        np.testing.assert_array_equal(random.standard_normal(ours, shape), wanted)
-        assert ours.bit_generator.state == numpys.bit_generator.state
-
-    for step in steps:
-        if "noise" in step:
-            both(step, (3, 5) if "other" in step else (7, 11))
-        if "uniform" in step:
-            np.testing.assert_array_equal(ours.random(count), numpys.random(count))
-            np.testing.assert_array_equal(ours.random(count, np.float32), numpys.random(count, np.float32))
-        if "permutation" in step:
-            np.testing.assert_array_equal(ours.permutation(count), numpys.permutation(count))
+    else:
+        seeds = [int(numpys.bit_generator.random_raw()) for _ in range(-(-count // 10))]
+        parts = [np.random.default_rng(s).standard_normal(10, dtype=np.float32) for s in seeds]
+        wanted = np.concatenate(parts)[:count].reshape(shape)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, wanted)
+    assert ours.bit_generator.state == numpys.bit_generator.state
 
 
-def test_a_step_like_the_one_before_finds_its_numbers_drawn(monkeypatch):
-    """From the third step on; and again after an epoch's permutation has come in between."""
-    drawn = []
-    draw = random._draw
-    monkeypatch.setattr(random, "_draw", lambda *arguments: drawn.append(arguments[0]) or draw(*arguments))
-    rng, used = np.random.default_rng(11), []
-    for step in range(10):
-        if step == 5:
-            rng.permutation(100)
-        state = rng.bit_generator.state
-        random.standard_normal(rng, (31, 7))
-        used.append(state in drawn)
-        rng.random(99, np.float32)
-        rng.random(40, np.float32)
-    assert used == [False, False, True, True, True, False, False, True, True, True]
+def test_normal_numbers_from_several_generators_are_normal_and_independent():
+    """Of n numbers the mean, the mean square and the products of neighbours are normal to first order, with deviations
+    1/√n, √2/√n, 1/√n; five of them are allowed. So are products of numbers at the same place of two generators."""
+    n = 4 * random.SHARE
+    x = random.standard_normal(np.random.default_rng(12), (4, random.SHARE)).astype(float)
+    assert abs(x.mean()) < 5 / n**0.5
+    assert abs((x**2).mean() - 1) < 5 * 2**0.5 / n**0.5
+    assert abs((x.ravel()[1:] * x.ravel()[:-1]).mean()) < 5 / n**0.5
+    products = x @ x.T / random.SHARE
+    assert np.abs(products - np.diag(np.diag(products))).max() < 5 / random.SHARE**0.5
 
 
 @pytest.fixture(scope="module")
-def on_cpu(tmp_path_factory):
-    """A stand-in for `gpu.raw_kernel`: the kernels' source, compiled for the CPU."""
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
+def library(tmp_path_factory):
+    if kernels_on_cpu.COMPILER is None:
         pytest.skip("needs g++ or clang++ to run the kernel's source on the CPU")
-    folder = tmp_path_factory.mktemp("kernel")
-    (folder / "random.cpp").write_text(CUDA + random.SOURCE + LOOP)
-    library = folder / "random.so"
-    # -ffp-contract=off: neither compiler may fuse what NumPy rounds twice; nvcc finds nothing to fuse here.
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-o", library, folder / "random.cpp"],
-                   check=True)  # fmt: skip
-    compiled = ctypes.CDLL(library)
-    scalar = {np.dtype("int64"): ctypes.c_int64, np.dtype("int32"): ctypes.c_int32, np.dtype("uint32"): ctypes.c_uint32,
-              np.dtype("uint64"): ctypes.c_uint64, np.dtype("float32"): ctypes.c_float,
-              np.dtype("float64"): ctypes.c_double}  # fmt: skip
-
-    def raw_kernel(name, source):
-        assert source is random.SOURCE
-
-        def kernel(grid, block, arguments):
-            out, *numbers = arguments
-            out.fill(np.nan)  # every entry must be written
-            numbers = [scalar[n.dtype](n.item()) for n in numbers]
-            getattr(compiled, f"run_{name}")(*grid, *block, ctypes.c_void_p(out.ctypes.data), *numbers)
-
-        return kernel
-
-    return raw_kernel
+    return kernels_on_cpu.Library(tmp_path_factory.mktemp("kernel"), ["draw"])
 
 
 @pytest.fixture
-def as_if_on_gpu(on_cpu, monkeypatch):
-    """`random.uniform` and `dropout_mask` with the kernels on the CPU, small enough for several rounds of threads."""
-    monkeypatch.setattr(random.gpu, "raw_kernel", on_cpu)
+def as_if_on_gpu(library, monkeypatch):
+    """The kernel on the CPU, with so few threads that each of them draws several times."""
     monkeypatch.setattr(random.backend, "module_for", lambda device: np)
-    monkeypatch.setattr(random, "THREADS", 16)
     monkeypatch.setattr(random, "BLOCKS", 3)
+    with kernels_on_cpu.installed(library, threads=16):
+        yield
 
 
 @pytest.mark.usefixtures("as_if_on_gpu")

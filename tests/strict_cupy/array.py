@@ -4,7 +4,7 @@ import warnings
 
 import numpy
 
-from tests.strict_cupy import counting, names
+from tests.strict_cupy import capture, counting, names
 
 NAMES = names.read()
 NO_NUMPY = (
@@ -363,3 +363,10 @@ def _unary(ufunc_name):
 
 for _name, _ufunc in {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}.items():
     setattr(ndarray, f"__{_name}__", _unary(_ufunc))
+
+
+# Methods that compute, or make a view of what is computed.
+for _name, _value in list(vars(ndarray).items()):
+    if callable(_value) and _name not in ("__init__", "__len__", "__iter__", "__array__", "__array_ufunc__",
+                                          "__array_function__", "__class__", "__reduce__"):  # fmt: skip
+        setattr(ndarray, _name, capture.noted(_value))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 HERE = str(Path(__file__).parent)
 _watching = []
+refuse = None  # capture.py's: what must not happen while a stream is captured
 
 
 class Transfers:
@@ -31,11 +32,13 @@ def transfers():
 
 
 def to_host(what):
+    refuse(what)
     for seen in _watching:
         seen.to_host.append(f"{what} in {_callers()}")
 
 
 def to_device(what):
+    refuse(what)
     for seen in _watching:
         seen.to_device.append(f"{what} in {_callers()}")
 

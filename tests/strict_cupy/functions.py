@@ -5,7 +5,7 @@ import types
 
 import numpy
 
-from tests.strict_cupy import counting
+from tests.strict_cupy import capture, counting
 from tests.strict_cupy.array import NAMES, NO_NUMPY, ndarray, numpy_index, operand, silently, unwrapped, wrapped
 
 # Functions that do what NumPy's do. The result is a view or keeps the order in memory:
@@ -79,6 +79,8 @@ class ufunc:  # noqa: N801 - CuPy's name
 
     def outer(self, A, B, **kwargs):  # noqa: N803 - CuPy's names
         return self(A.reshape(A.shape + (1,) * B.ndim), B, **kwargs)
+
+    __call__, at = capture.noted(__call__), capture.noted(at)
 
 
 def _function(path, numpys, c_order):
@@ -296,7 +298,14 @@ def modules():
     cupy.lib.stride_tricks.sliding_window_view = sliding_window_view
     cupy.random.default_rng, cupy.random.Generator = default_rng, Generator
     cupy.cuda.is_available = lambda: True
+    for kind in (capture.Event, capture.MemoryPool, capture.Stream):
+        setattr(cupy.cuda, kind.__name__, kind)
+    cupy.cuda.get_current_stream, cupy.cuda.using_allocator = capture.get_current_stream, capture.using_allocator
     made["cupyx.scipy.special"].erf = erf
+    computes = [module for module in made.values() if module is not cupy.cuda]
+    for module, (name, value) in ((m, item) for m in computes for item in vars(m).items()):
+        if isinstance(value, types.FunctionType) and name not in ("empty", "empty_like"):
+            setattr(module, name, capture.noted(value))
     return made
 
 

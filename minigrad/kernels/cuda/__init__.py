@@ -7,11 +7,16 @@ The sources are C++ in which `T` stands for the dtype. They know nothing of CuPy
 of them. Python's ints arrive as `long long`, its floats as `double`.
 """
 
+import functools
+
+import numpy
+
 from minigrad import backend
 from minigrad.backend import gpu
 
 KERNELS = []  # every Kernel: tests compile them all
 THREADS = 256  # in a block, unless a kernel says otherwise
+PIECE = 4096  # of several arrays, what a block sees to: see `pieces`
 
 PRELUDE = r"""
 const int W = 16 / sizeof(T);  // so many entries are read or written at once: 16 bytes
@@ -117,6 +122,15 @@ def like(array, reference):
 def blocks_for(count, each=1):
     """How many blocks of THREADS it takes for `count` entries, if a thread sees to so many of them."""
     return -(-count // (THREADS * each))
+
+
+@functools.lru_cache(maxsize=32)
+def pieces(xp, sizes):
+    """For a kernel that goes through several arrays of these sizes in pieces of PIECE: for each of its blocks the array
+    that it works on, and which piece of it."""
+    owner = [i for i, size in enumerate(sizes) for _ in range(-(-size // PIECE))]
+    first = [piece for size in sizes for piece in range(-(-size // PIECE))]
+    return xp.asarray(numpy.array(owner, numpy.int32)), xp.asarray(numpy.array(first, numpy.int32))
 
 
 def is_aligned(*arrays):

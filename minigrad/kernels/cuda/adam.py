@@ -8,14 +8,11 @@ the optimizer alone and are changed in place.
 import functools
 import struct
 
-import numpy
-
 from minigrad import backend
 from minigrad.backend import gpu
-from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
+from minigrad.kernels.cuda import Kernel, has_no_gaps, like, pieces, usable
 
 TENSORS = 56  # in a launch: the table of them is an argument, and those have 4 KiB in all
-PIECE = 4096  # entries that a block sees to
 ALIGNMENT = 64  # entries: where in the buffer a parameter may begin
 _ENTRY = struct.Struct("<6q2d")  # of the table
 
@@ -79,7 +76,7 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         table.append(_ENTRY.pack(*map(gpu.address, (x, grad, m, v, out)), x.size, lr / (1 - betas[0] ** t),
                                  (1 - betas[1] ** t) ** 0.5))  # fmt: skip
     for start in range(0, len(params), TENSORS):
-        owner, first = _pieces(xp, sizes[start : start + TENSORS])
+        owner, first = pieces(xp, sizes[start : start + TENSORS])
         tensors = bytearray(b"".join(table[start : start + TENSORS]).ljust(TENSORS * _ENTRY.size, b"\0"))
         _STEP(dtype, len(owner), tensors, owner, first, float(betas[0]), float(betas[1]), float(eps), float(pull),
               float(keep))  # fmt: skip
@@ -100,11 +97,3 @@ def _part(buffer, offset, x):
         return flat.reshape(x.shape)
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
     return flat.reshape([x.shape[axis] for axis in order]).transpose([order.index(axis) for axis in range(x.ndim)])
-
-
-@functools.lru_cache(maxsize=8)
-def _pieces(xp, sizes):
-    """For each block the tensor that it works on, and which of its pieces."""
-    owner = [i for i, size in enumerate(sizes) for _ in range(-(-size // PIECE))]
-    first = [piece for size in sizes for piece in range(-(-size // PIECE))]
-    return xp.asarray(numpy.array(owner, numpy.int32)), xp.asarray(numpy.array(first, numpy.int32))

@@ -29,6 +29,11 @@ def use(wanted):
     _wanted = bool(wanted)
 
 
+def wanted():
+    """Whether it has been asked for."""
+    return _wanted
+
+
 def takes(x, size, stride, offset, spread, out):
     """Whether cuDNN computes this correlation of images x (N, H, W, C); see `convolution.correlate`."""
     if not _wanted or x.dtype.itemsize != 4 or spread != (1, 1) or size == (1, 1):

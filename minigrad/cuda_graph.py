@@ -1,0 +1,162 @@
+"""A CUDA graph: what a function makes a GPU do, recorded once and started as a whole from then on.
+
+A training step of ten layers is some 200 kernels. Python needs about as long to ask for one as a fast GPU to run it,
+and longer where the arrays are small: then the GPU waits. The kernels are the same at every step, only the numbers are
+others. So the GPU can note down all it is asked for, and the next step is one request.
+
+    def loss_and_gradients(x, labels):
+        loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        return loss
+
+    loss_and_gradients = mg.cuda_graph(loss_and_gradients, model)
+
+    for x, labels in batches:
+        optimizer.zero_grad()
+        loss = loss_and_gradients(x, labels)
+        optimizer.step()
+"""
+
+from minigrad import backend
+from minigrad.backend import gpu
+from minigrad.graph import state as tape
+from minigrad.kernels import convolution
+from minigrad.kernels.cuda import empty_like, has_no_gaps
+from minigrad.kernels.cuda.copying import copy_all
+from minigrad.tensor import Tensor
+
+MOST = 4  # graphs that are kept, for the latest shapes
+
+
+def cuda_graph(function, *modules):
+    """`function`, which on a GPU from its third call on, with arrays of the same shapes, replays what its second did.
+
+    On the CPU it runs as it is. Either way its results come back detached: whatever needs the tape, `backward` first of
+    all, belongs into the function. Nothing that one call gave is changed by the next.
+
+    When it replays, no line of the function runs. What the GPU does is fixed: the kernels, with every number that
+    Python had put into them. New are only
+
+    - the arrays that it is called with,
+    - the parameters and buffers of `modules`, which may also change in between (by an optimizer, or loaded),
+    - what dropout and noise draw, from the same generators and in the same order as without a graph.
+
+    It is recorded anew when shapes or dtypes change, or a layer's mode (training or not) or generator, or the precision
+    of convolutions. After any other change, such as another probability of dropout, make a new one.
+
+    Parameters
+    ----------
+    function : callable(*arrays)
+        Takes arrays or Tensors and returns a Tensor or several. It may call `backward`; gradients are added to `.grad`
+        of the modules' parameters. It may not look at a number (`item()`, `float()`, `if loss > 0`), nor change
+        parameters: step the optimizer outside.
+    *modules : nn.Module
+        Everything trained or remembered that the function uses.
+
+    Returns
+    -------
+    callable(*arrays)
+        RuntimeError if the function does on the GPU what cannot be recorded.
+    """
+    layers = [layer for module in modules for layer in module.modules()]
+    parameters = list(dict.fromkeys(p for module in modules for p in module.parameters()))
+    buffers = list(dict.fromkeys(b for module in modules for b in module.buffers()))
+    graphs = {}
+
+    def call(*inputs):
+        if not inputs or any(backend.device_of(_array(x)) == "cpu" for x in inputs):
+            return _detached(function(*inputs))
+        situation = (
+            *((type(x), x.shape, x.dtype) for x in inputs),
+            *((layer.training, id(vars(layer).get("rng"))) for layer in layers),
+            *(p.requires_grad for p in parameters),
+            *(convolution.precision(), tape.recording),
+        )
+        graph = graphs.get(situation)
+        if graph is None:
+            while len(graphs) >= MOST:
+                del graphs[next(iter(graphs))]
+            graph = graphs[situation] = _Graph(function, parameters, buffers)
+        return graph(inputs)
+
+    return call
+
+
+class _Graph:
+    """A recording for arrays of certain shapes, and the arrays that it reads and fills."""
+
+    def __init__(self, function, parameters, buffers):
+        self.function, self.parameters, self.tensors = function, parameters, [*parameters, *buffers]
+        self.recording, self.calls = gpu.Recording(), 0
+
+    def __call__(self, inputs):
+        self.calls += 1
+        given = [_array(value) for value in (*inputs, *self.tensors)]
+        if self.calls == 1:
+            self.read = self.recording.rehearse(lambda: [_copy(array) for array in given])
+            self.made = self._run(self.recording.rehearse, inputs)
+        else:
+            if self.calls == 2:
+                self.made = self._run(self.recording.record, inputs)
+            copy_all([*zip(self.read, given, strict=True), *self.recording.new_numbers()])
+            self.recording.replay()
+        return self._given_out()
+
+    def _run(self, how, inputs):
+        """What the function makes of the recording's own arrays: results, gradients, buffers. Afterwards the modules
+        hold again what they held before."""
+        before, grads = [t._data for t in self.tensors], [p.grad for p in self.parameters]
+        own = self.read[len(inputs) :]
+        arguments = [Tensor(a) if isinstance(x, Tensor) else a for x, a in zip(inputs, self.read, strict=False)]
+        try:
+            for tensor, array in zip(self.tensors, own, strict=True):
+                tensor._data = array
+            for parameter in self.parameters:
+                parameter.grad = None
+            results = _detached(how(lambda: self.function(*arguments)))
+            if any(p._data is not array for p, array in zip(self.parameters, own, strict=False)):
+                raise RuntimeError("cuda_graph: the function changed a parameter; step the optimizer outside of it")
+            buffers = self.tensors[len(self.parameters) :]
+            return results, [p.grad for p in self.parameters], [b._data for b in buffers]
+        finally:
+            for tensor, array in zip(self.tensors, before, strict=True):
+                tensor._data = array
+            for parameter, grad in zip(self.parameters, grads, strict=True):
+                parameter.grad = grad
+
+    def _given_out(self):
+        """The results, gradients and buffers, as copies that the next replay leaves alone."""
+        results, grads, buffers = self.made
+        results = results if isinstance(results, tuple) else (results,)
+        arrays = [*(t._data for t in results), *(g._data for g in grads if g is not None), *buffers]
+        copies = [empty_like(a) if has_no_gaps(a) else a.copy() for a in arrays]
+        copy_all(list(zip(copies, arrays, strict=True)))
+        rest = map(Tensor, copies)
+        found = tuple(next(rest) for _ in results)
+        for parameter, grad in zip(self.parameters, grads, strict=True):
+            if grad is not None:
+                parameter.grad = next(rest) if parameter.grad is None else parameter.grad + next(rest)
+        for buffer, new in zip(self.tensors[len(self.parameters) :], rest, strict=True):
+            buffer._data = new._data
+        return found if isinstance(self.made[0], tuple) else found[0]
+
+
+def _array(value):
+    return value._data if isinstance(value, Tensor) else value
+
+
+def _copy(array):
+    if not has_no_gaps(array):
+        return array.copy()
+    copy = empty_like(array)
+    copy[...] = array
+    return copy
+
+
+def _detached(results):
+    """A Tensor, or several as a tuple, without their record."""
+    if isinstance(results, Tensor):
+        return results.detach()
+    if isinstance(results, (tuple, list)) and all(isinstance(r, Tensor) for r in results):
+        return tuple(r.detach() for r in results)
+    raise TypeError(f"cuda_graph: the function must return a Tensor or several, not {type(results).__name__}")
