@@ -249,3 +249,73 @@ def test_copies_to_the_device_are_counted():
             x[np.array([0, 1])] = 0
             cupy.asarray(x)
     assert len(seen.to_device) == 2 and not seen.to_host
+
+
+# ---- CUDA graphs ----------------------------------------------------------------------------------------------------
+
+
+def captured(cupy, function):
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            result = function()
+        finally:
+            graph = stream.end_capture()
+    return result, graph
+
+
+def test_a_captured_function_computes_when_its_graph_is_launched(cupy):
+    x, running = cupy.asarray(X), cupy.zeros(X.shape[1])
+    cupy.exp(x), (x[:, ::2].T * 2).sum(axis=0)  # compiled beforehand: compiling cannot be captured
+
+    def function():
+        y = cupy.exp(x)
+        y[0] = 3.0
+        part = y[:, ::2].T  # a view of what is new
+        part *= 2
+        y += 1
+        running[...] = running + y.sum(axis=0)
+        return y, part, x[1:]
+
+    results, graph = captured(cupy, function)
+    total = np.zeros(X.shape[1])
+    for launch in range(3):
+        x[...] = cupy.asarray(X + launch)
+        graph.launch()
+        y = np.exp(X + launch)
+        y[0] = 3.0
+        y[:, ::2] *= 2
+        y += 1
+        total += y.sum(axis=0)
+        for found, wanted in zip((*results, running), (y, y[:, ::2].T, X[1:] + launch, total), strict=True):
+            np.testing.assert_allclose(found.get(), wanted, rtol=1e-12)
+
+
+def test_on_the_stand_in_nothing_captured_can_be_used_before(cupy):
+    if not isinstance(cupy.zeros(1), strict_cupy.ndarray):
+        pytest.skip("on a GPU there is whatever the memory held before")
+    x = cupy.asarray(X)
+    (y, counts, part), graph = captured(cupy, lambda: (x + 1, x.argmax(axis=0), x[1:]))
+    assert np.isnan(y.get()).all() and (counts.get() == 83).all()
+    np.testing.assert_array_equal(x.get(), X)
+    graph.launch()
+    np.testing.assert_array_equal(y.get(), X + 1)
+    np.testing.assert_array_equal(part.get(), X[1:])
+
+
+@pytest.mark.parametrize("what", ["float", "get", "asarray", "synchronize"])
+def test_what_would_wait_or_copy_from_the_host_cannot_be_captured(what, cupy):
+    x = cupy.asarray(X)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    function = {"float": lambda: float(x.sum()), "get": x.get, "asarray": lambda: cupy.asarray(X),
+                "synchronize": stream.synchronize}[what]  # fmt: skip
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(RuntimeError, match=r"captur|Captur"):
+            function()
+        try:
+            stream.end_capture()
+        except RuntimeError:  # CUDA's: the capture has been broken off
+            assert not isinstance(x, strict_cupy.ndarray)
+    np.testing.assert_array_equal((x + 1).get(), X + 1)

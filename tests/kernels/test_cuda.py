@@ -18,6 +18,7 @@ import wn
 from minigrad import nn, optim
 from minigrad.kernels import convolution as kernel
 from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, pooling
+from minigrad.kernels.cuda.copying import copy_all
 from minigrad.nn import functional as F
 from tests import test_ops_gradients as laws
 from tests.kernels import kernels_on_cpu
@@ -424,6 +425,27 @@ def test_adam_takes_the_fused_way(run):
 
     assert run(takes, np.ones(3, np.float32)) is True
     assert not takes(np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize("count", [1, 7, 400])
+def test_many_arrays_are_copied(run, count):
+    """Of all sizes, dtypes and orders, also those that begin in the middle of 16 bytes."""
+    rng = np.random.default_rng(count)
+    shapes = [(), (0, 3), (1,), (3,), (5, 7), (2, 3, 4, 5), (4097,), (1025, 5)]
+    kinds = [np.float32, np.float64, np.int64, np.int8, bool]
+    sources = []
+    for i in range(count):
+        shape, kind = shapes[rng.integers(len(shapes))], kinds[rng.integers(len(kinds))]
+        array = rng.integers(0, 100, (3, *shape)).astype(kind)[i % 3]
+        sources.append(np.asarray(array).T if i % 2 else np.asarray(array))
+    targets = [np.zeros_like(s, order="CK"[i % 4 > 0]) for i, s in enumerate(sources)]
+
+    def copy(targets, sources):
+        copy_all(list(zip(targets, sources, strict=True)))
+        return targets
+
+    for found, wanted in zip(run(copy, targets, sources), sources, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 # ---- cuDNN ----------------------------------------------------------------------------------------------------------

@@ -118,6 +118,20 @@ def test_the_mask_kernel_decides_as_numpy_does(dtype, p):
     assert ours.bit_generator.state == numpys.bit_generator.state
 
 
+@pytest.mark.usefixtures("as_if_on_gpu")
+@pytest.mark.parametrize("count", [0, 1, 95, 96, 98])
+@pytest.mark.parametrize("used", [0, 1])
+def test_in_a_graph_the_kernel_reads_where_the_generator_is(count, used, monkeypatch):
+    """A graph asks for that place at each replay, and the generator moves on."""
+    recording = mock.Mock()
+    recording.from_host = lambda make, shape, dtype: np.ascontiguousarray(make())
+    monkeypatch.setattr(random.backend._state, "recording", recording)
+    ours, numpys = generator(5, used), generator(5, used)
+    for _ in range(3):
+        np.testing.assert_array_equal(random.uniform(ours, (count,)), numpys.random(count, dtype=np.float32))
+        assert ours.bit_generator.state == numpys.bit_generator.state
+
+
 def test_other_generators_draw_on_the_host():
     assert random.supported(np.random.default_rng(0))
     for kind in (np.random.PCG64DXSM, np.random.Philox, np.random.MT19937):

@@ -1,9 +1,9 @@
 """Streams and CUDA graphs of the stand-in.
 
 While a stream is captured, every call that computes is noted down; launching the graph makes the same calls again and
-puts what they give where the first ones had put it. As on a GPU, capturing computes nothing that could be used: all new
-arrays hold NaN (or another number that nobody meant) until the graph is launched. Copies to and from the host are
-errors meanwhile; of a real one to the device CUDA would note down an address that soon holds something else.
+puts what they give where the first ones had put it. As on a GPU, capturing itself changes nothing: at its end all
+arrays from before hold what they held, and new ones NaN (or another number that nobody meant) until the graph is
+launched. Copies between host and device, and waiting, are errors meanwhile.
 """
 
 import contextlib
@@ -58,9 +58,12 @@ class Stream:
     def end_capture(self):
         global _calls
         calls, _calls = _calls, None
-        for _, _, _, result in calls:
-            for array in _arrays(result):
-                _spoil(array)
+        for memory, content in _before.values():
+            memory[...] = content
+        for memory in _made.values():
+            memory[...] = numpy.nan if memory.dtype.kind == "f" else memory.dtype.type(83)
+        _before.clear()
+        _made.clear()
         return Graph(calls)
 
 
@@ -90,6 +93,8 @@ def using_allocator(allocator=None):
 _streams = [Stream(null=True)]
 _calls = None  # while a stream is captured: [(function, arguments, named arguments, what it gave)]
 _inside = False  # one of them
+_before = {}  # id → (memory that they were given, what was in it)
+_made = {}  # id → memory that they made
 
 
 def get_current_stream(device_id=None):
@@ -105,10 +110,16 @@ def noted(function):
         if _calls is None or _inside:
             return function(*args, **kwargs)
         _inside = True
+        for memory in map(_memory, _arrays([*args, *kwargs.values()])):
+            if id(memory) not in _made:
+                _before.setdefault(id(memory), (memory, memory.copy()))
         try:
             result = function(*args, **kwargs)
         finally:
             _inside = False
+        for memory in map(_memory, _arrays(result)):
+            if id(memory) not in _before:
+                _made[id(memory)] = memory
         _calls.append((function, args, kwargs, result))
         return result
 
@@ -123,8 +134,12 @@ def _arrays(result):
     return [result] if hasattr(result, "_host") else []
 
 
-def _spoil(array):
-    array._host[...] = numpy.nan if array.dtype.kind == "f" else array.dtype.type(83)
+def _memory(array):
+    """The NumPy array whose memory an array of the stand-in is in."""
+    memory = array._host
+    while isinstance(memory.base, numpy.ndarray):
+        memory = memory.base
+    return memory
 
 
 def refuse(what):
