@@ -97,8 +97,6 @@ def to_device(array, device):
     """`array` on `device`: itself when it is there already, else a copy."""
     if device_of(array) == device:
         return array
-    if _state.recording is not None:
-        _state.recording.allow_copies()
     target = module_for(device)
     return array.get() if target is numpy else target.asarray(array)
 

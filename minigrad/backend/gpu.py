@@ -210,11 +210,6 @@ class Recording:
         self._from_host.append((array, make))
         return array
 
-    def allow_copies(self):
-        """RuntimeError while something is recorded: a copy would be made from wherever the numbers were that once."""
-        if self._stream.is_capturing():
-            raise RuntimeError("a CUDA graph cannot copy between host and GPU: move arrays before, or make them inputs")
-
     @functools.cached_property
     def cublas(self):
         """(handle, function gemmEx) of cuBLAS itself: CuPy refuses to call it while a graph is recorded."""
