@@ -9,13 +9,14 @@ after each part. Every part runs in a process of its own, under a time limit: on
 - agreement: GPU and CPU compute the same. Each operation, forward and backward, in float32 on the GPU and in float64
   on the CPU; then 20 training steps of the five parameterizations of the paper's network, in float32 on both. (Without
   TF32. Noise and dropout draw the same numbers on both.) And whether the GPU gives the same bits when it does the same
-  again, and when it goes on from a checkpoint.
+  again, and when it goes on from a checkpoint; and how far the steps replayed as a CUDA graph are from those.
 - floor: the rate of a large matrix product and of a large copy, and what they say a training step takes at least.
-- speed: training steps of the paper's network beside PyTorch's, in both of its memory layouts, in turns within one
-  process, with TF32 and without; time, the host's share of it, and the largest memory. Both libraries have the data on
-  the GPU, and wait for it only at the end of a turn. minigrad draws the noise on the host, PyTorch on the GPU, whose
-  Adam is the fused one, and which tries its convolutions beforehand and takes the fastest. And once more with
-  minigrad's convolutions by cuDNN, where that is installed (the extra `cudnn`).
+- speed: training steps of the paper's network, op by op and replayed as a CUDA graph (minigrad.cuda_graph), beside
+  PyTorch's, in both of its memory layouts, in turns within one process, with TF32 and without; time, the host's share
+  of it, and the largest memory. Both libraries have the data on the GPU, and wait for it only at the end of a turn.
+  minigrad draws the noise on the host, PyTorch on the GPU, whose Adam is the fused one, and which tries its
+  convolutions beforehand and takes the fastest. And once more with minigrad's convolutions by cuDNN, where that is
+  installed (the extra `cudnn`).
 - kernels: where the GPU's time goes, kernel by kernel (PyTorch's profiler sees all that run in a process) and op by op.
 """
 
@@ -306,16 +307,23 @@ def training_agreement(parameterization, size, device):
     row["agrees"] = agrees and all(a <= max(DRIFT * b, LEAST_DRIFT) for a, b in zip(ours, drift, strict=True))
     row["same again"] = identical(trained(parameterization, size, device), found)
     row["same from a checkpoint"] = identical(trained(parameterization, size, device, interrupted=True), found)
+    if device == "cuda":  # cuBLAS may add up in another order, with another workspace
+        row["graph: losses"], row["parameters   "] = apart(trained(parameterization, size, device, graph=True), found)
+        row["agrees"] &= all(
+            row[name] <= max(DRIFT * d, LEAST_DRIFT)
+            for name, d in zip(("graph: losses", "parameters   "), drift, strict=True)
+        )
     return row
 
 
-def trained(parameterization, size, device, dtype=np.float32, interrupted=False):
+def trained(parameterization, size, device, dtype=np.float32, interrupted=False, graph=False):
     """(losses, parameters and buffers by name) after some steps on the same pictures, the same at each call.
 
-    If `interrupted`, half of the steps are done by a network and an optimizer that go on from a checkpoint.
+    If `interrupted`, half of the steps are done by a network and an optimizer that go on from a checkpoint. With a
+    `graph` forward and backward pass are replayed.
     """
     import minigrad as mg
-    from minigrad import optim
+    from minigrad import backend, optim
     from minigrad.nn import functional as F
 
     def made(rng):
@@ -327,7 +335,15 @@ def trained(parameterization, size, device, dtype=np.float32, interrupted=False)
     rng = np.random.default_rng(0)
     model, optimizer = made(rng)
     x, labels = measure.pictures(size.few)
-    x, losses = mg.tensor(x.astype(dtype), device=device), []
+    x, labels, losses = mg.tensor(x.astype(dtype), device=device), backend.to_device(labels, device), []
+
+    def gradients(x, labels):
+        loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        return loss
+
+    if graph:
+        gradients = mg.cuda_graph(gradients, model)
     for step in range(size.steps):
         if interrupted and step == size.steps // 2:
             with tempfile.TemporaryDirectory() as folder:
@@ -343,9 +359,8 @@ def trained(parameterization, size, device, dtype=np.float32, interrupted=False)
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
             rng.bit_generator.state = saved["rng"]
-        loss = F.cross_entropy(model(x), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss = gradients(x, labels)
         optimizer.step()
         losses.append(loss.item())
     return losses, model.state_dict()
@@ -428,7 +443,7 @@ def repeated(function, watch, times):
 # ---- speed ----------------------------------------------------------------------------------------------------------
 
 
-def our_step(parameterization, widths, batch, device):
+def our_step(parameterization, widths, batch, device, graph=False):
     """A training step in minigrad, as lesson 9 does it: nothing in it waits for the device."""
     import minigrad as mg
     from minigrad import backend, optim
@@ -438,14 +453,25 @@ def our_step(parameterization, widths, batch, device):
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
     x, labels = (backend.to_device(array, device) for array in measure.pictures(batch))
 
-    def step():
+    def gradients(x, labels):
         loss = F.cross_entropy(model(mg.tensor(x)), labels)
-        optimizer.zero_grad()
         loss.backward()
+        return loss
+
+    if graph:
+        gradients = mg.cuda_graph(gradients, model)
+
+    def step():
+        optimizer.zero_grad()
+        loss = gradients(x, labels)
         optimizer.step()
         return loss
 
     return step
+
+
+def our_step_by_graph(*arguments):
+    return our_step(*arguments, graph=True)
 
 
 def their_step(parameterization, widths, batch, device, channels_last=False):
@@ -476,7 +502,8 @@ def their_step_channels_last(*arguments):
     return their_step(*arguments, channels_last=True)
 
 
-LIBRARIES = {"minigrad": our_step, "PyTorch": their_step, "PyTorch, channels last": their_step_channels_last}
+LIBRARIES = {"minigrad": our_step, "minigrad, CUDA graph": our_step_by_graph, "PyTorch": their_step,
+             "PyTorch, channels last": their_step_channels_last}  # fmt: skip
 
 
 def allow_tf32(allowed):
@@ -547,7 +574,7 @@ def kernels(report, device, size, setting):
     """The GPU's time by kernel, of minigrad and of PyTorch, and minigrad's by op."""
     allow_tf32(setting != FULL32)
     for batch in size.batches:
-        for library in ("minigrad", "PyTorch, channels last"):
+        for library in ("minigrad", "minigrad, CUDA graph", "PyTorch, channels last"):
             try:
                 step = LIBRARIES[library]("weight norm", size.widths, batch, device)
                 report(f"{library}, batch {batch}", by_kernel(step, device))
@@ -799,15 +826,16 @@ def speed_tables(results):
             times = {name: row[f"{name}: ms"][0] for name in LIBRARIES if f"{name}: ms" in row}
             shown = {"": row["parameterization"], "batch": row["batch"]}
             shown |= {f"{name}: ms": ms for name, ms in times.items()}
-            others = [ms for name, ms in times.items() if name != "minigrad"]
-            if "minigrad" in times:
-                ours = times["minigrad"]
-                shown["host: ms"] = row["minigrad: ms of the host"]
-                if others:
-                    shown["speed ÷ PyTorch's best"] = min(others) / ours
-                if row["batch"] in floors:
-                    shown["÷ floor"] = ours / floors[row["batch"]]
-                shown["200 epochs: min"] = 200 * math.ceil(50_000 / row["batch"]) * ours / 6e4
+            peers = [ms for name, ms in times.items() if not name.startswith("minigrad")]
+            for name, short in (("minigrad", ""), ("minigrad, CUDA graph", " (graph)")):
+                if name in times:
+                    ours = times[name]
+                    shown[f"host{short}: ms"] = row[f"{name}: ms of the host"]
+                    if peers:
+                        shown[f"speed{short} ÷ PyTorch's best"] = min(peers) / ours
+                    if row["batch"] in floors:
+                        shown[f"÷ floor{short}"] = ours / floors[row["batch"]]
+                    shown[f"200 epochs{short}: min"] = 200 * math.ceil(50_000 / row["batch"]) * ours / 6e4
             memory = [row.get(f"{name}: MiB", math.nan) for name in LIBRARIES]
             if math.isfinite(memory[0]):
                 shown["MiB"] = "/".join(f"{mebibytes:.0f}" for mebibytes in memory)
