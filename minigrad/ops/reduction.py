@@ -32,7 +32,7 @@ def _count(x, axis):
 def _mean_rule(g, _y, _x, axis=None, keepdims=False):
     """The same share for every entry."""
     g = with_reduced_axes(g, _x.shape, axis)
-    if _is_of_images(_x, axis) and pooling.takes(g):
+    if axis == (2, 3) and pooling.takes(g):
         return pooling.spread_evenly(g, _x.shape[2:], _x.shape[2:], (1, 1))
     return broadcast_to(g * (1 / max_1(_count(_x, axis))), _x.shape)
 
@@ -40,14 +40,9 @@ def _mean_rule(g, _y, _x, axis=None, keepdims=False):
 @primitive(_mean_rule)
 def mean(xp, x, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
-    if _is_of_images(x, axis) and not keepdims and channels.usable_per_channel(x):
+    if axis == (2, 3) and not keepdims and x.ndim == 4 and channels.usable_per_channel(x):
         return channels.means_of_images(x)
     return x.mean(axis=axis, keepdims=keepdims)
-
-
-def _is_of_images(x, axis):
-    """Whether each channel of images (N, C, H, W) is averaged."""
-    return axis == (2, 3) and x.ndim == 4
 
 
 def max_1(n):
