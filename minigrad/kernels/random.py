@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy
 
 from minigrad import backend
+from minigrad.backend import gpu
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 MASK = 2**128 - 1
@@ -142,7 +143,7 @@ def _launch(name, rng, shape, dtype, p=0.0, scale=0.0):
         words = [numpy.uint64(word) for n in numbers for word in (n >> 64, n & (2**64 - 1))]
         scalars = (numpy.int64(count), numpy.int32(first), numpy.uint32(state["uinteger"]))
         end = (numpy.float32(p), numpy.dtype(dtype).type(scale))
-        backend.raw_kernel(name, SOURCE)((blocks,), (THREADS,), (out, *scalars, *words, *end))
+        gpu.raw_kernel(name, SOURCE)((blocks,), (THREADS,), (out, *scalars, *words, *end))
         rng.bit_generator.state = advanced(state, count)
     return out
 

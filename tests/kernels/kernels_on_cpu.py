@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 
 from minigrad import backend
+from minigrad.backend import gpu
 from minigrad.kernels import convolution, cuda
 from minigrad.kernels.cuda import KERNELS
 from minigrad.kernels.cuda import convolution as cuda_convolution
@@ -119,7 +120,7 @@ class Library:
         return "f" if source.startswith("typedef float") else "d"
 
     def raw_kernel(self, name, source):
-        """In the place of `backend.raw_kernel`."""
+        """In the place of `gpu.raw_kernel`."""
         if (name, source) not in self.functions:
             self._compile([(name, source)])
         function = self.functions[name, source]
@@ -159,9 +160,9 @@ def installed(library, threads=cuda.THREADS):
     with (
         mock.patch.object(cuda, "THREADS", threads),
         mock.patch.object(backend, "runs_kernels", lambda array: isinstance(array, np.ndarray)),
-        mock.patch.object(backend, "raw_kernel", library.raw_kernel),
+        mock.patch.object(gpu, "raw_kernel", library.raw_kernel),
         mock.patch.multiple(convolution, correlate=_correlate, correlate_over_batch=_correlate_over_batch),
-        mock.patch.object(backend, "matrix_product", lambda a, b, out, fast: np.dot(a, b, out=out)),
+        mock.patch.object(gpu, "matrix_product", lambda a, b, out, fast: np.dot(a, b, out=out)),
     ):
         yield
     for kernel in KERNELS:

@@ -127,7 +127,7 @@ def test_a_step_like_the_one_before_finds_its_numbers_drawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def on_cpu(tmp_path_factory):
-    """A stand-in for `backend.raw_kernel`: the kernels' source, compiled for the CPU."""
+    """A stand-in for `gpu.raw_kernel`: the kernels' source, compiled for the CPU."""
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("needs g++ or clang++ to run the kernel's source on the CPU")
@@ -159,7 +159,7 @@ def on_cpu(tmp_path_factory):
 @pytest.fixture
 def as_if_on_gpu(on_cpu, monkeypatch):
     """`random.uniform` and `dropout_mask` with the kernels on the CPU, small enough for several rounds of threads."""
-    monkeypatch.setattr(random.backend, "raw_kernel", on_cpu)
+    monkeypatch.setattr(random.gpu, "raw_kernel", on_cpu)
     monkeypatch.setattr(random.backend, "module_for", lambda device: np)
     monkeypatch.setattr(random, "THREADS", 16)
     monkeypatch.setattr(random, "BLOCKS", 3)

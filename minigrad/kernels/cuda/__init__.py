@@ -3,11 +3,12 @@
 `usable` decides, everywhere: a kernel runs on arrays of the real CuPy in float32 or float64, all of one dtype. All
 other arrays, NumPy's among them, take the array form.
 
-The sources are C++ in which `T` stands for the dtype. They know nothing of CuPy: `backend.raw_kernel` makes functions
+The sources are C++ in which `T` stands for the dtype. They know nothing of CuPy: `gpu.raw_kernel` makes functions
 of them. Python's ints arrive as `long long`, its floats as `double`.
 """
 
 from minigrad import backend
+from minigrad.backend import gpu
 
 KERNELS = []  # every Kernel: tests compile them all
 THREADS = 256  # in a block, unless a kernel says otherwise
@@ -54,7 +55,7 @@ class Kernel:
         """Start it with so many blocks (an int, or one for each direction). It runs while Python goes on."""
         kernel = self._compiled.get(dtype.char)
         if kernel is None:
-            kernel = self._compiled[dtype.char] = backend.raw_kernel(self.name, self.source(dtype))
+            kernel = self._compiled[dtype.char] = gpu.raw_kernel(self.name, self.source(dtype))
         kernel(blocks if isinstance(blocks, tuple) else (blocks,), (threads or THREADS,), args)
 
 
@@ -120,4 +121,4 @@ def blocks_for(count, each=1):
 
 def is_aligned(*arrays):
     """Whether 16 bytes can be read at once from the beginning of each array."""
-    return all(backend.address(a) % 16 == 0 for a in arrays)
+    return all(gpu.address(a) % 16 == 0 for a in arrays)

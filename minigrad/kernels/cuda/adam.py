@@ -11,6 +11,7 @@ import struct
 import numpy
 
 from minigrad import backend
+from minigrad.backend import gpu
 from minigrad.kernels.cuda import Kernel, has_no_gaps, like, usable
 
 TENSORS = 56  # in a launch: the table of them is an argument, and those have 4 KiB in all
@@ -75,7 +76,7 @@ def step(params, grads, states, lr, betas, eps, pull=0.0, keep=1.0):
         out = _part(buffer, offset, x)
         new.append(out)
         kept.append((x, grad))  # until the kernel has been started
-        table.append(_ENTRY.pack(*map(backend.address, (x, grad, m, v, out)), x.size, lr / (1 - betas[0] ** t),
+        table.append(_ENTRY.pack(*map(gpu.address, (x, grad, m, v, out)), x.size, lr / (1 - betas[0] ** t),
                                  (1 - betas[1] ** t) ** 0.5))  # fmt: skip
     for start in range(0, len(params), TENSORS):
         owner, first = _pieces(xp, sizes[start : start + TENSORS])

@@ -14,7 +14,7 @@ convolutions. Their factors are rounded to 11 bits, sums are kept in float32; th
 import math
 import os
 
-from minigrad import backend
+from minigrad.backend import gpu
 from minigrad.kernels.cuda import Kernel, blocks_for, channels, cudnn, is_aligned, is_in_rows, usable
 from minigrad.kernels.winograd import place
 
@@ -110,7 +110,7 @@ def correlate(xp, x, w, stride, offset, spread, span, bias=None, fast=True):
         weight = _packed(xp, w, _row_length(x, w.shape[2:])) if by_cudnn else weight
         for few, rows in _windows(xp, x, w.shape[2:], out, stride, offset, spread):
             part = y if len(rows) * len(w) == y.size else y[few]
-            backend.matrix_product(rows, weight.T, part.reshape(len(rows), len(w)), fast and TF32)
+            gpu.matrix_product(rows, weight.T, part.reshape(len(rows), len(w)), fast and TF32)
     return _with_bias(y.transpose(0, 3, 1, 2), bias)
 
 
@@ -142,7 +142,7 @@ def correlate_over_batch(xp, gy, x, size, stride, offset, fast=True):
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
         part = xp.ndarray((shape[0], rows.shape[1]), dtype)
         some = gy if len(rows) * shape[0] == gy.size else gy[few]
-        backend.matrix_product(some.reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
+        gpu.matrix_product(some.reshape(len(rows), shape[0]).T, rows, part, fast and TF32)
         total = part if total is None else total + part
     return _unpacked(xp, total, shape)
 

@@ -13,6 +13,7 @@ import importlib.util
 import os
 
 from minigrad import backend
+from minigrad.backend import gpu
 
 PLANS = 8
 _wanted = False
@@ -98,17 +99,17 @@ def _planned(kind, arrays, x, y, size, stride, offset):
     xp = backend.array_module(x)
 
     def run(arrays):
-        cudnn.set_stream(handle=handle, stream=backend.stream())
+        cudnn.set_stream(handle=handle, stream=gpu.stream())
         workspace = xp.ndarray(max(1, size_of_workspace), "uint8")
-        pointers = dict(zip((image, other, result), map(backend.address, arrays), strict=True))
-        graph.execute(pointers, backend.address(workspace), handle=handle)
+        pointers = dict(zip((image, other, result), map(gpu.address, arrays), strict=True))
+        graph.execute(pointers, gpu.address(workspace), handle=handle)
 
     times = {}
     for plan in range(min(PLANS, graph.get_execution_plan_count())):
         try:
             graph.build_plan_at_index(plan)
             size_of_workspace = graph.get_workspace_size()
-            times[plan] = backend.seconds(lambda: run(arrays))
+            times[plan] = gpu.seconds(lambda: run(arrays))
         except Exception as error:  # whatever it raises for a plan that does not work here; others may
             if isinstance(error, MemoryError):
                 raise

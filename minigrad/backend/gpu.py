@@ -1,0 +1,136 @@
+"""What kernels need on a GPU: to be compiled and started, products by cuBLAS, time. Nothing here runs on the CPU."""
+
+import ctypes
+import functools
+import struct
+import threading
+
+import numpy
+
+from minigrad import backend
+
+
+def address(array):
+    """Where in memory the array begins, its own memory or the GPU's."""
+    return array.ctypes.data if isinstance(array, numpy.ndarray) else array.data.ptr
+
+
+@functools.cache
+def raw_kernel(name, source):
+    """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used.
+
+    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), NumPy's numbers, and
+    bytearrays (their contents arrive: a struct by value).
+    """
+    return _Launcher(name, source)
+
+
+class _Launcher(threading.local):
+    """A kernel and, for each thread, the buffer from which CUDA reads its arguments.
+
+    `cupy.RawKernel` compiles it, but its own call takes about a microsecond for each number among the arguments.
+    """
+
+    def __init__(self, name, source):
+        self.name, self.source, self.formats = name, source, {}
+
+    def _prepare(self, types):
+        """How to write arguments of these types into memory, 8 bytes for each, and pointers to each of them."""
+        form = "".join(_CODES.get(t, "Q") for t in types)
+        buffer = ctypes.create_string_buffer(8 * len(types))
+        first = ctypes.addressof(buffer)
+        pointers = (ctypes.c_void_p * len(types))(*(first + 8 * i for i in range(len(types))))
+        is_array = [t not in _CODES for t in types]
+        structs = [i for i, t in enumerate(types) if t is bytearray]
+        prepared = (
+            struct.Struct("<" + form).pack_into,
+            buffer,
+            ctypes.addressof(pointers),
+            pointers,
+            is_array,
+            structs,
+        )
+        self.formats[types] = prepared
+        return prepared
+
+    def __call__(self, grid, block, args):
+        types = tuple(map(type, args))
+        prepared = self.formats.get(types)
+        if prepared is None:
+            import cupy
+            from cupy_backends.cuda.api import driver
+
+            if not self.formats:
+                self.function, self.start = cupy.RawKernel(self.source, self.name).kernel, driver.launchKernel
+                self.stream = cupy.cuda.get_current_stream
+            prepared = self._prepare(types)
+        pack, buffer, address, pointers, is_array, structs = prepared
+        for i in structs:
+            content = (ctypes.c_char * len(args[i])).from_buffer(args[i])
+            pointers[i] = ctypes.addressof(content)
+            args = (*args[:i], 0, *args[i + 1 :])
+        pack(buffer, 0, *[a.data.ptr if array else a for a, array in zip(args, is_array, strict=True)])
+        rows = grid[1] if len(grid) > 1 else 1
+        self.start(self.function.ptr, grid[0], rows, 1, block[0], 1, 1, 0, self.stream().ptr, address, 0)
+
+
+_CODES = {float: "d", int: "q", bytearray: "Q", numpy.int64: "q", numpy.uint64: "Q", numpy.int32: "i4x",
+          numpy.uint32: "I4x", numpy.float64: "d", numpy.float32: "f4x"}  # fmt: skip # struct's, each padded to 8 bytes
+
+
+def stream():
+    """The address of the CUDA stream that everything is put into."""
+    import cupy
+
+    return cupy.cuda.get_current_stream().ptr
+
+
+def seconds(function, repetitions=3):
+    """How long the GPU takes for what the function starts: the shortest of a few times, after a first one."""
+    import cupy
+
+    function()
+    times = []
+    for _ in range(repetitions):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        function()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(start, end) / 1000)
+    return min(times)
+
+
+def matrix_product(a, b, out, fast):
+    """a @ b into `out`, all without gaps, `out` in C order; `fast` allows float32 on a GPU to become TF32."""
+    if not a.shape[1]:
+        out[...] = 0
+    elif backend.runs_kernels(a) and a.dtype.char in "fd":
+        _gemm(a, b, out, fast)
+    else:
+        backend.array_module(a).dot(a, b, out=out)
+
+
+def _gemm(a, b, out, fast):
+    """`matrix_product` by cuBLAS, which is the only one that takes the precision with each call.
+
+    cuBLAS thinks in columns: a matrix in C order is to it the transposed one, so it gets outᵀ = bᵀ aᵀ.
+    """
+    from cupy.cuda import cublas, device
+
+    wide = a.dtype.itemsize == 8
+    kind = 1 if wide else 0  # CUDA_R_64F, CUDA_R_32F
+    compute = (cublas.CUBLAS_COMPUTE_64F if wide else cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else
+               cublas.CUBLAS_COMPUTE_32F)  # fmt: skip
+    (m, k), n = a.shape, b.shape[1]
+    a_in_order, b_in_order = a.flags.c_contiguous, b.flags.c_contiguous
+    one, zero = _NUMBERS[wide]
+    cublas.gemmEx(
+        device.get_cublas_handle(), 0 if b_in_order else 1, 0 if a_in_order else 1, n, m, k, one,
+        b.data.ptr, kind, n if b_in_order else k, a.data.ptr, kind, k if a_in_order else m, zero,
+        out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
+    )  # fmt: skip
+
+
+_ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
+_NUMBERS = [(pair.ctypes.data, pair.ctypes.data + pair.itemsize) for pair in _ONE_AND_ZERO]
