@@ -73,7 +73,7 @@ class LSTMCell(Module):
 
 
 def _cell_state_rule(grad, _y, gates, c):
-    """For the gates, of which o has no part in c', and for c."""
+    """The gradients for the gates, of which o has no part in c', and for c."""
     if lstm.takes(gates, c, grad):
         return lstm.cell_state_gradients(grad, gates, c)
     i, f, g, _ = split(gates, 4, axis=-1)
@@ -84,7 +84,7 @@ def _cell_state_rule(grad, _y, gates, c):
 
 @primitive(joint_rule=_cell_state_rule, operands=2)
 def lstm_cell_state(xp, gates, c):
-    """c' = σ(f) · c + σ(i) · tanh(g), what an LSTM remembers."""
+    """c' = σ(f) · c + σ(i) · tanh(g), what the cell remembers."""
     _check(gates, c)
     if lstm.takes(gates, c):
         return lstm.cell_state(gates, c)
@@ -93,7 +93,7 @@ def lstm_cell_state(xp, gates, c):
 
 
 def _output_rule(grad, _y, gates, c):
-    """For the gates, of which h' takes o alone, and for c'."""
+    """The gradients for the gates, of which h' takes o alone, and for c'."""
     if lstm.takes(gates, c, grad):
         return lstm.output_gradients(grad, gates, c)
     o, t = sigmoid(split(gates, 4, axis=-1)[3]), tanh(c)
@@ -102,7 +102,7 @@ def _output_rule(grad, _y, gates, c):
 
 @primitive(joint_rule=_output_rule, operands=2)
 def lstm_output(xp, gates, c):
-    """h' = σ(o) · tanh(c'), what an LSTM says."""
+    """h' = σ(o) · tanh(c'), what others see of it."""
     _check(gates, c)
     if lstm.takes(gates, c):
         return lstm.output(gates, c)
