@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 import minigrad as mg
 import wn
 from minigrad.nn import functional as F
+from minigrad.nn import recurrent
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, elementwise, linear_algebra, reduction
 from minigrad.ops import shape as rearranging
@@ -25,6 +26,7 @@ OPS = {
         reduction,
         rearranging,
         F,
+        recurrent,
         wn.reparameterization,
         wn.mean_only_batch_norm,
     )
@@ -254,14 +256,15 @@ BAD = {
     "conv2d_input_gradient": lambda f: f(IMAGE, KERNEL, (4, 4), **ONE),
     "conv2d_weight_gradient": lambda f: f(IMAGE, A, (2, 2), **ONE),
     "max_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
-    "sum_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
-    "repeat_pool2d": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
+    "avg_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
+    "spread_evenly": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
     "spread": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
     "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
     "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
     "batch_norm": lambda f: f(A, mg.tensor(np.ones(1)), mg.tensor(np.ones(3)), np.zeros(3), np.ones(3), 0.1),
     "mean_only": lambda f: f(A, mg.tensor(np.ones(5)), np.zeros(3)),
+    **{name: lambda f: f(A, B) for name in ("lstm_cell_state", "lstm_output")},
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip

@@ -18,6 +18,7 @@ import minigrad as mg
 import wn
 from minigrad import backend
 from minigrad.nn import functional as F
+from minigrad.nn import recurrent
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, linear_algebra
 from minigrad.ops import shape as rearranging
@@ -230,15 +231,15 @@ def naive_pick(u, x, y, size, stride):
     return np.take_along_axis(naive_windows(u, size, stride).reshape(entries), chosen[..., None], -1)[..., 0]
 
 
-def naive_repeat(v, image, size, stride):
+def naive_spread_evenly(v, image, size, stride):
     result = np.zeros((*v.shape[:2], *image))
     for i, j in np.ndindex(v.shape[2:]):
         r, s = i * stride[0], j * stride[1]
-        result[:, :, r : r + size[0], s : s + size[1]] += v[:, :, i, j][:, :, None, None]
+        result[:, :, r : r + size[0], s : s + size[1]] += v[:, :, i, j][:, :, None, None] / math.prod(size)
     return result
 
 
-def _repeat_example(example):
+def _spread_evenly_example(example):
     (x,), params = example
     return Example([naive_windows(x, **params).sum(axis=(4, 5))], {"image": x.shape[2:], **params})
 
@@ -419,6 +420,27 @@ def linear_layer(draw):
 
 
 @st.composite
+def gates_and_state(draw):
+    """(…, 4·hidden) and (…, hidden)."""
+    lead, hidden = draw(hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=3)), draw(st.integers(0, 3))
+    seed = draw(seeds)
+    return Example([numbers(seed, (*lead, 4 * hidden)), numbers(seed + 1, (*lead, hidden))], {})
+
+
+def naive_sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def naive_cell_state(gates, c):
+    i, f, g, _ = np.split(gates, 4, axis=-1)
+    return naive_sigmoid(f) * c + naive_sigmoid(i) * np.tanh(g)
+
+
+def naive_lstm_output(gates, c):
+    return naive_sigmoid(np.split(gates, 4, axis=-1)[3]) * np.tanh(c)
+
+
+@st.composite
 def labelled(draw):
     n, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     labels = draw(hnp.arrays(np.int64, n, elements=st.integers(0, classes - 1)))
@@ -582,6 +604,8 @@ CASES = {
     # reductions
     "sum": Case(mg.sum, reduction(shapes=any_shapes), np.sum),
     "mean": Case(mg.mean, reduction(), np.mean),
+    "mean of images": Case(mg.mean, unary(shapes=images, axis=(2, 3)), np.mean),
+    "mean of images, keepdims": Case(mg.mean, unary(shapes=images, axis=(2, 3), keepdims=True), np.mean),
     "var": Case(mg.var, reduction(), np.var),
     "std": Case(mg.std, reduction("distinct"), np.std),
     "var, unbiased": Case(
@@ -654,8 +678,7 @@ CASES = {
                    pooled("distinct").map(lambda e: _pool_derivative_example(e, True)), naive_spread),
     "pick": Case(lambda u, x, y, size, stride: convolution._pick(u, x, y, size, stride),
                  pooled("distinct").map(lambda e: _pool_derivative_example(e, False)), naive_pick),
-    "sum_pool2d": Case(convolution._sum_pool2d, pooled(), lambda x, **p: naive_windows(x, **p).sum(axis=(4, 5))),
-    "repeat_pool2d": Case(convolution._repeat_pool2d, pooled().map(_repeat_example), naive_repeat),
+    "spread_evenly": Case(convolution._spread_evenly, pooled().map(_spread_evenly_example), naive_spread_evenly),
     "avg_pool2d": Case(mg.avg_pool2d, pooled(), lambda x, **p: naive_windows(x, **p).mean(axis=(4, 5))),
     # layers' functions
     "weight_norm": Case(wn.weight_norm, directions(), naive_weight_norm),
@@ -666,6 +689,8 @@ CASES = {
         batch_normalized().map(lambda e: Example([e.args[0], e.args[2]], {})),
         lambda t, bias: naive_mean_only(t, bias, (0, *range(2, t.ndim))),
     ),
+    "lstm_cell_state": Case(recurrent.lstm_cell_state, gates_and_state(), naive_cell_state),
+    "lstm_output": Case(recurrent.lstm_output, gates_and_state(), naive_lstm_output),
     "cross_entropy": Case(F.cross_entropy, labelled(), naive_cross_entropy),
     "binary_cross_entropy_with_logits": Case(
         F.binary_cross_entropy_with_logits,

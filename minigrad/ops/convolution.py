@@ -215,34 +215,40 @@ def max_pool2d(x, size, stride=None):
     return _max_pool2d(x, size, size if stride is None else pair(stride, "stride"))
 
 
-@primitive(lambda g, _y, _x, size, stride: _repeat_pool2d(g, _x.shape[2:], size, stride))
+# ---- average pooling: linear, so that it and its transpose are each other's derivative ------------------------------
+
+
+@primitive(lambda g, _y, _x, size, stride: _spread_evenly(g, _x.shape[2:], size, stride))
 @imagewise
-def _sum_pool2d(xp, x, size, stride):
-    """The sum of each window."""
+def _avg_pool2d(xp, x, size, stride):
+    """The mean of each window."""
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
     if min(out) < 1:
         raise ValueError(f"the window {size} is larger than the image")
     if pooling.takes(x):
-        return pooling.sum_pool2d(x, size, stride)
+        return pooling.mean_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)
-    y = x[first].copy(order="K")
+    total = x[first].copy(order="K")
     for view in others:
-        y += x[view]
-    return y
+        total += x[view]
+    return total * (1 / (size[0] * size[1]))
 
 
-@primitive(lambda g, _y, _v, image, size, stride: _sum_pool2d(g, size, stride))
+@primitive(lambda g, _y, _v, image, size, stride: _avg_pool2d(g, size, stride))
 @imagewise
-def _repeat_pool2d(xp, v, image, size, stride):
-    """Zeros of size `image`, with v[window] added to each entry of that window."""
+def _spread_evenly(xp, v, image, size, stride):
+    """Zeros of size `image`, with v[window], divided by the window's entries, added to each of them."""
+    if pooling.takes(v):
+        return pooling.spread_evenly(v, image, size, stride)
+    share = v * (1 / (size[0] * size[1]))
     n, channels = v.shape[:2]
     result = xp.zeros((n, *image, channels), v.dtype).transpose(0, 3, 1, 2)  # in the order of a convolution's output
     for view in _window_entries(result, size, stride, v.shape[2:]):
-        result[view] += v
+        result[view] += share
     return result
 
 
 def avg_pool2d(x, size, stride=None):
     """The mean of each window; arguments as for `max_pool2d`."""
     size = pair(size, "size")
-    return _sum_pool2d(x, size, size if stride is None else pair(stride, "stride")) * (1 / (size[0] * size[1]))
+    return _avg_pool2d(x, size, size if stride is None else pair(stride, "stride"))

@@ -6,7 +6,7 @@
 import builtins
 import math
 
-from minigrad.kernels.cuda import channels
+from minigrad.kernels.cuda import channels, pooling
 from minigrad.op import op, primitive
 from minigrad.ops.elementwise import exp, multiply, square, where
 from minigrad.ops.shape import (
@@ -29,11 +29,15 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
 
 
-@primitive(
-    lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(
-        with_reduced_axes(g * (1 / max_1(_count(_x, axis))), _x.shape, axis), _x.shape
-    )
-)
+def _mean_rule(g, _y, _x, axis=None, keepdims=False):
+    """The same share for every entry."""
+    g = with_reduced_axes(g, _x.shape, axis)
+    if axis == (2, 3) and pooling.takes(g):
+        return pooling.spread_evenly(g, _x.shape[2:], _x.shape[2:], (1, 1))
+    return broadcast_to(g * (1 / max_1(_count(_x, axis))), _x.shape)
+
+
+@primitive(_mean_rule)
 def mean(xp, x, axis=None, keepdims=False):
     """The arithmetic mean over `axis`."""
     if axis == (2, 3) and not keepdims and x.ndim == 4 and channels.usable_per_channel(x):

@@ -9,17 +9,22 @@
 """
 
 import importlib.util
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 import wn
-from minigrad import nn, optim
+from minigrad import backend, nn, optim
 from minigrad.kernels import convolution as kernel
-from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, pooling
+from minigrad.kernels.cuda import KERNELS, adam, channels, convolution, cudnn, losses, lstm, pooling
 from minigrad.kernels.cuda.copying import copy_all
 from minigrad.nn import functional as F
+from minigrad.nn import recurrent
 from tests import test_ops_gradients as laws
 from tests.kernels import kernels_on_cpu
 from wn import cuda_kernels
@@ -93,7 +98,7 @@ def _copy(array):
     return array.copy(order="K")
 
 
-@pytest.fixture(params=["on the CPU", pytest.param("on the GPU", marks=pytest.mark.gpu)])
+@pytest.fixture(scope="session", params=["on the CPU", pytest.param("on the GPU", marks=pytest.mark.gpu)])
 def run(request):
     """run(function, *arrays): the function's results with the kernels, as NumPy arrays."""
     if request.param == "on the CPU":
@@ -140,6 +145,15 @@ def assert_close(found, wanted, dtype, roundings, size=1e-30):
     assert found.dtype == dtype and found.shape == wanted.shape
     largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=size)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=roundings * np.finfo(dtype).eps * largest)
+
+
+seeds = st.integers(0, 2**32 - 2)
+layouts = st.sampled_from(["as it is", *laws.LAYOUTS])
+
+
+def arranged(array, layout):
+    """The same numbers in another arrangement in memory."""
+    return array if layout == "as it is" else laws.LAYOUTS[layout](backend.array_module(array), array)
 
 
 SHAPES = [(), (1,), (3,), (4,), (1023,), (1025,), (0, 3), (7, 5), (2, 3, 4, 5)]
@@ -232,6 +246,60 @@ def test_max_pooling(run, size, stride, channels_of_x, dtype):
                 x, v)  # fmt: skip
     np.testing.assert_array_equal(found[0], y)
     assert_close(found[1], ops._spread(v, x, y, size, stride), dtype, 8)  # a few gradients are added up
+
+
+@st.composite
+def windows(draw):
+    """The shape of images, and the size and the stride of windows that may overlap, or leave gaps and a rest."""
+    n, c, h, w = (draw(st.integers(low, high)) for low, high in ((0, 3), (0, 9), (1, 9), (1, 9)))
+    size = draw(st.integers(1, h)), draw(st.integers(1, w))
+    stride = draw(st.just(size) | st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    return (n, c, h, w), size, stride
+
+
+@dtypes
+@given(case=windows(), in_rows=st.booleans(), layout=layouts, of_gradient=layouts, ties=st.booleans(), seed=seeds)
+def test_pooling_of_any_size(run, case, in_rows, layout, of_gradient, ties, seed, dtype):
+    shape, size, stride = case
+    x = images(*shape, dtype, seed) if in_rows else numbers(*shape, dtype=dtype, seed=seed)
+    x = np.round(x) if ties else x
+    ops = mg.ops.convolution
+    v = numbers(*ops._avg_pool2d(x, size, stride).shape, dtype=dtype, seed=seed + 1)
+
+    def all_four(x, v):
+        x, v = arranged(x, layout), arranged(v, of_gradient)
+        taken.append(pooling.takes(x, v))
+        y = ops._max_pool2d(x, size, stride)
+        return (y, ops._avg_pool2d(x, size, stride), ops._spread(v, x, y, size, stride),
+                ops._spread_evenly(v, shape[2:], size, stride))  # fmt: skip
+
+    taken = []
+    found, wanted = run(all_four, x, v), all_four(x, v)
+    assert taken == [x.size > 0, False]
+    np.testing.assert_array_equal(found[0], wanted[0])
+    for f, w in zip(found[1:], wanted[1:], strict=True):  # sums of at most 81 numbers of size 4
+        assert_close(f, w, dtype, 81, size=4)
+
+
+@dtypes
+@given(shape=st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.integers(0, 5)), layout=layouts,
+       in_rows=st.booleans(), keepdims=st.booleans())  # fmt: skip
+def test_means_of_images(run, shape, layout, in_rows, keepdims, dtype):
+    """No places at all make the mean NaN; its gradient has no entries then."""
+    x = images(*shape, dtype) if in_rows else numbers(*shape, dtype=dtype)
+    g = numbers(*shape[:2], *[1] * 2 * keepdims, dtype=dtype, seed=1)
+
+    def both(x, g):
+        x = mg.Tensor(arranged(x, layout))
+        x.requires_grad = True
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
+            y = mg.mean(x, (2, 3), keepdims)
+        return y, mg.grad(y, x, mg.Tensor(arranged(g, layout)))
+
+    found, wanted = run(both, x, g), both(x, g)
+    for f, w in zip(found, wanted, strict=True):
+        assert_close(f, w.numpy(), dtype, 32, size=4)  # of at most 25 numbers of size 4
 
 
 @dtypes
@@ -356,6 +424,53 @@ def test_a_weight_vector_of_zeros_is_nan_on_the_gpu(run):
     v[0] = 1
     w = run(cuda_kernels.weight_norm, v, np.ones(2, np.float32))
     np.testing.assert_array_equal(np.isnan(w).all(axis=1), [False, True])
+
+
+@dtypes
+@given(
+    lead=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9), hidden=st.integers(0, 70),
+    scale=st.sampled_from([0.1, 1.0, 30.0]), layout=st.tuples(layouts, layouts, layouts), seed=seeds,
+)  # fmt: skip
+def test_the_gates_of_an_lstm(run, lead, hidden, scale, layout, seed, dtype):
+    """Gates of size 30 close and open as far as they can."""
+    gates = (scale * numbers(*lead, 4 * hidden, dtype=dtype, seed=seed)).astype(dtype)
+    c, grad = numbers(2, *lead, hidden, dtype=dtype, seed=seed + 1)
+
+    def everything(*arrays):
+        grad, gates, c = (arranged(a, how) for a, how in zip(arrays, layout, strict=True))
+        taken.append(lstm.takes(grad, gates, c))
+        return (
+            recurrent.lstm_cell_state(gates, c),
+            recurrent.lstm_output(gates, c),
+            *recurrent._cell_state_rule(grad, None, gates, c),
+            *recurrent._output_rule(grad, None, gates, c),
+        )
+
+    taken = []
+    found, wanted = run(everything, grad, gates, c), everything(grad, gates, c)
+    assert taken == [c.size > 0, False]
+    for f, w in zip(found, wanted, strict=True):
+        assert_close(f, w, dtype, 32, size=4)  # a few functions and products of numbers of size 4
+
+
+@dtypes
+def test_an_lstm_over_time(run, dtype):
+    """Three steps, weight-normalized, and back: what the network is made of, put together."""
+    cell = wn.apply_weight_norm(nn.LSTMCell(5, 7, rng=np.random.default_rng(0)))
+    names, weights = zip(*((name, p.numpy().astype(dtype)) for name, p in cell.named_parameters()), strict=True)
+
+    def train(xs, *weights):
+        for name, w in zip(names, weights, strict=True):
+            setattr(cell, name, nn.Parameter(w))
+        state = None
+        for x in xs:
+            state = cell(x, state)
+        loss = mg.sum(state[0] * state[0]) + mg.sum(state[1])
+        return loss, *mg.grad(loss, cell.parameters())
+
+    xs = numbers(3, 33, 5, dtype=dtype)
+    for f, w in zip(run(train, xs, *weights), train(xs, *weights), strict=True):
+        assert_close(f, w.numpy(), dtype, 512)  # sums over 99 examples, through three steps
 
 
 @dtypes

@@ -78,6 +78,19 @@ def test_gradients_through_time_are_those_of_central_differences(seed):
     mg.testing.check_grads(two_steps, [x, h, c, *(p.numpy() for p in cell.parameters())], order=1)
 
 
+def test_gradients_of_a_normalized_cell_have_gradients(device):
+    cell = wn.apply_weight_norm(made(dtype=float))
+    names, values = zip(*((name, p.numpy()) for name, p in cell.named_parameters()), strict=True)
+    x, h, c = (on(device, normal(i, 2, n, dtype=float)) for i, n in enumerate((3, 2, 2)))
+
+    def two_steps(*weights):
+        for name, w in zip(names, weights, strict=True):
+            vars(cell)[name] = w
+        return cell(x, cell(x, (h, c)))
+
+    mg.testing.check_grads(two_steps, on(device, list(values)), order=2)
+
+
 @pytest.mark.parametrize("shapes", [((2, 4), (2, 2), (2, 2)), ((2, 3), (2, 3), (2, 2)), ((2, 3), (1, 2), (1, 2)),
                                     ((2, 3), (2, 2), (2,)), ((), (2,), (2,))])  # fmt: skip
 def test_other_shapes_are_refused(shapes):

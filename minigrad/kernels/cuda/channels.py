@@ -115,6 +115,7 @@ _plus = Entrywise("add_bias", "x + b", ["x"], ["b"])
 _shifted = Entrywise("shift", "x + (b - mean)", ["x"], ["mean", "b"])
 _centered = Entrywise("center", "x - total * share", ["x"], ["total"], ["share"])
 _scaled = Entrywise("normalize", "(x - mean) * scale + b", ["x"], ["mean", "scale", "b"])
+_product = Entrywise("product", "a * b", ["a", "b"])
 _normalized_gradient = Entrywise(
     "normalize_gradient",
     "(g - along * share - (x - mean) * (inverse * inverse * across * share)) * (weight * inverse)",
@@ -172,4 +173,4 @@ def normalized_gradients(g, x, mean, inverse, weight):
     along, across = _of_gradients(g, x, mean)
     share = x.shape[1] / x.size
     grad_x = _normalized_gradient([g, x], [mean, inverse, weight, along, across], [share])
-    return grad_x, across * inverse, along
+    return grad_x, _product([across, inverse]), along

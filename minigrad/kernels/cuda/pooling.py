@@ -1,7 +1,8 @@
-"""Max pooling and its gradient, for images whose channels are neighbours in memory.
+"""Max and average pooling and their gradients, for images whose channels are neighbours in memory.
 
-The gradient is a gather: each entry of the image looks at the windows that it lies in, and takes the gradient of those
-whose maximum it is the first to attain. No two threads write to one place, so nothing has to be added atomically.
+The gradients are gathers: each entry of the image looks at the windows that it lies in, and takes the gradient of those
+whose maximum it is the first to attain; of means, that of all of them. No two threads write to one place, so nothing
+has to be added atomically.
 """
 
 from minigrad import backend
@@ -9,31 +10,46 @@ from minigrad.kernels.cuda import Kernel, blocks_for, empty_like, is_aligned, us
 from minigrad.kernels.cuda.channels import in_rows
 
 _SOURCE = r"""
-template <int V, bool sum> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height,
-                                                int width, int rows, int columns, int size_y, int size_x,
-                                                int stride_y, int stride_x) {
-    const Pack<V>* x = (const Pack<V>*)image;
-    Pack<V>* y = (Pack<V>*)pooled;
-    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (place >= count) return;
-    int c = place % channels;
-    long long rest = place / channels;
-    int j = rest % columns;
+// Where in images (N, rows, columns, channels) a thread's entry is.
+struct Place { long long index, n; int row, column, c; };
+__device__ Place place_of_thread(int rows, int columns, int channels) {
+    Place at;
+    at.index = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    long long rest = at.index / channels;
+    at.c = at.index % channels;
+    at.column = rest % columns;
     rest /= columns;
-    int i = rest % rows;
-    long long n = rest / rows;
-    const Pack<V>* corner = x + ((n * height + i * stride_y) * width + j * stride_x) * channels + c;
+    at.row = rest % rows;
+    at.n = rest / rows;
+    return at;
+}
+
+// The windows, in one direction, that an entry lies in: from the first to the last.
+struct Windows { int first, last; };
+__device__ Windows windows_over(int at, int size, int stride, int count) {
+    int last = at / stride;
+    return {at < size ? 0 : (at - size) / stride + 1, last < count ? last : count - 1};
+}
+
+template <int V, bool mean> __device__ void pool(const T* image, T* pooled, long long count, int channels, int height,
+                                                 int width, int rows, int columns, int size_y, int size_x,
+                                                 int stride_y, int stride_x) {
+    const Pack<V>* x = (const Pack<V>*)image;
+    Place at = place_of_thread(rows, columns, channels);
+    if (at.index >= count) return;
+    const Pack<V>* corner = x + ((at.n * height + at.row * stride_y) * width + at.column * stride_x) * channels + at.c;
     Pack<V> most = *corner;  // or their sum
-    if (sum) for (int k = 0; k < V; k++) most.entry[k] = 0;
+    if (mean) for (int k = 0; k < V; k++) most.entry[k] = 0;
     for (int a = 0; a < size_y; a++)
         for (int b = 0; b < size_x; b++) {
             Pack<V> here = corner[((long long)a * width + b) * channels];
             for (int k = 0; k < V; k++)
-                if (sum) most.entry[k] += here.entry[k];
+                if (mean) most.entry[k] += here.entry[k];
                 else  // a NaN stays
                     if (here.entry[k] > most.entry[k] || here.entry[k] != here.entry[k]) most.entry[k] = here.entry[k];
         }
-    y[place] = most;
+    if (mean) for (int k = 0; k < V; k++) most.entry[k] *= T(1) / (size_y * size_x);
+    ((Pack<V>*)pooled)[at.index] = most;
 }
 
 template <int V> __device__ void spread(const T* image, const T* pooled, const T* gradient, T* result, long long count,
@@ -42,65 +58,73 @@ template <int V> __device__ void spread(const T* image, const T* pooled, const T
     const Pack<V>* x = (const Pack<V>*)image;
     const Pack<V>* y = (const Pack<V>*)pooled;
     const Pack<V>* g = (const Pack<V>*)gradient;
-    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (place >= count) return;
-    int c = place % channels;
-    long long rest = place / channels;
-    int column = rest % width;
-    rest /= width;
-    int row = rest % height;
-    long long n = rest / height;
-    Pack<V> here = x[place], sum;
+    Place at = place_of_thread(height, width, channels);
+    if (at.index >= count) return;
+    Windows down = windows_over(at.row, size_y, stride_y, rows);
+    Windows across = windows_over(at.column, size_x, stride_x, columns);
+    Pack<V> here = x[at.index], sum;
     for (int k = 0; k < V; k++) sum.entry[k] = 0;
-    int first_i = row < size_y ? 0 : (row - size_y) / stride_y + 1, last_i = row / stride_y;
-    int first_j = column < size_x ? 0 : (column - size_x) / stride_x + 1, last_j = column / stride_x;
-    for (int i = first_i; i <= last_i && i < rows; i++)
-        for (int j = first_j; j <= last_j && j < columns; j++) {
-            long long window = ((n * rows + i) * columns + j) * channels + c;
+    for (int i = down.first; i <= down.last; i++)
+        for (int j = across.first; j <= across.last; j++) {
+            long long window = ((at.n * rows + i) * columns + j) * channels + at.c;
             Pack<V> most = y[window];
             bool mine[V], any = false;
             for (int k = 0; k < V; k++) any |= mine[k] = here.entry[k] == most.entry[k];
             if (!any) continue;
-            int before = (row - i * stride_y) * size_x + column - j * stride_x;  // entries that come first
+            int before = (at.row - i * stride_y) * size_x + at.column - j * stride_x;  // entries that come first
             for (int e = 0; e < before; e++) {
-                long long at = (n * height + i * stride_y + e / size_x) * width + j * stride_x + e % size_x;
-                Pack<V> other = x[at * channels + c];
+                long long pixel = (at.n * height + i * stride_y + e / size_x) * width + j * stride_x + e % size_x;
+                Pack<V> other = x[pixel * channels + at.c];
                 for (int k = 0; k < V; k++) mine[k] = mine[k] && other.entry[k] != most.entry[k];
             }
             Pack<V> share = g[window];
             for (int k = 0; k < V; k++) sum.entry[k] += mine[k] ? share.entry[k] : (T)0;
         }
-    ((Pack<V>*)result)[place] = sum;
+    ((Pack<V>*)result)[at.index] = sum;
 }
 
 // Windows side by side: each thread writes a whole window. Of the image, rows·size_y × columns·size_x is covered.
 template <int V> __device__ void spread_apart(const T* image, const T* pooled, const T* gradient, T* result,
                                               long long count, int channels, int height, int width, int rows,
                                               int columns, int size_y, int size_x) {
-    long long place = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (place >= count) return;
-    int c = place % channels;
-    long long rest = place / channels;
-    int j = rest % columns;
-    rest /= columns;
-    int i = rest % rows;
-    long long corner = ((rest / rows * height + i * size_y) * width + j * size_x) * channels + c;
+    Place at = place_of_thread(rows, columns, channels);
+    if (at.index >= count) return;
+    long long corner = ((at.n * height + at.row * size_y) * width + at.column * size_x) * channels + at.c;
     const Pack<V>* x = (const Pack<V>*)image + corner;
     Pack<V>* out = (Pack<V>*)result + corner;
-    Pack<V> most = ((const Pack<V>*)pooled)[place], share = ((const Pack<V>*)gradient)[place];
+    Pack<V> most = ((const Pack<V>*)pooled)[at.index], share = ((const Pack<V>*)gradient)[at.index];
     bool found[V];
     for (int k = 0; k < V; k++) found[k] = false;
     for (int a = 0; a < size_y; a++)
         for (int b = 0; b < size_x; b++) {
-            long long at = ((long long)a * width + b) * channels;
-            Pack<V> here = x[at];
+            long long entry = ((long long)a * width + b) * channels;
+            Pack<V> here = x[entry];
             for (int k = 0; k < V; k++) {
                 bool mine = !found[k] && here.entry[k] == most.entry[k];
                 found[k] |= mine;
                 here.entry[k] = mine ? share.entry[k] : (T)0;
             }
-            out[at] = here;
+            out[entry] = here;
         }
+}
+
+template <int V> __device__ void spread_evenly(const T* gradient, T* result, long long count, int channels, int height,
+                                               int width, int rows, int columns, int size_y, int size_x,
+                                               int stride_y, int stride_x) {
+    const Pack<V>* g = (const Pack<V>*)gradient;
+    Place at = place_of_thread(height, width, channels);
+    if (at.index >= count) return;
+    Windows down = windows_over(at.row, size_y, stride_y, rows);
+    Windows across = windows_over(at.column, size_x, stride_x, columns);
+    Pack<V> sum;
+    for (int k = 0; k < V; k++) sum.entry[k] = 0;
+    for (int i = down.first; i <= down.last; i++)
+        for (int j = across.first; j <= across.last; j++) {
+            Pack<V> share = g[((at.n * rows + i) * columns + j) * channels + at.c];
+            for (int k = 0; k < V; k++) sum.entry[k] += share.entry[k];
+        }
+    for (int k = 0; k < V; k++) sum.entry[k] *= T(1) / (size_y * size_x);
+    ((Pack<V>*)result)[at.index] = sum;
 }
 
 #define SHAPE long long count, int channels, int height, int width, int rows, int columns, \
@@ -108,8 +132,8 @@ template <int V> __device__ void spread_apart(const T* image, const T* pooled, c
 #define SIZES count, channels, height, width, rows, columns, size_y, size_x, stride_y, stride_x
 extern "C" __global__ void max_pool_wide(const T* x, T* y, SHAPE) { pool<W, false>(x, y, SIZES); }
 extern "C" __global__ void max_pool_narrow(const T* x, T* y, SHAPE) { pool<1, false>(x, y, SIZES); }
-extern "C" __global__ void sum_pool_wide(const T* x, T* y, SHAPE) { pool<W, true>(x, y, SIZES); }
-extern "C" __global__ void sum_pool_narrow(const T* x, T* y, SHAPE) { pool<1, true>(x, y, SIZES); }
+extern "C" __global__ void mean_pool_wide(const T* x, T* y, SHAPE) { pool<W, true>(x, y, SIZES); }
+extern "C" __global__ void mean_pool_narrow(const T* x, T* y, SHAPE) { pool<1, true>(x, y, SIZES); }
 extern "C" __global__ void spread_wide(const T* x, const T* y, const T* g, T* r, SHAPE) {
     spread<W>(x, y, g, r, SIZES);
 }
@@ -122,52 +146,83 @@ extern "C" __global__ void spread_apart_wide(const T* x, const T* y, const T* g,
 extern "C" __global__ void spread_apart_narrow(const T* x, const T* y, const T* g, T* r, SHAPE) {
     spread_apart<1>(x, y, g, r, count, channels, height, width, rows, columns, size_y, size_x);
 }
+extern "C" __global__ void spread_evenly_wide(const T* g, T* r, SHAPE) { spread_evenly<W>(g, r, SIZES); }
+extern "C" __global__ void spread_evenly_narrow(const T* g, T* r, SHAPE) { spread_evenly<1>(g, r, SIZES); }
 """
-_POOL = {name: Kernel(f"max_pool_{name}", _SOURCE) for name in ("wide", "narrow")}
-_SUM = {name: Kernel(f"sum_pool_{name}", _SOURCE) for name in ("wide", "narrow")}
-_SPREAD = {name: Kernel(f"spread_{name}", _SOURCE) for name in ("wide", "narrow")}
-_SPREAD_APART = {name: Kernel(f"spread_apart_{name}", _SOURCE) for name in ("wide", "narrow")}
+
+
+def _kernels(name):
+    """The kernel that takes several channels at a time, and the one that takes them one by one."""
+    return {width: Kernel(f"{name}_{width}", _SOURCE) for width in ("wide", "narrow")}
+
+
+_MAX, _MEAN, _SPREAD = _kernels("max_pool"), _kernels("mean_pool"), _kernels("spread")
+_SPREAD_APART, _SPREAD_EVENLY = _kernels("spread_apart"), _kernels("spread_evenly")
 
 
 def takes(*arrays):
     return usable(*arrays) and all(a.ndim == 4 for a in arrays)
 
 
-def _launch(kernels, count_over, arrays, x, out, size, stride):
-    width = 16 // x.itemsize
-    wide = x.shape[1] % width == 0 and is_aligned(*arrays)
+def _launch(kernels, count_over, arrays, image, pooled, size, stride):
+    """A thread for each entry of `count_over`; of images and of what is pooled of them only the shapes count here."""
+    width = 16 // count_over.itemsize
+    wide = image[1] % width == 0 and is_aligned(*arrays)
     each = width if wide else 1
     count = count_over.size // each
     kernels["wide" if wide else "narrow"](
-        x.dtype, blocks_for(count), *arrays, count, x.shape[1] // each, *x.shape[2:], *out, *size, *stride
+        count_over.dtype, blocks_for(count), *arrays, count, image[1] // each, *image[2:], *pooled[2:], *size, *stride
     )
 
 
 def max_pool2d(x, size, stride):
     """The largest entry of each window of x (N, C, H, W)."""
-    return _pooled(_POOL, x, size, stride)
+    return _pooled(_MAX, x, size, stride)
 
 
-def sum_pool2d(x, size, stride):
-    """The sum of each window of x (N, C, H, W)."""
-    return _pooled(_SUM, x, size, stride)
+def mean_pool2d(x, size, stride):
+    """The mean of each window of x (N, C, H, W)."""
+    return _pooled(_MEAN, x, size, stride)
 
 
 def _pooled(kernels, x, size, stride):
-    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
-    x = in_rows(x)
-    y = backend.array_module(x).ndarray((x.shape[0], *out, x.shape[1]), x.dtype).transpose(0, 3, 1, 2)
-    _launch(kernels, y, (x, y), x, out, size, stride)
+    x, y = in_rows(x), _in_rows_of_shape(x, _pooled_shape(x.shape, size, stride))
+    _launch(kernels, y, (x, y), x.shape, y.shape, size, stride)
     return y
 
 
 def spread(v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the first entry of the window that is its maximum y[window]."""
-    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
-    if not v.shape == y.shape == (*x.shape[:2], *out):
-        raise ValueError(f"windows of x {x.shape} must have values of shape {(*x.shape[:2], *out)}")
+    _check_windows(v, x.shape, size, stride)
+    _check_windows(y, x.shape, size, stride)
     v, x, y = in_rows(v), in_rows(x), in_rows(y)
     result = empty_like(x)
     apart = size == stride and all(n == m * k for n, m, k in zip(x.shape[2:], y.shape[2:], size, strict=True))
-    _launch(_SPREAD_APART if apart else _SPREAD, y if apart else x, (x, y, v, result), x, y.shape[2:], size, stride)
+    _launch(_SPREAD_APART if apart else _SPREAD, y if apart else x, (x, y, v, result), x.shape, y.shape, size, stride)
     return result
+
+
+def spread_evenly(v, image, size, stride):
+    """Zeros of size `image` (H, W), with its share of v[window] added to each entry of that window."""
+    shape = (*v.shape[:2], *image)
+    _check_windows(v, shape, size, stride)
+    v, result = in_rows(v), _in_rows_of_shape(v, shape)
+    if result.size:
+        _launch(_SPREAD_EVENLY, result, (v, result), shape, v.shape, size, stride)
+    return result
+
+
+def _pooled_shape(shape, size, stride):
+    return *shape[:2], *((n - k) // s + 1 for n, k, s in zip(shape[2:], size, stride, strict=True))
+
+
+def _check_windows(v, shape, size, stride):
+    if v.shape != _pooled_shape(shape, size, stride):
+        raise ValueError(f"windows of images {shape} have values of shape {_pooled_shape(shape, size, stride)}, "
+                         f"not {v.shape}")  # fmt: skip
+
+
+def _in_rows_of_shape(x, shape):
+    """New images of this shape, of the dtype of x."""
+    n, c, h, w = shape
+    return backend.array_module(x).ndarray((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)
