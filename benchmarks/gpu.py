@@ -11,7 +11,7 @@ after each part. Every part runs in a process of its own, under a time limit: on
   TF32. Noise and dropout draw the same numbers on both.) And whether the GPU gives the same bits when it does the same
   again, and when it goes on from a checkpoint; and how far the steps replayed as a CUDA graph are from those.
 - floor: the rate of a large matrix product and of a large copy, and what they say a training step takes at least.
-- speed: training steps of the paper's network, op by op and replayed as a CUDA graph (minigrad.cuda_graph), beside
+- speed: training steps of the paper's network, op by op and replayed as a CUDA graph (`minigrad.cuda_graph`), beside
   PyTorch's, in both of its memory layouts, in turns within one process, with TF32 and without; time, the host's share
   of it, and the largest memory. Both libraries have the data on the GPU, and wait for it only at the end of a turn.
   minigrad draws the noise on the host, PyTorch on the GPU, whose Adam is the fused one, and which tries its

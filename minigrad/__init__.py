@@ -22,6 +22,6 @@ keep_freed_memory()
 
 from minigrad import data, draw, nn, optim, testing
 from minigrad.checkpoint import load, save
-from minigrad.cuda_graph import cuda_graph
 from minigrad.recompute import checkpoint  # after the module of that name, which stays importable by its full name
+from minigrad.replay import cuda_graph
 from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp
