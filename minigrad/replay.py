@@ -90,16 +90,16 @@ class _Graph:
         self.recording, self.calls = gpu.Recording(), 0
 
     def __call__(self, inputs):
-        self.calls += 1
         given = [_array(value) for value in (*inputs, *self.tensors)]
-        if self.calls == 1:
+        if self.calls == 0:
             self.read = self.recording.rehearse(lambda: [_copy(array) for array in given])
             self.made = self._run(self.recording.rehearse, inputs)
         else:
-            if self.calls == 2:
+            if self.calls == 1:
                 self.made = self._run(self.recording.record, inputs)
             copy_all([*zip(self.read, given, strict=True), *self.recording.new_numbers()])
             self.recording.replay()
+        self.calls += 1  # those that came to their end
         return self._given_out()
 
     def _run(self, how, inputs):

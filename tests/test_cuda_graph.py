@@ -231,6 +231,8 @@ def test_what_cannot_be_recorded_is_refused_and_changes_nothing(function, cuda):
     with pytest.raises(RuntimeError, match=r"recorded|step the optimizer outside"):
         for call in range(2):
             graph(numbers(call, cuda))
+    with pytest.raises(RuntimeError, match=r"recorded|step the optimizer outside"):  # nor the next time
+        graph(numbers(2, cuda))
     assert all(p._data is array for p, array in zip(linear.model.parameters(), before, strict=True))
     linear.model.zero_grad()
     for call in range(4):  # and everything goes on

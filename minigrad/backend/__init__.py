@@ -22,7 +22,7 @@ def is_available(device):
         raise ValueError(f"unknown device {device!r}: expected one of {', '.join(DEVICES)}")
     if device == "cpu":
         return True
-    if importlib.util.find_spec("cupy") is None:
+    if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
         return False
     import cupy
 
