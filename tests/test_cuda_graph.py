@@ -5,6 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backend, nn, optim
+from minigrad.backend import gpu
 from minigrad.nn import functional as F
 from tests.conftest import REAL
 from tests.devices import host
@@ -209,6 +210,26 @@ def test_gradients_of_gradients_are_recorded_like_anything_else(cuda):
         same(graph(x), curvature(x).detach())
 
 
+def test_numbers_from_the_host_keep_their_memory_to_themselves(cuda):
+    """Memory found while recording might have been another array's, earlier in the function: a replay, which begins
+    with the new numbers in place, would then write into them."""
+    made = []
+
+    def function():
+        made.append(backend.from_host(lambda: np.arange(3.0), cuda))
+        return made[-1] + 1
+
+    recording = gpu.Recording()
+    recording.rehearse(function)
+    result = recording.record(function)
+    assert made[0] is made[1]
+    ((place, new),) = recording.new_numbers()
+    assert place is made[0]
+    place[...] = new
+    recording.replay()
+    np.testing.assert_array_equal(host(result), [1, 2, 3])
+
+
 def looks_at_a_number(linear, x):
     return linear(x)[0] * float(x.data.max())
 
@@ -219,11 +240,20 @@ def changes_a_parameter(linear, x):
     return loss
 
 
+def draws_more_and_more(linear, x):
+    linear.draws = getattr(linear, "draws", 0) + 1
+    for _ in range(linear.draws):
+        x = F.dropout(x, 0.5, np.random.default_rng(0))
+    return linear(x)[0]
+
+
 def copies_from_the_host(linear, x):
     return (linear.model(x) * mg.tensor(np.ones(3, np.float32)).to(x.device)).sum()
 
 
-@pytest.mark.parametrize("function", [looks_at_a_number, changes_a_parameter, copies_from_the_host])
+@pytest.mark.parametrize(
+    "function", [looks_at_a_number, changes_a_parameter, copies_from_the_host, draws_more_and_more]
+)
 def test_what_cannot_be_recorded_is_refused_and_changes_nothing(function, cuda):
     linear = Linear(cuda)
     graph = mg.cuda_graph(lambda x: function(linear, x), linear.model)

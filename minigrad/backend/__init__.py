@@ -101,14 +101,14 @@ def to_device(array, device):
     return array.get() if target is numpy else target.asarray(array)
 
 
-def from_host(make, shape, dtype, device):
-    """The NumPy array that `make()` gives, of this shape and dtype, on `device`.
+def from_host(make, device):
+    """The NumPy array that `make()` gives, on `device`.
 
     Whoever draws numbers on the host does it through this: a CUDA graph that is replayed then calls `make` anew.
     """
     if device == "cpu" or _state.recording is None:
         return to_device(make(), device)
-    return _state.recording.from_host(make, shape, dtype)
+    return _state.recording.from_host(make)
 
 
 def is_recording(device):

@@ -154,10 +154,11 @@ class Recording:
         import cupy
 
         self._memory, self._stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
-        self._graph, self._from_host = None, []
+        self._graph, self._places, self._from_host = None, [], []
 
     def rehearse(self, function):
         """What the function returns, computed."""
+        self._places.clear()
         with self._at_work():
             return function()
 
@@ -200,13 +201,18 @@ class Recording:
             backend._state.recording = before
         outside.wait_event(self._stream.record())
 
-    def from_host(self, make, shape, dtype):
+    def from_host(self, make):
         """See `backend.from_host`."""
         import cupy
 
         if not self._stream.is_capturing():
-            return cupy.asarray(make())
-        array = cupy.empty(shape, dtype)
+            self._places.append(cupy.asarray(make()))
+            return self._places[-1]
+        # An array of the rehearsal. The memory of a new one might have been another's earlier in the function, and then
+        # the graph would write into it after the numbers have been put there.
+        if len(self._from_host) == len(self._places):
+            raise RuntimeError("it draws more random numbers than the time before")
+        array = self._places[len(self._from_host)]
         self._from_host.append((array, make))
         return array
 

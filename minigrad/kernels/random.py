@@ -149,7 +149,7 @@ def _drawn(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
 
         if backend.is_recording("cuda"):  # the numbers are to be others each time
             words = functools.partial(_as_words, place)
-            given, passed = backend.from_host(words, (_PLACE.size // 8,), numpy.uint64, "cuda"), bytes(_PLACE.size)
+            given, passed = backend.from_host(words, "cuda"), bytes(_PLACE.size)
         else:
             given, passed = 0, place()
         _DRAW(dtype, blocks, out, count, given, bytearray(passed), int(mask), float(p), float(scale))

@@ -147,7 +147,7 @@ def dropout(x, p, rng):
 def drawn_for(x, draw):
     """A number for each entry of `x`, in its dtype, on its device, as `draw(shape)` draws them on the host."""
     device = backend.device_of(array_of(x))
-    return _in_images_order(x, lambda shape: backend.from_host(functools.partial(draw, shape), shape, x.dtype, device))
+    return _in_images_order(x, lambda shape: backend.from_host(functools.partial(draw, shape), device))
 
 
 def _in_images_order(x, make):

@@ -14,8 +14,8 @@ __all__ = [
 ]  # fmt: skip
 
 _matmul = op("matmul", "A @ B of stacks of matrices.", products.matmul,
-             lambda g, _y, _a, b: unbroadcast(g @ swapaxes(b, -1, -2), _a),
-             lambda g, _y, a, _b: unbroadcast(swapaxes(a, -1, -2) @ g, _b))  # fmt: skip
+             lambda g, _y, _a, b: unbroadcast(_matmul(g, swapaxes(b, -1, -2)), _a),
+             lambda g, _y, a, _b: unbroadcast(_matmul(swapaxes(a, -1, -2), g), _b))  # fmt: skip
 
 
 def matmul(a, b):

@@ -124,7 +124,7 @@ def test_the_mask_kernel_decides_as_numpy_does(dtype, p):
 def test_in_a_graph_the_kernel_reads_where_the_generator_is(count, used, monkeypatch):
     """A graph asks for that place at each replay, and the generator moves on."""
     recording = mock.Mock()
-    recording.from_host = lambda make, shape, dtype: np.ascontiguousarray(make())
+    recording.from_host = lambda make: np.ascontiguousarray(make())
     monkeypatch.setattr(random.backend._state, "recording", recording)
     ours, numpys = generator(5, used), generator(5, used)
     for _ in range(3):
