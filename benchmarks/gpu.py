@@ -14,9 +14,8 @@ after each part. Every part runs in a process of its own, under a time limit: on
 - speed: training steps of the paper's network, op by op and replayed as a CUDA graph (`minigrad.cuda_graph`), beside
   PyTorch's, in both of its memory layouts, in turns within one process, with TF32 and without; time, the host's share
   of it, and the largest memory. Both libraries have the data on the GPU, and wait for it only at the end of a turn.
-  minigrad draws the noise on the host, PyTorch on the GPU, whose Adam is the fused one, and which tries its
-  convolutions beforehand and takes the fastest. And once more with minigrad's convolutions by cuDNN, where that is
-  installed (the extra `cudnn`).
+  PyTorch's Adam is the fused one, and it tries its convolutions beforehand and takes the fastest. And once more with
+  minigrad's convolutions by cuDNN, where that is installed (the extra `cudnn`).
 - kernels: where the GPU's time goes, kernel by kernel (PyTorch's profiler sees all that run in a process) and op by op.
 """
 

@@ -546,9 +546,9 @@ def test_derivatives_as_functions_stay_on_the_device(device):
     np.testing.assert_allclose(found[4].numpy(), wanted.T @ np.ones(3), rtol=1e-12)
 
 
-def test_noise_is_drawn_on_the_host_and_the_same_on_either_device(cuda):
+def test_noise_is_the_same_on_either_device(cuda):
     for layer in (lambda: nn.Dropout(0.5, rng(3)), lambda: nn.GaussianNoise(0.5, rng(3))):
         for x in (normal(4, 5), normal(2, 3, 4, 4)):
             there = layer()(mg.tensor(x, device=cuda))
             assert there.device == cuda
-            np.testing.assert_allclose(there.numpy(), layer()(mg.tensor(x)).numpy(), rtol=1e-6)
+            np.testing.assert_allclose(there.numpy(), layer()(mg.tensor(x)).numpy(), rtol=1e-6, atol=1e-6)

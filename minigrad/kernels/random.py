@@ -13,9 +13,6 @@ A float32 takes 32 bits: the lower half of an output first, then the upper half,
 
 `uniform_reference` is what the kernel does, in NumPy's integers. Tests compare both with NumPy's generator, the kernel
 also where there is no GPU: its source is C++ as well.
-
-Normal numbers take one or more outputs each, so nobody knows where the thousandth begins before the others are there.
-They are drawn on the host, large arrays by several generators on several cores.
 """
 
 import functools
@@ -24,14 +21,13 @@ import struct
 
 import numpy
 
-from minigrad import backend, parallel
+from minigrad import backend
 from minigrad.kernels import cuda
 from minigrad.kernels.cuda import Kernel
 
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 MASK = 2**128 - 1
 BLOCKS = 1024  # at most
-SHARE = 2**16  # normal numbers from one generator: half a millisecond, many times what handing them over costs
 
 _DRAW = Kernel(
     "draw",
@@ -92,6 +88,18 @@ extern "C" __global__ void draw(T* out, long long count, const Place* given, con
 """,
 )
 _PLACE = struct.Struct("<10Q")
+_BOX_MULLER = Kernel(
+    "box_muller",
+    r"""
+extern "C" __global__ void box_muller(const float* uniform, T* out, long long count, double sigma) {
+    long long i = 2 * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
+    if (i >= count) return;
+    float radius = sqrtf(-2 * logf(1 - uniform[i])) * (float)sigma, angle = uniform[i + 1] * 6.2831855f;
+    out[i] = radius * cosf(angle);
+    if (i + 1 < count) out[i + 1] = radius * sinf(angle);
+}
+""",
+)
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,8 +139,8 @@ def supported(rng):
     return type(rng.bit_generator) is numpy.random.PCG64
 
 
-def _drawn(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
-    """An array made by the kernel; the generator moves past its numbers."""
+def drawn_on_gpu(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
+    """`rng.random(shape, dtype=float32)` or a dropout mask, made by the kernel; the generator moves on as if it had."""
     count, dtype = math.prod(shape), numpy.dtype(dtype)
     out = backend.module_for("cuda").empty(shape, dtype)
     if count:
@@ -160,34 +168,42 @@ def _as_words(place):
     return numpy.frombuffer(place(), numpy.uint64)
 
 
-def uniform(rng, shape):
-    """`rng.random(shape, dtype=float32)`, made on the GPU; the generator moves on as if it had drawn."""
-    return _drawn(rng, shape, numpy.float32)
+# ---- what layers ask for: on the host, and the same on a GPU ---------------------------------------------------------
 
 
-def dropout_mask(rng, shape, p, dtype):
-    """`(rng.random(shape, dtype=float32) >= p) / (1 - p)` in float32 or float64, made on the GPU in one go."""
-    return _drawn(rng, shape, dtype, True, p, 1 / (1 - p))
+def dropout_mask(rng, shape, dtype, p):
+    """0 with probability p, else 1 / (1 - p): decided by `rng.random(shape, dtype=float32) >= p`."""
+    keep = rng.random(shape, dtype=numpy.float32) >= p
+    return keep.astype(dtype) * dtype.type(1 / (1 - p))
 
 
-def standard_normal(rng, shape):
-    """Independent normal numbers in float32: the same from the same state of `rng`, whatever the device and the cores.
+def dropout_mask_on_gpu(rng, shape, dtype, p):
+    return drawn_on_gpu(rng, shape, dtype, True, p, 1 / (1 - p))
 
-    Up to SHARE of them are `rng.standard_normal(shape, dtype=float32)`. More are drawn side by side by several
-    generators, which `rng` seeds: each number may take several draws, so one generator could not be cut into pieces.
+
+def normal(rng, shape, dtype, sigma):
+    """Independent normal numbers of mean 0 and standard deviation sigma, in the precision of float32.
+
+    By pairs of uniform numbers u and v (Box & Muller 1958): with r = σ √(-2 log(1 - u)), r cos 2πv and r sin 2πv are
+    two. So every number takes one draw, whatever it is; NumPy's own method, which takes one or more, could not be
+    divided among threads. As u has 24 bits, no number is beyond 5.8 σ.
     """
     count = math.prod(shape)
-    if count <= SHARE:
-        return rng.standard_normal(shape, dtype=numpy.float32)
-    numbers = numpy.empty(count, numpy.float32)
-    seeds = rng.integers(2**64 - 1, size=-(-count // SHARE), dtype=numpy.uint64, endpoint=True)
+    u, v = rng.random((-(-count // 2), 2), dtype=numpy.float32).T
+    radius = numpy.sqrt(-2 * numpy.log(1 - u)) * numpy.float32(sigma)
+    angle = v * numpy.float32(2 * math.pi)
+    numbers = numpy.stack([radius * numpy.cos(angle), radius * numpy.sin(angle)], axis=1)
+    return numbers.reshape(-1)[:count].reshape(shape).astype(dtype, copy=False)
 
-    def draw(i):
-        part = numbers[i * SHARE : (i + 1) * SHARE]
-        numpy.random.default_rng(seeds[i]).standard_normal(dtype=numpy.float32, out=part)
 
-    parallel.for_each(draw, range(len(seeds)))
-    return numbers.reshape(shape)
+def normal_on_gpu(rng, shape, dtype, sigma):
+    """The same to the last bits: logarithm, sine and cosine are the GPU's."""
+    count = math.prod(shape)
+    uniform = drawn_on_gpu(rng, (count + count % 2,), numpy.float32)
+    out = backend.module_for("cuda").empty(shape, dtype)
+    if count:
+        _BOX_MULLER(numpy.dtype(dtype), cuda.blocks_for(count, 2), uniform, out, count, float(sigma))
+    return out
 
 
 # ---- what the kernel does, in NumPy ---------------------------------------------------------------------------------

@@ -133,29 +133,25 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
-    dtype = x.dtype
-    if backend.runs_kernels(array_of(x)) and random.supported(rng) and dtype.itemsize >= 4:
-        return x * _in_images_order(x, lambda shape: random.dropout_mask(rng, shape, p, dtype))
-
-    def mask(shape):
-        keep = rng.random(shape, dtype=numpy.float32) >= p
-        return keep.astype(dtype) * dtype.type(1 / (1 - p))
-
-    return x * drawn_for(x, mask)
+    return x * drawn_for(x, rng, random.dropout_mask, random.dropout_mask_on_gpu, p)
 
 
-def drawn_for(x, draw):
-    """A number for each entry of `x`, in its dtype, on its device, as `draw(shape)` draws them on the host."""
-    device = backend.device_of(array_of(x))
-    return _in_images_order(x, lambda shape: backend.from_host(functools.partial(draw, shape), device))
+def drawn_for(x, rng, on_host, on_gpu, parameter):
+    """A number for each entry of `x`, on its device, in its dtype, in images' order: what `on_host(rng, shape, dtype,
+    parameter)` draws, made by `on_gpu` where that can."""
+    data, dtype = array_of(x), x.dtype
+    if backend.runs_kernels(data) and random.supported(rng) and dtype.itemsize >= 4:
+        make = on_gpu
+    else:
+        device = backend.device_of(data)
 
+        def make(*arguments):
+            return backend.from_host(functools.partial(on_host, *arguments), device)
 
-def _in_images_order(x, make):
-    """What `make(shape)` gives for the shape of x; for images with the channels of a pixel as neighbours in memory."""
     if x.ndim != 4:
-        return make(x.shape)
+        return make(rng, x.shape, dtype, parameter)
     n, c, h, w = x.shape
-    return make((n, h, w, c)).transpose(0, 3, 1, 2)
+    return make(rng, (n, h, w, c), dtype, parameter).transpose(0, 3, 1, 2)
 
 
 def on_device_of(x, drawn):

@@ -31,14 +31,7 @@ class GaussianNoise(Module):
     def forward(self, x):
         if not self.training:
             return x
-        rng, dtype = self.rng, x.dtype
-
-        def drawn(shape):
-            noise = random.standard_normal(rng, shape)
-            noise *= numpy.float32(self.sigma)
-            return noise.astype(dtype, copy=False)
-
-        return x + functional.drawn_for(x, drawn)
+        return x + functional.drawn_for(x, self.rng, random.normal, random.normal_on_gpu, self.sigma)
 
     def extra_repr(self):
         return f"{self.sigma}"
