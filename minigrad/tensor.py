@@ -72,7 +72,7 @@ class Tensor:
     ----------
     data : numpy.ndarray or cupy.ndarray
         The numbers. Assign a new array of the same shape, on the same device, to replace them; the old array stays as
-        it was.
+        it was. TypeError for integers or booleans where a gradient is required.
     grad : Tensor or None
         The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
     requires_grad : bool
@@ -103,9 +103,11 @@ class Tensor:
         backend.array_module(self._data, array)  # on two devices?
         if array.shape != self._data.shape:
             raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
-        self._data = array
         if self._node is not None:
+            if array.dtype.kind != "f":
+                raise TypeError(f"this tensor requires a gradient: its data cannot be replaced by {array.dtype}")
             self._node.dtype = array.dtype
+        self._data = array
 
     shape = property(lambda self: self._data.shape)
     ndim = property(lambda self: self._data.ndim)
