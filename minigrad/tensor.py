@@ -103,11 +103,11 @@ class Tensor:
         backend.array_module(self._data, array)  # on two devices?
         if array.shape != self._data.shape:
             raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
-        if self._node is not None:
-            if array.dtype.kind != "f":
-                raise TypeError(f"this tensor requires a gradient: its data cannot be replaced by {array.dtype}")
-            self._node.dtype = array.dtype
+        if self._node is not None and array.dtype.kind != "f":
+            raise TypeError(f"this tensor requires a gradient: its data cannot be replaced by {array.dtype}")
         self._data = array
+        if self._node is not None:
+            self._node.dtype = array.dtype
 
     shape = property(lambda self: self._data.shape)
     ndim = property(lambda self: self._data.ndim)
