@@ -815,8 +815,9 @@ lesson.claim("alarms about a weight-normalized layer, first and second order", a
 # %%
 # Now mistakes in the rule for $v$. The right one is
 # $\nabla_v = \frac{g}{\lVert v\rVert}\left(\nabla_w - \frac{\nabla_w \cdot v}{\lVert v\rVert^2} v\right)$; lesson 03
-# derives it. The mistakes are changes of what it returns. After the numbers, ``check_grads`` compares them: if the
-# wrong entries are all off by one factor, or are the right ones transposed, or one of a few other things, it says so.
+# derives it. Below, $g = 1$ for every row. The mistakes are changes of what it returns. After the numbers,
+# ``check_grads`` compares them: if the wrong entries are all off by one factor, or are the right ones transposed, or
+# one of a few other things, it says so.
 
 
 def weight_norm_with(change):

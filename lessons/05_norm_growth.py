@@ -747,7 +747,7 @@ lesson.figure(figure, "momentum_and_adam", note="synthetic problem, random teach
 #   But one thing is different in kind: the growth does not depend on how large gradients are, so it does not stop when
 #   they become small.
 # - *Adam without noise.* Here the mechanism is hardly there. A third to a half of the steps shorten a $v$, single
-#   $\|v\|$ fall by a fifth or more from where they were, with $\beta_1 = 0$ as well: it is the division by
+#   $\|v\|$ fall by a sixth or more from where they were, with $\beta_1 = 0$ as well: it is the division by
 #   $\sqrt{\hat v}$. In the quick run some $v$ end shorter than they began; in the longer full run all end longer, but
 #   have gained a tenth to a third of $\eta^2 d\,t$. This does not contradict what the authors saw. All their
 #   experiments have minibatches, hence noise.

@@ -537,7 +537,7 @@ if RATES["WN + mean-only BN"] == RATES["mean-only BN"]:
 # 6). Any change of an earlier layer then moves the logits of all images at once, unless the batch's mean is subtracted.
 #
 # It cannot show who is right most often on new pictures after 200 epochs (figure 2 of the paper): the differences
-# there are within half a percent and one, and need all of the data, the full network and several seeds. It also
+# there are 0.03 to 1.2 percentage points, and need all of the data, the full network and several seeds. It also
 # cannot tell whether weight normalization beats the normal parameterization in the long run. For both, run ``--full``.
 #
 # Exercises
