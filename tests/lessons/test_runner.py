@@ -131,6 +131,14 @@ def test_an_output_folder_that_cannot_be_written_is_named(command, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+@pytest.mark.parametrize("seed", ["-1", "1.5", "one"])
+def test_a_seed_that_is_none_is_refused_before_anything_runs(command, seed, tmp_path):
+    result = script(*command, "--seed", seed, "--out", tmp_path / "out")
+    assert result.returncode == 2 and repr(seed) in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_path):
     batches = tmp_path / "data" / "cifar-10-batches-bin"
     batches.mkdir(parents=True)
