@@ -841,7 +841,7 @@ lesson.claim("the trained network is right on new points (share)", accuracy(new_
 #    table, and at the bytes kept.
 # 4. Give the network five hidden layers and draw its tape. Plot the bytes kept against depth and against the number
 #    of points. Look for straight lines, and say what their slopes are before you measure them.
-# 5. Replace ``tanh`` by ``relu`` in the network and compute the second derivative of $z$ with respect to $x$. Look
-#    for its value, and explain it from the shape of the function.
+# 5. Replace ``tanh`` by ``relu``, $\max(x, 0)$, in the network and compute the second derivative of $z$ with respect to
+#    $x$. Look for its value, and explain it from the shape of the function.
 
 lesson.finish()

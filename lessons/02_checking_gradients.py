@@ -738,9 +738,9 @@ lesson.claim("false alarms of all checks on the right ops", false_alarms, near=0
 # 6. Kinks and ties
 # -----------------
 #
-# At 0, ``relu`` has the slope 0 on one side and 1 on the other. Neither is *the* derivative; the library takes 0. The
-# central quotient takes the mean of both sides. For $|x| < h$ the step reaches across the kink, and the
-# quotient is
+# At 0, ``relu``, which is $\max(x, 0)$, has the slope 0 on one side and 1 on the other. Neither is *the* derivative;
+# the library takes 0. The central quotient takes the mean of both sides. For $|x| < h$ the step reaches across the
+# kink, and the quotient is
 #
 # $$\frac{\operatorname{relu}(x + h) - \operatorname{relu}(x - h)}{2h} = \frac{x + h}{2h} = \frac12 + \frac{x}{2h} .$$
 

@@ -54,11 +54,13 @@ LOG_SCALE = COLOURS["weight norm, log-scale"]  # g = e^s
 #
 # $$y = \phi(w \cdot x + b)$$
 #
-# with a weight vector $w$ of $k$ numbers, inputs $x$, and a nonlinearity $\phi$. Write $w$ as a length times a
-# direction, $w = \|w\|\,u$ with $\|u\| = 1$. The direction says *which* combination of inputs the neuron looks at; the
-# length says *how strongly* it reacts to it. Gradient descent, $w \leftarrow w - \eta\,\nabla_w L$, knows nothing of
-# these two roles. Take a gradient at a right angle to $w$, of size 1: the loss asks for another direction and has
-# nothing to say about the length. What one step does depends on how long $w$ happens to be.
+# with a weight vector $w$ of $k$ numbers, inputs $x$, a bias $b$, and a nonlinearity $\phi$, such as tanh or the
+# rectifier $\max(t, 0)$, called ReLU. The sum $t = w \cdot x + b$ is its *pre-activation*. Write $w$ as a length times
+# a direction, $w = \|w\|\,u$ with $\|u\| = 1$. The direction says *which* combination of inputs the neuron looks at;
+# the length says *how strongly* it reacts to it. Gradient descent on a loss $L$, $w \leftarrow w - \eta\,\nabla_w L$
+# with a *learning rate* $\eta$, knows nothing of these two roles. Take a gradient at a right angle to $w$, of size 1:
+# the loss asks for another direction and has nothing to say about the length. What one step does depends on how long
+# $w$ happens to be.
 
 eta = 0.5
 print("  ‖w‖    turns by    length changes by")
@@ -219,8 +221,8 @@ lesson.claim("wn.weight_norm keeps for its backward rule nothing but v and g: fu
 
 # %%
 # The single op keeps nothing but its own parameters. The composite keeps one more array of the size of the weights, and
-# the norms. Now the whole layer, $t = X w^{\mathsf T}$, for minibatches of several sizes. How much more does the
-# tape hold with weight normalization than without?
+# the norms. Now the whole layer, $t = X w^{\mathsf T}$, for several sizes of the *minibatch*: the examples, a row of
+# $X$ each, that one step of training looks at. How much more does the tape hold with weight normalization than without?
 
 
 def bytes_for_layer(batch, normalized):
@@ -627,9 +629,10 @@ lesson.figure(figure, "norm_growth")
 # - *a small network*: 20 inputs, 32 ReLU units, one output, squared error, targets from a random tanh network plus
 #   noise.
 #
-# The noise gives the loss a floor that every good run comes close to, as real data do. Both are trained by plain SGD on
-# minibatches of 32. Many runs go side by side: the first two axes of every array count the problem and the
-# learning rate, and ``rate`` has an entry for each learning rate. The loop is the ordinary one.
+# The noise gives the loss a floor that every good run comes close to, as real data do. Both are trained by plain SGD
+# (*stochastic* gradient descent: each step follows the gradient of another minibatch), with minibatches of 32. Many
+# runs go side by side: the first two axes of every array count the problem and the learning rate, and ``rate`` has an
+# entry for each learning rate. The loop is the ordinary one.
 #
 # There are four kinds: the normal parameterization; weight normalization with $g$; with $g = e^s$ (for the next
 # section); and one more, to find out *what* is robust: $\eta$ for $v$ only, while $g$ and $b$ learn at a fixed 0.1.

@@ -479,11 +479,16 @@ def per_example_gradients(model, x, y, loss_of=F.cross_entropy, random_signs=Non
 
 # %%
 # The first network is a small relative of the paper's for CIFAR-10: four convolutions with leaky ReLU, global average
-# pooling, a dense layer; Adam; data-dependent initialization (equations 5 and 6). The pictures are 16 × 16 pixels in
-# three colours, and come to the network either whitened, as in section 5.1 (a linear map has made the pixels
-# uncorrelated, of variance 1; lesson 09 says how), or only scaled. The second is a dense network with ReLU that learns
-# the classes given by a random network from 32 inputs of variance 1, whose mean is 0 or 1; plain SGD. Labels are wrong
-# at random in one of ten cases, so that the gradients do not vanish.
+# pooling (the mean over all positions), a dense layer; data-dependent initialization (equations 5 and 6, lesson 07);
+# and Adam, gradient descent with momentum that divides each entry of a step by the typical size of its gradient (lesson
+# 05). The pictures are 16 × 16 pixels in three colours, and come to the network either whitened, as in section 5.1 (a
+# linear map has made the pixels uncorrelated, of variance 1; lesson 09 says how), or only scaled. The second is a dense
+# network with ReLU that learns the classes given by a random network from 32 inputs of variance 1, whose mean is 0 or
+# 1; plain SGD. Labels are wrong at random in one of ten cases, so that the gradients do not vanish.
+#
+# There are ten classes and ten outputs, the *logits* $z$. They stand for the probabilities $e^{z_c}/\sum_j e^{z_j}$
+# (*softmax*), and the loss is minus the logarithm of the right class's probability, averaged over the minibatch: the
+# *cross-entropy*.
 
 conv_steps, conv_widths, nets = (1500, (16, 32), 3) if lesson.full else (300, (8, 12), 1)
 dense_steps = 6000 if lesson.full else 1500

@@ -54,9 +54,10 @@ THEORY = "0.3"  # the gray of all lines that are computed rather than measured
 
 # %%
 # The network: a hidden layer of ReLU units and one output, wrapped by ``wn.apply_weight_norm``, every $g = 1$ at the
-# start. The inputs are standard normal numbers, so that every pre-activation has variance $g^2 = 1$. The task is to
-# say yes or no: whether a random teacher network is above its median. A share ``flipped`` of the answers is wrong, at
-# random. That noise stays, at least until the network has learned all examples by heart.
+# start. The inputs are standard normal numbers, so that every hidden pre-activation has variance $g^2 = 1$. The task is
+# to say yes or no: whether a random teacher network is above its median. The loss is the logistic one of lesson 01 (its
+# other name is binary cross-entropy). A share ``flipped`` of the answers is wrong, at random. That noise stays, at
+# least until the network has learned all examples by heart.
 
 if lesson.full:
     size = SimpleNamespace(inputs=50, hidden=128, examples=4096, stretch=4, vectors=64)

@@ -218,7 +218,7 @@ lesson.claim("Formula for the angle against the recursion, κ from 0.001 to 1000
 # *The task.* 16 inputs, 4 classes. A random network with tanh units gives each input its four probabilities, and the
 # label is drawn from them: the labels are noisy, as the labels of real data are, and no network can get below the
 # entropy of the labels, which we know. Guessing costs $\ln 4 = 1.386$ nats. Training and test examples come from the
-# same source. *The network.* Two hidden layers of ReLU units, cross-entropy, minibatches of 64.
+# same source. *The network.* Two hidden layers of ReLU units, cross-entropy (lesson 04), minibatches of 64.
 #
 # *The parameterizations.* Normal, weight normalization, and batch normalization, each in every layer, the output
 # included, as in the paper's section 5.1. All start from the same random weights, with $\|v\| = g$ and $\gamma = 1$.

@@ -138,6 +138,11 @@ lesson.figure(figure, "pictures", note=pictures.description)
 # and the final dense layer is followed by what the parameterization asks for: batch normalization divides and shifts by
 # the batch's statistics, mean-only batch normalization (equation 7) only shifts, and the other two leave it at a bias.
 # Where a mean is subtracted, a bias before it would have no effect, so there is none.
+#
+# In words: a 3 × 3 convolution computes at every place of a picture the same weighted sums of the 3 × 3 places around
+# it, of all channels, one sum for each channel that comes out. Max pooling keeps the largest number of each 2 × 2
+# places. Dropout sets numbers to 0 at random during training. The global average pooling at the end takes the mean of
+# each channel over its places.
 
 
 def normalized(layer, channels, parameterization):
