@@ -74,6 +74,15 @@ def test_a_lesson_that_fails_makes_the_course_fail_but_the_others_run(course, so
     assert "1 lessons" in capfd.readouterr().out
 
 
+def test_the_table_has_its_verdicts_in_one_column_and_what_fails_again_at_the_end(course, capfd):
+    long = GOOD.replace("one is one", "one is one, " + 20 * "however long it takes to say ")
+    assert course({1: FALSE, 2: long, 3: CRASHING}) == 1
+    table = capfd.readouterr().out.partition("lesson  verdict")[2].splitlines()[1:]
+    assert [line[:2] for line in table[:3]] == ["01", "02", "03"]
+    assert {line[8:].split("  ")[0] for line in table[:3]} == {"DOES NOT HOLD", "holds", "FAILED"}
+    assert table[3] == "" and table[4:6] == [table[0], table[2]]
+
+
 def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, capfd):
     def ran(sources, *arguments):
         course(sources, *arguments)
