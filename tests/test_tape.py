@@ -419,6 +419,14 @@ def test_tensor_copies_its_numbers_and_data_can_be_replaced():
         x.data = np.zeros(3)
 
 
+def test_entries_cannot_be_assigned_and_the_error_says_what_can():
+    for x in (leaf([1.0, 2.0]), leaf([1.0, 2.0]) * 2, mg.tensor([1.0, 2.0])):
+        before = x.numpy().tolist()
+        with pytest.raises(TypeError, match=r"mg\.where.*\.data"):
+            x[0] = 5.0
+        assert x.numpy().tolist() == before
+
+
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
 def test_data_that_requires_a_gradient_cannot_become_whole_numbers(dtype):
     x = leaf([1.0, 2.0])
