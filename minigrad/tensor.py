@@ -130,8 +130,8 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __setitem__(self, index, value):
-        raise TypeError("a tensor's entries cannot be assigned, for the tape would not know: choose them with mg.where, "
-                        "or replace all numbers by assigning an array to .data")  # fmt: skip
+        raise TypeError("a tensor's entries cannot be assigned, the tape would not know: choose them with mg.where, or "
+                        "replace all numbers by assigning an array to .data")  # fmt: skip
 
     def __bool__(self):
         return bool(self._data)
