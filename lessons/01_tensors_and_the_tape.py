@@ -459,7 +459,8 @@ for name in ["tanh", "multiply", "matmul"]:
         print(f"{name}, operand {position}:", inspect.getsource(rule).strip().removesuffix("  # fmt: skip"))
 
 # %%
-# They are the rules of part 4. Names that begin with an underscore come up in part 6.
+# They are the rules of part 4. (``tanh`` stands there with its function; the strings at its end say the same two
+# formulas in C++, for a GPU.) Names that begin with an underscore come up in part 6.
 #
 # A ``Tensor`` is an array and, if its derivatives are wanted, a ``Node``: the entry on the tape, with the op, its
 # arguments, and the nodes that it was made from (``minigrad/tensor.py``). There is no list. Each node points to its
@@ -540,8 +541,10 @@ lesson.claim("the engine differentiates along 2^60 paths (relative error)",
 #
 # $$h = \tanh(x W_1 + b_1), \qquad z = h W_2 + b_2 .$$
 #
-# With labels $s = \pm1$, the loss is the logistic one, $\frac1N \sum_i \log(1 + e^{-s_i z_i})$. The function
-# $\log(1 + e^t)$ is called *softplus*.
+# Read $1/(1 + e^{-z})$ as the probability that the network gives to the label $+1$: $z = 0$ stands for even chances,
+# $z = \log 9$ for 9 to 1. Then a label $s = \pm1$ has the probability $1/(1 + e^{-sz})$, and the loss is minus the
+# logarithm of that, on average: $\frac1N \sum_i \log(1 + e^{-s_i z_i})$. The function $\log(1 + e^t)$ is called
+# *softplus*.
 
 
 def network(x, W1, b1, W2, b2):
@@ -651,7 +654,8 @@ for name, expected in [("cos x", np.cos), ("-sin x", lambda x: -np.sin(x)), ("-c
 # The sum over the entries is there because one goes back from a single number. Since entry $i$ of $y$ depends on
 # entry $i$ of $x$ only, the gradient of the sum is the derivative at each of the points. (The first
 # table has a constant of 5 entries that takes 8 bytes: the derivative of the sum is a 1 for each entry, and that is
-# one number repeated without a copy.)
+# one number repeated without a copy. The last line of each table, ``astype`` to the dtype that the numbers have
+# already, copies them: a gradient that is handed out gets memory of its own.)
 #
 # No rule for second derivatives was written. The rule of ``sin`` is ``g * cos(x)``; run on tensors, it puts a
 # ``cos`` on the tape, whose rule is ``-g * sin(x)``.
@@ -837,7 +841,7 @@ lesson.claim("the trained network is right on new points (share)", accuracy(new_
 #    table, and at the bytes kept.
 # 4. Give the network five hidden layers and draw its tape. Plot the bytes kept against depth and against the number
 #    of points. Look for straight lines, and say what their slopes are before you measure them.
-# 5. Replace ``tanh`` by ``relu`` in the network and compute the second derivative of $z$ with respect to $x$. Look
-#    for its value, and explain it from the shape of the function.
+# 5. Replace ``tanh`` by ``relu``, $\max(x, 0)$, in the network and compute the second derivative of $z$ with respect to
+#    $x$. Look for its value, and explain it from the shape of the function.
 
 lesson.finish()

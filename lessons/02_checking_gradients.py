@@ -738,9 +738,9 @@ lesson.claim("false alarms of all checks on the right ops", false_alarms, near=0
 # 6. Kinks and ties
 # -----------------
 #
-# At 0, ``relu`` has the slope 0 on one side and 1 on the other. Neither is *the* derivative; the library takes 0. The
-# central quotient takes the mean of both sides. For $|x| < h$ the step reaches across the kink, and the
-# quotient is
+# At 0, ``relu``, which is $\max(x, 0)$, has the slope 0 on one side and 1 on the other. Neither is *the* derivative;
+# the library takes 0. The central quotient takes the mean of both sides. For $|x| < h$ the step reaches across the
+# kink, and the quotient is
 #
 # $$\frac{\operatorname{relu}(x + h) - \operatorname{relu}(x - h)}{2h} = \frac{x + h}{2h} = \frac12 + \frac{x}{2h} .$$
 
@@ -815,8 +815,9 @@ lesson.claim("alarms about a weight-normalized layer, first and second order", a
 # %%
 # Now mistakes in the rule for $v$. The right one is
 # $\nabla_v = \frac{g}{\lVert v\rVert}\left(\nabla_w - \frac{\nabla_w \cdot v}{\lVert v\rVert^2} v\right)$; lesson 03
-# derives it. The mistakes are changes of what it returns. After the numbers, ``check_grads`` compares them: if the
-# wrong entries are all off by one factor, or are the right ones transposed, or one of a few other things, it says so.
+# derives it. Below, $g = 1$ for every row. The mistakes are changes of what it returns. After the numbers,
+# ``check_grads`` compares them: if the wrong entries are all off by one factor, or are the right ones transposed, or
+# one of a few other things, it says so.
 
 
 def weight_norm_with(change):

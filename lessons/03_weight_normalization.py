@@ -54,11 +54,13 @@ LOG_SCALE = COLOURS["weight norm, log-scale"]  # g = e^s
 #
 # $$y = \phi(w \cdot x + b)$$
 #
-# with a weight vector $w$ of $k$ numbers, inputs $x$, and a nonlinearity $\phi$. Write $w$ as a length times a
-# direction, $w = \|w\|\,u$ with $\|u\| = 1$. The direction says *which* combination of inputs the neuron looks at; the
-# length says *how strongly* it reacts to it. Gradient descent, $w \leftarrow w - \eta\,\nabla_w L$, knows nothing of
-# these two roles. Take a gradient at a right angle to $w$, of size 1: the loss asks for another direction and has
-# nothing to say about the length. What one step does depends on how long $w$ happens to be.
+# with a weight vector $w$ of $k$ numbers, inputs $x$, a bias $b$, and a nonlinearity $\phi$, such as tanh or the
+# rectifier $\max(t, 0)$, called ReLU. The sum $t = w \cdot x + b$ is its *pre-activation*. Write $w$ as a length times
+# a direction, $w = \|w\|\,u$ with $\|u\| = 1$. The direction says *which* combination of inputs the neuron looks at;
+# the length says *how strongly* it reacts to it. Gradient descent on a loss $L$, $w \leftarrow w - \eta\,\nabla_w L$
+# with a *learning rate* $\eta$, knows nothing of these two roles. Take a gradient at a right angle to $w$, of size 1:
+# the loss asks for another direction and has nothing to say about the length. What one step does depends on how long
+# $w$ happens to be.
 
 eta = 0.5
 print("  ‖w‖    turns by    length changes by")
@@ -202,42 +204,32 @@ lesson.claim("Equation 3 by hand = central differences: relative difference", di
 # -------------
 #
 # Each operation of equation 2 leaves a node on the tape, and a node keeps the arrays that its backward rule will need.
-# ``wn.weight_norm`` is the same function as a single op whose backward rule is equation 3. We walk along ``parents``
-# from $w$ and count. A layer of 100 neurons with 500 inputs, float32 as in training:
-
-
-def tape(tensor):
-    """The nodes behind a tensor that ops have made, and the distinct arrays that they keep for backward."""
-    nodes, waiting = [], [tensor._node]
-    while waiting:
-        node = waiting.pop()
-        if node not in nodes and node.op is not None:
-            nodes.append(node)
-            waiting += [parent for parent in node.parents if parent is not None]
-    kept = [a for node in nodes for a in [*node.args, node.value] if isinstance(a, np.ndarray)]
-    return nodes, {id(a): a for a in (a if a.base is None else a.base for a in kept)}.values()
-
+# ``wn.weight_norm`` is the same function as a single op whose backward rule is equation 3. ``mg.draw`` of lesson 01
+# tells what the tape of $w$ keeps, and which of it is $v$ and $g$ themselves (``of_leaf``). A layer of 100 neurons with
+# 500 inputs, float32 as in training:
 
 V = mg.tensor(rng.normal(size=(100, 500)).astype(np.float32), requires_grad=True)
 G = mg.tensor(np.ones(100, np.float32), requires_grad=True)
 extra = {}
 for name, function in [("ordinary ops", wn.weight_norm_composite), ("one op", wn.weight_norm)]:
-    nodes, kept = tape(function(V, G))
-    extra[name] = sum(a.nbytes for a in kept if a is not V.data and a is not G.data)
-    ops = ", ".join(node.op.name for node in reversed(nodes))
-    print(f"{name:12}: {len(nodes)} on the tape ({ops}); keeps {extra[name]:,} bytes besides v and g")
+    entries = [entry for entry in mg.draw.entries(function(V, G)) if not entry.is_leaf]
+    extra[name] = sum(kept.bytes for entry in entries for kept in entry.kept if not kept.of_leaf)
+    ops = ", ".join(entry.title for entry in entries)
+    print(f"{name:12}: {len(entries)} on the tape ({ops}); keeps {extra[name]:,} bytes besides v and g")
+lesson.claim("wn.weight_norm keeps for its backward rule nothing but v and g: further bytes", extra["one op"], near=0,
+             within=0)  # fmt: skip
 
 # %%
 # The single op keeps nothing but its own parameters. The composite keeps one more array of the size of the weights, and
-# small change. Now the whole layer, $t = X w^{\mathsf T}$, for minibatches of several sizes. How much more does the
-# tape hold with weight normalization than without?
+# the norms. Now the whole layer, $t = X w^{\mathsf T}$, for several sizes of the *minibatch*: the examples, a row of
+# $X$ each, that one step of training looks at. How much more does the tape hold with weight normalization than without?
 
 
 def bytes_for_layer(batch, normalized):
     """What the tape of one linear layer keeps for backward."""
     inputs = mg.tensor(np.ones((batch, 500), np.float32), requires_grad=True)  # as if a layer came before this one
     w = wn.weight_norm(V, G) if normalized else V
-    return sum(a.nbytes for a in tape(inputs @ w.swapaxes(0, 1))[1])
+    return mg.draw.bytes_kept(inputs @ w.swapaxes(0, 1))
 
 
 overhead = {batch: bytes_for_layer(batch, True) - bytes_for_layer(batch, False) for batch in (10, 100, 1000)}
@@ -632,13 +624,15 @@ lesson.figure(figure, "norm_growth")
 # "Neural networks with weight normalization therefore work well with a much wider range of learning rates than when
 # using the normal parameterization" (section 2.1). We try it on two problems, each drawn many times:
 #
-# - *one neuron*: logistic regression, 20 inputs, noisy labels from a random true $w$;
+# - *one neuron*: logistic regression, 20 inputs, noisy labels from a random true $w$; the loss is minus the natural
+#   logarithm of the probability that the neuron gives to the label, in the unit that belongs to that logarithm, *nats*;
 # - *a small network*: 20 inputs, 32 ReLU units, one output, squared error, targets from a random tanh network plus
 #   noise.
 #
-# The noise gives the loss a floor that every good run comes close to, as real data do. Both are trained by plain SGD on
-# minibatches of 32. Many runs go side by side: the first two axes of every array count the problem and the
-# learning rate, and ``rate`` has an entry for each learning rate. The loop is the ordinary one.
+# The noise gives the loss a floor that every good run comes close to, as real data do. Both are trained by plain SGD
+# (*stochastic* gradient descent: each step follows the gradient of another minibatch), with minibatches of 32. Many
+# runs go side by side: the first two axes of every array count the problem and the learning rate, and ``rate`` has an
+# entry for each learning rate. The loop is the ordinary one.
 #
 # There are four kinds: the normal parameterization; weight normalization with $g$; with $g = e^s$ (for the next
 # section); and one more, to find out *what* is robust: $\eta$ for $v$ only, while $g$ and $b$ learn at a fixed 0.1.
@@ -791,8 +785,8 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median and mi
 #   that would slow *them* down. (The output's $b$ alone, with a second derivative of 1, rules out every $\eta$ above
 #   2.) The argument in section 2.1 is about $v$, and does not cover the other parameters.
 # - The noise matters. Without it, and with so few examples that the network can fit them exactly, the loss has no
-#   floor. With 512 examples and 1000 steps the normal parameterization at its best $\eta$ then ended at a loss about
-#   1.4 times lower than weight normalization at its best (exercise 5).
+#   floor. With 512 examples, and otherwise the full run's 24 problems and 1000 steps, the normal parameterization at
+#   its best $\eta$ then ended at a loss about 1.4 times lower than weight normalization at its best (exercise 5).
 #
 # The log-scale
 # -------------

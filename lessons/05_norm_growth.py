@@ -54,9 +54,10 @@ THEORY = "0.3"  # the gray of all lines that are computed rather than measured
 
 # %%
 # The network: a hidden layer of ReLU units and one output, wrapped by ``wn.apply_weight_norm``, every $g = 1$ at the
-# start. The inputs are standard normal numbers, so that every pre-activation has variance $g^2 = 1$. The task is to
-# say yes or no: whether a random teacher network is above its median. A share ``flipped`` of the answers is wrong, at
-# random. That noise stays, at least until the network has learned all examples by heart.
+# start. The inputs are standard normal numbers, so that every hidden pre-activation has variance $g^2 = 1$. The task is
+# to say yes or no: whether a random teacher network is above its median. The loss is the logistic one of lesson 01 (its
+# other name is binary cross-entropy). A share ``flipped`` of the answers is wrong, at random. That noise stays, at
+# least until the network has learned all examples by heart.
 
 if lesson.full:
     size = SimpleNamespace(inputs=50, hidden=128, examples=4096, stretch=4, vectors=64)
@@ -747,7 +748,7 @@ lesson.figure(figure, "momentum_and_adam", note="synthetic problem, random teach
 #   But one thing is different in kind: the growth does not depend on how large gradients are, so it does not stop when
 #   they become small.
 # - *Adam without noise.* Here the mechanism is hardly there. A third to a half of the steps shorten a $v$, single
-#   $\|v\|$ fall by a fifth or more from where they were, with $\beta_1 = 0$ as well: it is the division by
+#   $\|v\|$ fall by a sixth or more from where they were, with $\beta_1 = 0$ as well: it is the division by
 #   $\sqrt{\hat v}$. In the quick run some $v$ end shorter than they began; in the longer full run all end longer, but
 #   have gained a tenth to a third of $\eta^2 d\,t$. This does not contradict what the authors saw. All their
 #   experiments have minibatches, hence noise.

@@ -15,7 +15,7 @@ arXiv:1602.07868, from "Using this mechanism" to "explained by this analysis".
 Claims checked, and where they are made:
 
 - the angle per step is proportional to 1/‖v‖² under SGD, to 1/‖v‖ under Adam (section 2.1; van Laarhoven 2017);
-- η from v₀ and c²η from c v₀ are the same training (follows from equation 4);
+- η from v₀ and α²η from α v₀ are the same training (follows from equation 4);
 - with noise that stays, the angle after t steps is 1/√((κ + 1/κ)² + 2t) (derived here from section 2.1's growth law);
 - "the scaled gradient self-stabilizes its norm" (section 2.1): for directions, in a network, over decades of η;
 - "if the learning rate is too large, ‖v‖ grows quickly until an appropriate effective learning rate is reached"
@@ -80,13 +80,14 @@ NORMAL, WEIGHT_NORM, BATCH_NORM = COLOURS["normal"], COLOURS["weight norm"], COL
 # ``wn.NormTracker`` the three are ``effective_lr`` times the square of ``g``, ``effective_lr``, and
 # ``relative_step``.
 #
-# Two more cases. *Batch normalization* divides $t = w \cdot x$ by its standard deviation over the batch, so the loss
-# does not see the length of $w$ (but for the small number added to the variance). All that was said of $v$ then holds
-# of $w$, with $\gamma$ in the place of $g$: the rate of the direction is $\eta/\|w\|^2$. *Adam* divides each entry of
-# the gradient by its typical size, so the step does not know that the gradient is smaller where $v$ is longer:
-# $\|\Delta v\|$ is about $\eta\sqrt{k}$, and the angle is proportional to $\eta/\|v\|$, without the square (van
-# Laarhoven 2017, arXiv:1706.05350). We stretch the weight vectors of one layer by $\alpha$, make one step and let the
-# tracker measure the angle.
+# Two more cases. *Batch normalization* takes from $t = w \cdot x$ its mean over the batch, divides by its standard
+# deviation, multiplies by a learned $\gamma$ and adds a learned $\beta$ (lesson 08). So the loss does not see the
+# length of $w$ (but for the small number added to the variance). All that was said of $v$ then holds of $w$, with
+# $\gamma$ in the place of $g$: the rate of the direction is $\eta/\|w\|^2$. *Adam* divides each entry of the gradient
+# by its typical size, so the step does not know that the gradient is smaller where $v$ is longer: $\|\Delta v\|$ is
+# about $\eta\sqrt{k}$, and the angle is proportional to $\eta/\|v\|$, without the square (van Laarhoven 2017,
+# arXiv:1706.05350). We stretch the weight vectors of one layer by $\alpha$, make one step and let the tracker measure
+# the angle.
 #
 # *Tolerance.* The steps are small ($\eta = 10^{-3}$), so $c$ is the angle to a relative $c^2/3 < 10^{-5}$. The numbers
 # are float32, in which a step of relative size $c$ is resolved to about $10^{-7}/c$; with $c > 10^{-5}$ that is 1 % of
@@ -124,26 +125,27 @@ for kind, rule, expected in (("weight norm", mg.optim.SGD, -2), ("batch norm", m
 # Too fast is too short
 # ---------------------
 #
-# If only $\eta/\|v\|^2$ matters, then $\eta$ has no meaning without $\|v_0\|$. Exactly so: let $v' = c\,v$ for a number
-# $c$. The loss is the same, the gradient is $1/c$ times as long, and a step with the rate $c^2\eta$ gives
-# $c\,v - c^2\eta\,\nabla_v L/c = c\,(v - \eta\,\nabla_v L)$. By induction the two runs have the same directions for
-# ever:
+# If only $\eta/\|v\|^2$ matters, then $\eta$ has no meaning without $\|v_0\|$. Exactly so: let $v' = \alpha\,v$ for a
+# number $\alpha > 0$. The loss is the same, the gradient is $1/\alpha$ times as long, and a step with the rate
+# $\alpha^2\eta$ gives $\alpha\,v - \alpha^2\eta\,\nabla_v L/\alpha = \alpha\,(v - \eta\,\nabla_v L)$. By induction the
+# two runs have the same directions for ever:
 #
-# $$\text{learning rate } \eta \text{ from } v_0 \quad\equiv\quad \text{learning rate } c^2\eta \text{ from } c\,v_0.$$
+# $$\text{learning rate } \eta \text{ from } v_0 \quad\equiv\quad
+#   \text{learning rate } \alpha^2\eta \text{ from } \alpha\,v_0.$$
 #
 # A learning rate that is 1000 times too large is a start that is $\sqrt{1000} \approx 32$ times too short, and can be
-# cured as well by a longer $v_0$ as by a smaller $\eta$. If $c$ is a power of 2, multiplication by $c$ is exact in
+# cured as well by a longer $v_0$ as by a smaller $\eta$. If $\alpha$ is a power of 2, multiplication by it is exact in
 # floating-point numbers, and so is every step of the argument: the two runs must agree *bit for bit*, in float32, over
-# any number of steps. (With plain SGD on $v$, and $g$ left alone. Adam would need $c\,\eta$.)
+# any number of steps. (With plain SGD on $v$, and $g$ left alone. Adam would need $\alpha\,\eta$.)
 
 
-def directions(c, eta, steps=200):
-    """v/‖v‖ of ten neurons after training v alone with the rate c²η from c v₀; g is held at 1."""
+def directions(alpha, eta, steps=200):
+    """v/‖v‖ of ten neurons after training v alone with the rate α²η from α v₀; g is held at 1."""
     rng = lesson.rng(2)
     x = rng.normal(size=(256, 20)).astype(np.float32)
     y = np.tanh(2 * x @ rng.normal(size=(20, 10)).astype(np.float32))
-    v = mg.tensor(np.float32(c) * rng.normal(size=(10, 20)).astype(np.float32), requires_grad=True)
-    optimizer = mg.optim.SGD([v], lr=c**2 * eta)
+    v = mg.tensor(np.float32(alpha) * rng.normal(size=(10, 20)).astype(np.float32), requires_grad=True)
+    optimizer = mg.optim.SGD([v], lr=alpha**2 * eta)
     g = np.ones(10, np.float32)
     for _ in range(steps):
         batch = rng.integers(0, 256, 32)
@@ -153,10 +155,10 @@ def directions(c, eta, steps=200):
     return wn.weight_norm(v.data, g)
 
 
-same = max(np.abs(directions(c, 0.5) - directions(1.0, 0.5)).max() for c in (1 / 32, 1 / 4, 8.0, 1024.0))
+same = max(np.abs(directions(alpha, 0.5) - directions(1.0, 0.5)).max() for alpha in (1 / 32, 1 / 4, 8.0, 1024.0))
 other = np.abs(directions(1.0, 0.25) - directions(1.0, 0.5)).max()
 print(f"for comparison, half the learning rate without a change of length: {other:.2g}")
-lesson.claim("η from v₀ and c²η from c v₀, c from 1/32 to 1024, 200 steps: largest difference of directions", same,
+lesson.claim("η from v₀ and α²η from α v₀, α from 1/32 to 1024, 200 steps: largest difference of directions", same,
              near=0, within=0)  # fmt: skip
 
 # %%
@@ -216,7 +218,7 @@ lesson.claim("Formula for the angle against the recursion, κ from 0.001 to 1000
 # *The task.* 16 inputs, 4 classes. A random network with tanh units gives each input its four probabilities, and the
 # label is drawn from them: the labels are noisy, as the labels of real data are, and no network can get below the
 # entropy of the labels, which we know. Guessing costs $\ln 4 = 1.386$ nats. Training and test examples come from the
-# same source. *The network.* Two hidden layers of ReLU units, cross-entropy, minibatches of 64.
+# same source. *The network.* Two hidden layers of ReLU units, cross-entropy (lesson 04), minibatches of 64.
 #
 # *The parameterizations.* Normal, weight normalization, and batch normalization, each in every layer, the output
 # included, as in the paper's section 5.1. All start from the same random weights, with $\|v\| = g$ and $\gamma = 1$.
@@ -487,11 +489,11 @@ lesson.figure(figure, "angles", note=f"synthetic problems: rms over units and {p
 # 3. $\eta/\|v_1\|^2 \approx 1/(\eta\,\|\nabla_v L\|^2)$: the effective rate after the step is *small*, and smaller the
 #    larger $\eta$ is. "Until an appropriate effective learning rate is reached" (section 2.1) describes a rate that is
 #    a little too large. One that is far too large goes past the appropriate one in a single step.
-# 4. From there, write $v = \eta\,\tilde v$. By the equivalence above ($c = 1/\eta$), $\tilde v$ learns with the rate
-#    $1/\eta$ from a $\tilde v_1 = v_1/\eta$ that does not depend on $\eta$. Steps that small follow the gradient flow,
-#    in which only the time $n/\eta$ counts. So the curves for different $\eta$ are the *same curve* over $n/\eta$, and
-#    the number of steps to recover is proportional to $\eta$. That is the price of a rate that is too large, and
-#    nothing in the growth of $\|v\|$ lowers it: without decay, $\|v\|$ never comes back.
+# 4. From there, write $v = \eta\,\tilde v$. By the equivalence above ($\alpha = 1/\eta$), $\tilde v$ learns with the
+#    rate $1/\eta$ from a $\tilde v_1 = v_1/\eta$ that does not depend on $\eta$. Steps that small follow the gradient
+#    flow, in which only the time $n/\eta$ counts. So the curves for different $\eta$ are the *same curve* over
+#    $n/\eta$, and the number of steps to recover is proportional to $\eta$. That is the price of a rate that is too
+#    large, and nothing in the growth of $\|v\|$ lowers it: without decay, $\|v\|$ never comes back.
 #
 # For the lengths nothing of this holds. The logits of a network of three layers are proportional to $g_1 g_2 g_3$, and
 # the gradient of each to the product of the other two. A step with a huge $\eta$ makes all three of the size of $\eta$;

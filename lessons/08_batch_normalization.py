@@ -9,7 +9,7 @@ Afterwards you can explain
 - what kind of noise the two add, where its tails are heavy and where they are not;
 - what the size of the minibatch does to each of them.
 
-Read first: lesson 03 (weight normalization), lesson 04 (data-dependent initialization); sections 2.2 and 4 of Salimans
+Read first: lesson 03 (weight normalization), lesson 07 (data-dependent initialization); sections 2.2 and 4 of Salimans
 & Kingma (2016), arXiv:1602.07868.
 
 Claims checked, and where the paper makes them:
@@ -720,8 +720,9 @@ for i, (N, options) in enumerate(((100, {"above": 1}), (1000, {"below": 1}))):
 # %%
 # Subtraction is linear, so its backward rule needs none of the numbers that went forward: mean-only batch normalization
 # keeps nothing that grows with the minibatch. Batch normalization's rule needs $\hat t$ and $\sigma$; this library
-# keeps $t$ and $\hat t$. Weight normalization keeps $w$ beside $v$. That is less if the layer has fewer than $2N$
-# inputs: here for $N = 1000$, but not for $N = 100$. (In a convolution, the places of the image multiply $N$.)
+# keeps $t$, and the mean and variance of each unit, and computes $\hat t$ again. Weight normalization keeps $w$ beside
+# $v$. That is less if the layer has fewer than $N$ inputs: here for $N = 1000$, but not for $N = 100$. (In a
+# convolution, the places of the image multiply $N$.)
 #
 # In passes over the array $t$ it is the same story. Forward, mean-only: one to add up, one to subtract. Batch norm: the
 # mean, the variance, then subtract, divide, scale. Backward, mean-only: the same two again. Batch norm: the two sums
@@ -1415,8 +1416,8 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {seeds}, 
 #   which is indifferent to $N$ but for the noise in the gradient that all four share. Here "less noisy approximation to
 #   batch normalization" (section 2.2) is plain to see.
 # - *Large.* Taking the mean away helps on this problem, whose inputs have means that are not zero. Once its noise is
-#   small enough, from about 8 examples on, mean-only batch normalization is ahead of weight normalization alone, by a
-#   few hundredths of a nat in the end. The division by $\sigma$ adds nothing to that.
+#   small enough, from about 8 examples on, mean-only batch normalization is ahead of weight normalization alone, by one
+#   or two hundredths of a nat in the end. The division by $\sigma$ adds nothing to that.
 # - *At test time*, running averages are better than the statistics of the test minibatch itself, which bring the noise
 #   along, and about as good as those of 2048 examples. (For $N = 2$ they average over some 40 examples only: with
 #   momentum 0.1, over $2/0.1 - 1 = 19$ minibatches.)
@@ -1536,7 +1537,7 @@ lesson.figure(
 # - *Fewer weights than pre-activations* (section 2.2). 33 pre-activations for each weight in the paper's network with
 #   its minibatch of 100; for a single picture 0.33.
 # - *Mean-only batch normalization centres the gradients, and costs less* (section 4). Yes, exactly; and on the tape it
-#   keeps nothing that grows with the minibatch, where full batch normalization keeps two arrays of the size of $t$.
+#   keeps nothing that grows with the minibatch, where full batch normalization keeps an array of the size of $t$.
 # - *Less noise* (section 4). Yes: two thirds of the variance in pre-activations, less than half in gradients.
 # - *Much lighter tails than the highly kurtotic noise caused by the minibatch estimate of the variance* (section 4).
 #   Partly. At $N = 100$ the estimate of the variance has an excess kurtosis of 0.12, which is not high, and a single

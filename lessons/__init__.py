@@ -60,10 +60,16 @@ def add_flags(parser):
     parser.add_argument("--data", choices=["auto", "synthetic", "cifar10"], default="auto",
                         help="auto: CIFAR-10 if it can be found, else synthetic")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
     parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
     parser.add_argument("--show", action="store_true", help="show each figure in a window")
+
+
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 up is needed, not {text!r}")
+    return int(text)
 
 
 class Lesson:

@@ -139,16 +139,18 @@ def all_hold(metrics):
 
 
 def print_table(results):
-    """lesson, claim, expected, measured, verdict; a line per claim."""
-    rows = [("lesson", "claim", "expected", "measured", "verdict")]
+    """lesson, verdict, measured, expected, claim: a line per claim, and those that do not hold again at the end."""
+    head = ("lesson", "verdict", "measured", "expected", "claim")
+    rows = []
     for metrics in results:
         for claim in metrics["claims"]:
             verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
-            rows.append((metrics["lesson"][:2], claim["text"], claim["expected"], f"{claim['measured']:.4g}", verdict))
+            rows.append((metrics["lesson"][:2], verdict, f"{claim['measured']:.6g}", claim["expected"], claim["text"]))
         if metrics.get("crashed"):
-            rows.append((metrics["lesson"][:2], "(the lesson did not come to its end)", "", "", "FAILED"))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    for row in rows:
+            rows.append((metrics["lesson"][:2], "FAILED", "", "", "(the lesson did not come to its end)"))
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)] + [0]  # claims are long, and come last
+    failed = [row for row in rows if row[1] != "holds"]
+    for row in [head, *rows, *([("",) * 5, *failed] if failed else [])]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     seconds = sum(m["seconds"] for m in results)
     held, total = sum(c["holds"] for m in results for c in m["claims"]), sum(len(m["claims"]) for m in results)

@@ -345,7 +345,8 @@ INDEX["Section 5.1: CIFAR-10"] = [
         ((9, "# 1. Pictures"), (9, "# 2. The network")),
     ),
     Entry(
-        "§ 5.1", "The learning rate is constant for the first half, then falls linearly to zero.",
+        "§ 5.1", "The learning rate is constant for the first half, then falls linearly to zero, and Adam's β₁ is 0.5 "
+        "instead of 0.9.",
         "minigrad.optim.Adam minigrad.optim.schedules.constant_then_linear",
         ("test_optim.py::test_the_schedule_is_constant_then_linear",
          "test_optim.py::test_adam_with_beta1_changed_midway"), ((9, "# 4. Training"),),
@@ -358,7 +359,7 @@ INDEX["Section 5.1: CIFAR-10"] = [
     Entry(
         "§ 5.1", "Batch normalization is ahead of weight normalization at first, later they are equally fast, and the "
         "normal parameterization lags behind (figure 1).", "", (), ((9, "# 5. The curves"),),
-        "a claim needs lesson 9 with --full, which takes days; the quick run shows the beginning",
+        "a claim needs lesson 9 with --full; the quick run shows the beginning, results/cifar10 a run of 40 epochs",
     ),
     Entry(
         "§ 5.1", "Batch normalization is 16 % slower per epoch, weight normalization not noticeably.", "", (),
@@ -367,7 +368,7 @@ INDEX["Section 5.1: CIFAR-10"] = [
     Entry(
         "§ 5.1", "Test errors (figure 2): 8.43 % normal, 8.46 % weight norm., 8.52 % mean-only BN, 8.05 % BN, 7.31 % "
         "WN + mean-only BN.", "", (), ((9, "# 5. The curves"),),
-        "a claim needs lesson 9 with --full, which takes days; the quick run cannot tell",
+        "a claim needs lesson 9 with --full; the quick run cannot tell; results/cifar10 has a run of 40 epochs",
     ),
     Entry(
         "§ 5.1", "The noise of batch normalization can regularize; mean-only noise is better because of its "

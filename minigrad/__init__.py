@@ -7,7 +7,13 @@
     tensor([2., 4.], dtype=float32)
 
 Read it in this order: `tensor.py` (an array that remembers how it was made), `op.py` (how an op is made), `ops/`
-(the ops, each beside its derivative), `graph.py` (the way back).
+(the ops, each beside its derivative), `graph.py` (the way back). They lean on two more: `backend` (NumPy or CuPy) and
+`guard.py` (what backward still needs cannot be changed).
+
+On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing.py` (check_grads, with
+`diagnosis.py` for the likely cause and `strategies.py` for property tests); `draw.py` (the tape as text and figure);
+`recompute.py` (less memory for more time); `checkpoint.py` (a run saved and restored); `data/` (pictures). And
+`kernels/`, `parallel.py` and `memory.py` make it faster without changing what it means: they may be skipped.
 """
 
 from minigrad.backend import is_available

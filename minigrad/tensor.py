@@ -72,7 +72,7 @@ class Tensor:
     ----------
     data : numpy.ndarray or cupy.ndarray
         The numbers. Assign a new array of the same shape, on the same device, to replace them; the old array stays as
-        it was.
+        it was. TypeError for integers or booleans where a gradient is required.
     grad : Tensor or None
         The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
     requires_grad : bool
@@ -103,6 +103,8 @@ class Tensor:
         backend.array_module(self._data, array)  # on two devices?
         if array.shape != self._data.shape:
             raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
+        if self._node is not None and array.dtype.kind != "f":
+            raise TypeError(f"this tensor requires a gradient: its data cannot be replaced by {array.dtype}")
         self._data = array
         if self._node is not None:
             self._node.dtype = array.dtype
@@ -126,6 +128,10 @@ class Tensor:
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index, value):
+        raise TypeError("a tensor's entries cannot be assigned, the tape would not know: choose them with mg.where, or "
+                        "replace all numbers by assigning an array to .data")  # fmt: skip
 
     def __bool__(self):
         return bool(self._data)

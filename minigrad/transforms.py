@@ -24,14 +24,14 @@ def vjp(f, *args):
     -------
     value : Tensor
     pull_back : callable
-        Takes an array of the shape of `value`; returns one Tensor per argument (the Tensor itself if there is one),
-        of that argument's shape and dtype. It may be called any number of times.
+        Takes u, array_like of the shape of `value`; returns one Tensor per argument (the Tensor itself if there is
+        one), of that argument's shape and dtype. It may be called any number of times.
     """
     leaves = [_leaf(a) for a in args]
     value = _value(f, leaves)
 
     def pull_back(u):
-        results = grad(value, leaves, u, retain_graph=True)
+        results = grad(value, leaves, [u], retain_graph=True)
         return results[0] if len(results) == 1 else tuple(results)
 
     return value.detach(), pull_back
@@ -47,7 +47,8 @@ def jvp(f, args, tangents):
     ----------
     f : callable
         A function of Tensors that returns one Tensor.
-    args, tangents : array_like, or sequences of them of equal shapes
+    args, tangents : array, Tensor or number, or lists or tuples of array_like with an entry for each argument
+        Of equal shapes. A single vector of numbers has to be an array, or to stand in a list of its own.
 
     Returns
     -------
@@ -74,7 +75,8 @@ def hvp(f, args, vectors):
     ----------
     f : callable
         A function of Tensors that returns a Tensor of one element.
-    args, vectors : array_like, or sequences of them of equal shapes
+    args, vectors : array, Tensor or number, or lists or tuples of array_like with an entry for each argument
+        Of equal shapes, as for `jvp`.
 
     Returns
     -------

@@ -47,6 +47,8 @@ def test_a_gradient_has_the_dtype_and_shape_of_its_tensor(shape, dtype):
 def test_integers_cannot_require_a_gradient(dtype):
     with pytest.raises(TypeError, match=dtype):
         mg.tensor([1, 0], dtype=dtype, requires_grad=True)
+    with pytest.raises(TypeError, match=dtype):
+        leaf([1.0, 0.0]).data = np.array([1, 0], dtype)
 
 
 def test_ties_share_the_gradient_except_in_max_pooling():

@@ -419,6 +419,28 @@ def test_tensor_copies_its_numbers_and_data_can_be_replaced():
         x.data = np.zeros(3)
 
 
+def test_entries_cannot_be_assigned_and_the_error_says_what_can():
+    for x in (leaf([1.0, 2.0]), leaf([1.0, 2.0]) * 2, mg.tensor([1.0, 2.0])):
+        before = x.numpy().tolist()
+        with pytest.raises(TypeError, match=r"mg\.where.*\.data"):
+            x[0] = 5.0
+        assert x.numpy().tolist() == before
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_data_that_requires_a_gradient_cannot_become_whole_numbers(dtype):
+    x = leaf([1.0, 2.0])
+    for tensor in (x, x * 2):
+        with pytest.raises(TypeError, match=np.dtype(dtype).name):
+            tensor.data = np.ones(2, dtype)
+    assert x.numpy().tolist() == [1, 2] and x.dtype == np.float64
+    x.data = np.zeros(2, np.float32)
+    assert mg.grad((x * 3).sum(), x).dtype == np.float32
+    without = x.detach()
+    without.data = np.ones(2, dtype)
+    assert without.dtype == dtype
+
+
 @pytest.mark.parametrize(("data", "dtype"), [
     (1.5, np.float32), ([1.0, 2.0], np.float32), (3, np.int64), (True, bool), (np.float64(1), np.float64),
     (np.ones(2), np.float64), ([np.float64(1.0)], np.float64), (np.ones(2, np.float16), np.float16),

@@ -149,6 +149,13 @@ def test_several_arguments_each_get_their_part(seed):
 # ---- what comes in and what comes out -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [list, tuple, np.array, mg.tensor])
+def test_what_is_pulled_back_may_be_a_list_of_numbers(kind):
+    value, pull_back = mg.vjp(lambda x: x * x, [1.0, 2.0])
+    assert pull_back(kind([1.0, 0.5])).numpy().tolist() == [2, 2] and value.numpy().tolist() == [1, 4]
+    assert mg.vjp(lambda x: (x * x).sum(), [1.0, 2.0])[1](2.0).numpy().tolist() == [4, 8]
+
+
 def test_what_does_not_depend_has_zeros():
     x = normal(0, 2, 3)
     for f in (lambda t: mg.tensor(np.ones(2)), lambda t: mg.sum(t.detach() * 2), lambda t: mg.sign(t)):

@@ -79,6 +79,9 @@ class WeightNormalization:
             raise ValueError(f"{_where(layer, self.name)}: {error}") from error
         return EffectiveWeight(w._data, w._node)
 
+    def __str__(self):
+        return f"{'g' if self.scale == 'linear' else 'e^s'} v/‖v‖ along axis {self.axis}"
+
     def length(self, layer):
         """‖w‖ for each weight vector: g, or e^s."""
         g = getattr(layer, f"{self.name}_g")

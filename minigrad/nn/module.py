@@ -249,6 +249,7 @@ class Module:
     def __repr__(self):
         children = list(self.children())
         if not children:
-            return f"{type(self).__name__}({self.extra_repr()})"
+            computed = (f"{name} = {function}" for name, function in self._computed.items())
+            return f"{type(self).__name__}({', '.join(filter(None, [self.extra_repr(), *computed]))})"
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in children]
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"

@@ -62,7 +62,7 @@ def broadcast_to(xp, x, shape):
 
 @primitive(lambda g, _y, _x, axis=-1: reshape(flip(cumsum(flip(g, axis), axis), axis), _x.shape))
 def cumsum(xp, x, axis=-1):
-    """Running sums along one axis."""
+    """Running sums along one axis, the last by default. (NumPy's default is to flatten the array.)"""
     return xp.cumsum(x.reshape(-1) if x.ndim == 0 else x, axis=axis)
 
 

@@ -74,6 +74,15 @@ def test_a_lesson_that_fails_makes_the_course_fail_but_the_others_run(course, so
     assert "1 lessons" in capfd.readouterr().out
 
 
+def test_the_table_has_its_verdicts_in_one_column_and_what_fails_again_at_the_end(course, capfd):
+    long = GOOD.replace("one is one", "one is one, " + 20 * "however long it takes to say ")
+    assert course({1: FALSE, 2: long, 3: CRASHING}) == 1
+    table = capfd.readouterr().out.partition("lesson  verdict")[2].splitlines()[1:]
+    assert [line[:2] for line in table[:3]] == ["01", "02", "03"]
+    assert {line[8:].split("  ")[0] for line in table[:3]} == {"DOES NOT HOLD", "holds", "FAILED"}
+    assert table[3] == "" and table[4:6] == [table[0], table[2]]
+
+
 def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, capfd):
     def ran(sources, *arguments):
         course(sources, *arguments)
@@ -129,6 +138,14 @@ def test_an_output_folder_that_cannot_be_written_is_named(command, tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert_one_line_error(script(*command, "--out", tmp_path / "file"), tmp_path / "file", "--out")
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+@pytest.mark.parametrize("seed", ["-1", "1.5", "one"])
+def test_a_seed_that_is_none_is_refused_before_anything_runs(command, seed, tmp_path):
+    result = script(*command, "--seed", seed, "--out", tmp_path / "out")
+    assert result.returncode == 2 and repr(seed) in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_path):

@@ -307,3 +307,16 @@ def test_bad_arguments_are_refused_and_the_layer_stays(wrong):
 def test_a_layer_cannot_be_wrapped_twice():
     with pytest.raises(ValueError, match="computed already"):
         wn.WeightNorm(wn.WeightNorm(nn.Linear(3, 2)))
+
+
+@each_layer
+@each_scale
+def test_a_model_shows_which_of_its_weights_are_normalized(name, scale):
+    layer, _, axis = made(name)
+    model = nn.Sequential(layer, nn.ReLU())
+    plain = repr(model)
+    text = repr(wn.apply_weight_norm(model, scale))
+    length = "g" if scale == "linear" else "e^s"
+    shown = f"weight = {length} v/‖v‖ along axis {axis})"
+    assert text.count(shown) == 1 and text.replace(f", {shown}", ")") == plain
+    assert repr(wn.remove_weight_norm(model)) == plain
