@@ -128,7 +128,7 @@ for n in sizes:
 figure, ax = plt.subplots()
 n = np.array(sizes, float)
 for side, power, colour, words in [("right", 3, ORANGE, "from the right: $(L-1)\\,n^3 + n^2$"),
-                                   ("left", 2, BLUE, "from the left: $L\\,n^2$")]:  # fmt: skip
+                                   ("left", 2, BLUE, "from the left: $L\\,n^2$")]:
     ax.loglog(n, times[side][-1] * (n / n[-1]) ** power, color=colour, label=f"growth as $n^{power}$")
     ax.loglog(n, times[side], "o", color=colour, label=words)
 ax.set(xlabel="inputs $n$", ylabel="time (ms)", xticks=sizes, title=f"One gradient through $L={STEPS}$ steps")
@@ -147,7 +147,7 @@ lesson.claim(
     "both orders of the chain rule give the same gradient (relative difference)", largest_difference, below=1e-12
 )
 lesson.claim(f"for {sizes[-1]} inputs, multiplying from the left is faster (time right / time left)",
-             times["right"][-1] / times["left"][-1], above=5)  # fmt: skip
+             times["right"][-1] / times["left"][-1], above=5)
 
 # %%
 # So: *one output and many inputs, begin at the output.* Training a network is exactly this case: one loss, and
@@ -253,7 +253,7 @@ print(f"{len(tape)} entries; y = {y.value:.15f}, dy/da = {a.gradient:.15f}, 1/(2
 # $10^{-14}$.
 
 lesson.claim("the tape differentiates Newton's loop for the square root of 2 (error)",
-             abs(a.gradient - 1 / math.sqrt(8)), below=1e-14)  # fmt: skip
+             abs(a.gradient - 1 / math.sqrt(8)), below=1e-14)
 
 # %%
 # 3. Why the order of the way back matters
@@ -311,7 +311,7 @@ lesson.figure(figure, "diamonds")
 
 deepest = int(n[-1])
 lesson.claim(f"recursion through {deepest} diamonds makes 4·2^{deepest} - 3 visits", visits[-1],
-             near=4 * 2**deepest - 3, within=0)  # fmt: skip
+             near=4 * 2**deepest - 3, within=0)
 
 # %%
 # The second way visits each number once, in the order in which it is first reached. It is fast, and wrong: a number
@@ -345,7 +345,7 @@ for way_back in (go_back, in_order_of_arrival):
 # So the error is known in advance, up to rounding.
 
 lesson.claim("visiting in the order of arrival loses exactly the late share, 2 cos 1",
-             found["go_back"] - found["in_order_of_arrival"], near=2 * math.cos(1), within=1e-14)  # fmt: skip
+             found["go_back"] - found["in_order_of_arrival"], near=2 * math.cos(1), within=1e-14)
 
 # %%
 # The rule that is both fast and right: *visit each number once, after everything that was made from it.* That is a
@@ -444,7 +444,7 @@ for name, difference in checks.items():
 # itself, near 1. So $10^{-8}$ separates the two cases by a wide margin.
 
 lesson.claim("vector-Jacobian products of tanh, broadcasting and matmul agree with differences (largest difference)",
-             max(np.abs(difference).max() for difference in checks.values()), below=1e-8)  # fmt: skip
+             max(np.abs(difference).max() for difference in checks.values()), below=1e-8)
 
 # %%
 # 5. The project's engine
@@ -530,7 +530,7 @@ start = time.perf_counter()
 y.backward()
 print(f"back through 60 diamonds in {1e3 * (time.perf_counter() - start):.1f} ms: {x.grad.item():.12e}, {by_hand:.12e}")
 lesson.claim("the engine differentiates along 2^60 paths (relative error)",
-             abs(x.grad.item() / by_hand - 1), below=1e-13)  # fmt: skip
+             abs(x.grad.item() / by_hand - 1), below=1e-13)
 
 # %%
 # 6. A real tape
@@ -693,7 +693,7 @@ lesson.figure(figure, "four_derivatives")
 # roundings of $5\,\varepsilon$ each stay below $10^{-12}$.
 
 lesson.claim("four derivatives of a bell curve by the engine (largest error)",
-             max(np.abs(a.data - b).max() for a, b in zip(computed, exact, strict=True)), below=1e-12)  # fmt: skip
+             max(np.abs(a.data - b).max() for a, b in zip(computed, exact, strict=True)), below=1e-12)
 
 # %%
 # The tape grows with each order, since each way back adds its own steps. First derivatives are cheap, second ones

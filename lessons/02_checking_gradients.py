@@ -120,7 +120,7 @@ figure, panels = plt.subplots(1, 2, figsize=(8.4, 4.2), sharey=True, width_ratio
 for ax, (dtype, name) in zip(panels, [(np.float32, "float32"), (np.float64, "float64")], strict=True):
     eps = float(np.finfo(dtype).eps)
     for kind, colour, power, truncation in [("forward", ORANGE, 1 / 2, lambda h: h / 4),
-                                            ("central", BLUE, 1 / 3, lambda h: h**2 / 8)]:  # fmt: skip
+                                            ("central", BLUE, 1 / 3, lambda h: h**2 / 8)]:
         steps, errors = curves[dtype, kind]
         words = {"forward": r"$\frac{h}{2} f''$", "central": r"$\frac{h^2}{6} f'''$"}[kind]
         ax.loglog(steps, truncation(steps), color=colour, linewidth=1, label=f"{kind}, truncation: {words}")
@@ -160,12 +160,12 @@ for (dtype, kind), (steps, errors) in curves.items():
 # $3.6\cdot10^{-5}$ in float32), and 15 % more if the minimum lies midway between two powers of two.
 
 lesson.claim("the error of both quotients stays below truncation plus rounding (largest ratio)",
-             worst_ratio, below=1.01)  # fmt: skip
+             worst_ratio, below=1.01)
 lesson.claim("the best step of central differences in float64, over the cube root of epsilon",
-             best[np.float64, "central"][0] / np.finfo(float).eps ** (1 / 3), above=0.5, below=12)  # fmt: skip
+             best[np.float64, "central"][0] / np.finfo(float).eps ** (1 / 3), above=0.5, below=12)
 lesson.claim("central differences at the best step: error over 1.5 ε^(2/3), larger of both precisions",
              max(best[dtype, "central"][1] / (1.5 * float(np.finfo(dtype).eps) ** (2 / 3))
-                 for dtype in (np.float32, np.float64)), above=0.1, below=1.15)  # fmt: skip
+                 for dtype in (np.float32, np.float64)), above=0.1, below=1.15)
 
 # %%
 # So gradients are checked in float64. In float32 four digits are left at best, for a function as tame as this one. In
@@ -221,7 +221,7 @@ ax.axhline(np.finfo(float).eps, color=BLACK, linewidth=1)
 ax.text(1e-303, 1e-15, r"$\varepsilon$", color=BLACK, va="bottom")
 ax.set(xlabel="step $h$", ylabel="relative error of $f'$", ylim=(floor / 3, 1e3),
        xticks=[1, 1e-50, 1e-100, 1e-150, 1e-200, 1e-250, 1e-300],
-       title=r"$f = e^x / (\sin^3 x + \cos^3 x)$: no subtraction, no limit to the step")  # fmt: skip
+       title=r"$f = e^x / (\sin^3 x + \cos^3 x)$: no subtraction, no limit to the step")
 ax.minorticks_off()
 ax.legend(loc="upper center")
 lesson.figure(figure, "complex_step")
@@ -232,7 +232,7 @@ lesson.figure(figure, "complex_step")
 # within $10^{-14}$.
 
 lesson.claim("the complex step at h = 1e-200 (relative error)",
-             abs(complex_step(f, x, 1e-200) / f_slope(x) - 1), below=1e-14)  # fmt: skip
+             abs(complex_step(f, x, 1e-200) / f_slope(x) - 1), below=1e-14)
 
 # %%
 # The functions of ``minigrad`` take plain arrays, too, complex ones among them, and so the forward functions can be
@@ -248,7 +248,7 @@ candidates = {
     "tanh": mg.tanh, "sigmoid": mg.sigmoid, "softmax": mg.softmax, "logsumexp": mg.logsumexp, "norm": mg.norm,
     "x / norm": lambda x: x / mg.norm(x), "relu": mg.relu, "max": mg.max,
     "maximum(x, 0.1)": lambda x: mg.maximum(x, 0.1), "abs": mg.abs, "softplus": mg.softplus, "erf": mg.erf,
-}  # fmt: skip
+}
 
 
 def jacobian_by_complex_step(f, x):
@@ -274,7 +274,7 @@ for name, function in candidates.items():
 # and here the backward rule is right and the check wrong.
 
 lesson.claim("the complex step says that the derivative of |x| is",
-             np.abs(jacobian_by_complex_step(mg.abs, z)).max(), near=0, within=0)  # fmt: skip
+             np.abs(jacobian_by_complex_step(mg.abs, z)).max(), near=0, within=0)
 
 # %%
 # 3. The dot-product test
@@ -371,9 +371,9 @@ sides = {by_differences: "difference along $v$", by_engine: "mg.jvp"}
 ax.set_yticks(range(len(residuals)), [f"{name}: {sides[jvp]}" for name, jvp in reversed(residuals)])
 ax.axvline(1e-8, color=BLACK, linewidth=1, linestyle="--")
 ax.annotate("alarm to the right of this", (1e-8, 1), (4, 2), xycoords=("data", "axes fraction"),
-            textcoords="offset points", va="bottom", fontsize=9)  # fmt: skip
+            textcoords="offset points", va="bottom", fontsize=9)
 ax.set(xlabel=r"$|\langle u, Jv\rangle - \langle J^\top u, v\rangle|\ /\ \Vert Jv\Vert$", ylim=(-0.6, 5.6),
-       xlim=(3e-19, 3), xticks=10.0 ** np.arange(-18, 1, 3))  # fmt: skip
+       xlim=(3e-19, 3), xticks=10.0 ** np.arange(-18, 1, 3))
 ax.minorticks_off()
 lesson.figure(figure, "dot_product")
 
@@ -397,9 +397,9 @@ lesson.figure(figure, "dot_product")
 
 alarms = {name: np.array(residuals[name, by_differences]) > 1e-8 for name in layers}
 lesson.claim("the dot-product test passes the right rule and finds one doubled entry of 65,536 (share of trials)",
-             (~alarms["right"] & alarms["one entry of 65,536 doubled"]).mean(), above=0.9)  # fmt: skip
+             (~alarms["right"] & alarms["one entry of 65,536 doubled"]).mean(), above=0.9)
 lesson.claim("dot-product test with mg.jvp does not see a flipped sign (largest residual)",
-             max(residuals["sign flipped", by_engine]), below=1e-12)  # fmt: skip
+             max(residuals["sign flipped", by_engine]), below=1e-12)
 
 # %%
 # 4. Eleven mistakes
@@ -498,7 +498,7 @@ MISTAKES = {
         [vector],
         [],
     ),
-}  # fmt: skip
+}
 
 # %%
 # The checks are functions that raise an ``AssertionError`` where they find something. First the weak one, as it
@@ -584,7 +584,7 @@ def finds(check, *arguments):
 CHECKS = {
     "dot product, mg.jvp": dot_product_with_jvp, "dot product, difference": dot_product_with_differences,
     "central differences": central_differences, "complex step": complex_steps, "second order": second_order,
-}  # fmt: skip
+}
 
 
 def taking(function, more):
@@ -631,10 +631,10 @@ EXAMPLES = 200 if lesson.full else 50
 def counterexample(law, strategy):
     """The smallest arguments that hypothesis finds for which the law is broken, or None."""
     settings = hypothesis.settings(max_examples=EXAMPLES, deadline=None, database=None,
-                                   suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+                                   suppress_health_check=list(hypothesis.HealthCheck))
     try:
         return hypothesis.find(strategy, lambda drawn: finds(law, *drawn), settings=settings,
-                               random=random.Random(lesson.seed))  # fmt: skip
+                               random=random.Random(lesson.seed))
     except hypothesis.errors.NoSuchExample:
         return None
 
@@ -673,7 +673,7 @@ if hypothesis:
         "overwritten, not added": st.tuples(
             st.tuples(arrays((3,))), st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=4))),
         "tie counted twice": st.tuples(small.flatmap(lambda s: st.tuples(arrays(s), arrays(s))), plain),
-    }  # fmt: skip
+    }
     smallest = {}
     for name, (_, right, wrong, *_) in MISTAKES.items():
         law = shares_add_up if name == "tie counted twice" else agrees_with_differences
@@ -704,7 +704,7 @@ for i, j in itertools.product(range(len(MISTAKES)), range(len(columns))):
     ax.add_patch(plt.Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, color="0.93"))
     ax.add_patch(plt.Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, color=BLUE, alpha=share, linewidth=0))
     ax.text(j, i, {0: "–", 1: "found"}.get(share, f"{share:.0%}"), ha="center", va="center", fontsize=9,
-            color="white" if share > 0.6 else "0.2")  # fmt: skip
+            color="white" if share > 0.6 else "0.2")
 ax.set_xticks(range(len(columns)), [column.replace(" ", "\n") for column in columns], fontsize=9)
 ax.set_yticks(range(len(MISTAKES)), list(MISTAKES))
 ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False, bottom=False)
@@ -731,7 +731,7 @@ lesson.claim("planted mistakes, of 11, that one sampled entry finds (mean of 100
 if hypothesis:
     gradient_mistakes = [found[name, "hypothesis"] for name in MISTAKES if name != "function wrong, rule alike"]
     lesson.claim("mistakes in gradients, of 10, that property tests miss",
-                 len(gradient_mistakes) - sum(gradient_mistakes), near=0, within=0)  # fmt: skip
+                 len(gradient_mistakes) - sum(gradient_mistakes), near=0, within=0)
 lesson.claim("false alarms of all checks on the right ops", false_alarms, near=0, within=0)
 
 # %%
@@ -759,7 +759,7 @@ ax.set(xlabel="$x / h$", ylabel="derivative of relu", title=f"What a difference 
 figure.legend(loc="outside lower center", ncols=2, fontsize=9)
 lesson.figure(figure, "kink")
 lesson.claim("near a kink the central quotient of relu is 1/2 + x/2h (largest difference)",
-             np.abs(measured - expected).max(), below=1e-9)  # fmt: skip
+             np.abs(measured - expected).max(), below=1e-9)
 
 # %%
 # Inside $|x| < h$ it agrees with neither side, and outside with the right one, exactly. That is the reason for the
@@ -837,7 +837,7 @@ CAUSES = {
     "not wired": (lambda right, grad_w, lengths: right * 0, "not wired"),
     "row dropped": (lambda right, grad_w, lengths: right * last_row_0, "shares of the gradient are dropped"),
     "projection forgotten": (lambda right, grad_w, lengths: grad_w / lengths, None),
-}  # fmt: skip
+}
 named = 0
 for name, (change, words) in CAUSES.items():
     try:

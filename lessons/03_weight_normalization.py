@@ -195,9 +195,9 @@ lesson.claim(
     "Equation 3 by hand = autograd through equation 2: relative difference", distance(grad_v, grad_g), below=1e-12
 )
 lesson.claim("wn.explicit_gradients = equation 3 by hand: relative difference", distance(library_v[0], library_g[0]),
-             below=1e-12)  # fmt: skip
+             below=1e-12)
 lesson.claim("Equation 3 by hand = central differences: relative difference", distance(measured[:-1], measured[-1]),
-             below=1e-8)  # fmt: skip
+             below=1e-8)
 
 # %%
 # What it costs
@@ -217,7 +217,7 @@ for name, function in [("ordinary ops", wn.weight_norm_composite), ("one op", wn
     ops = ", ".join(entry.title for entry in entries)
     print(f"{name:12}: {len(entries)} on the tape ({ops}); keeps {extra[name]:,} bytes besides v and g")
 lesson.claim("wn.weight_norm keeps for its backward rule nothing but v and g: further bytes", extra["one op"], near=0,
-             within=0)  # fmt: skip
+             within=0)
 
 # %%
 # The single op keeps nothing but its own parameters. The composite keeps one more array of the size of the weights, and
@@ -235,7 +235,7 @@ def bytes_for_layer(batch, normalized):
 overhead = {batch: bytes_for_layer(batch, True) - bytes_for_layer(batch, False) for batch in (10, 100, 1000)}
 print("extra bytes by minibatch size:", overhead, f"(the weights themselves: {V.data.nbytes})")
 lesson.claim("The memory that weight normalization adds is the same for minibatches of 10 and of 1000, in bytes",
-             overhead[1000] - overhead[10], near=0, within=0)  # fmt: skip
+             overhead[1000] - overhead[10], near=0, within=0)
 
 # %%
 # "No additional memory is required", says the introduction. Strictly there is some: $w$ itself has to exist beside $v$,
@@ -257,7 +257,7 @@ def seconds(make_weight, repeats=60):
 
 composite = wn.weight_norm_composite
 for name, make in (("normal", lambda: V), ("in ordinary ops", lambda: composite(V, G)),
-                   ("as one op", lambda: wn.weight_norm(V, G))):  # fmt: skip
+                   ("as one op", lambda: wn.weight_norm(V, G))):
     print(f"{name:15}: {1e3 * seconds(make):.2f} ms")
 
 # %%
@@ -282,7 +282,7 @@ cosine = abs(grad_v @ plain_v) / (np.linalg.norm(grad_v) * np.linalg.norm(plain_
 lesson.claim("∇_v L is at a right angle to v (section 2.1): cosine of the angle", cosine, below=1e-12)
 together = grad_g * u + np.linalg.norm(plain_v) / plain_g * grad_v
 lesson.claim("∇_w L = (∇_g L) u + (‖v‖/g) ∇_v L: relative difference",
-             np.linalg.norm(together - grad_w) / np.linalg.norm(grad_w), below=1e-12)  # fmt: skip
+             np.linalg.norm(together - grad_w) / np.linalg.norm(grad_w), below=1e-12)
 
 # %%
 # Stretching $v$ changes nothing that the loss can see. But the gradient gets smaller: $\nabla_v L$ at $\alpha v$ is
@@ -323,7 +323,7 @@ for ratio in (1 / 3, 1.0, 3.0):
 slopes = [np.polyfit(np.log(rates[:9]), np.log(values[:9]), 1)[0] for values in leftover.values()]
 print("slopes for ‖v‖/g = 1/3, 1, 3:", np.round(slopes, 4))
 lesson.claim("One step moves w by -η(u uᵀ + (g²/‖v‖²) M_w)∇_w L up to η²: slope of the rest, furthest from 2",
-             slopes[np.argmax(np.abs(np.array(slopes) - 2))], near=2, within=0.05)  # fmt: skip
+             slopes[np.argmax(np.abs(np.array(slopes) - 2))], near=2, within=0.05)
 
 # %%
 # The left panel draws the split for a weight in the plane; the right panel is the check just made.
@@ -435,9 +435,9 @@ for name, path, rate in (("small", slow, 0.12), ("large", fast, 1.8)):
     final = value(along_valley, 2 * path[-1] / norms[-1])
     print(f"η = {rate}: ‖v‖ from {norms[0]:.2f} to {norms[-1]:.2f}, final loss {final:.1e}")
     lesson.claim(f"Each step leaves v at a right angle, {name} learning rate: largest cosine while steps exceed 1e-6",
-                 cosines.max(), below=1e-8)  # fmt: skip
+                 cosines.max(), below=1e-8)
 lesson.claim("A learning rate 15 times larger still converges, g fixed: final loss",
-             value(along_valley, 2 * fast[-1] / np.linalg.norm(fast[-1])), below=1e-6)  # fmt: skip
+             value(along_valley, 2 * fast[-1] / np.linalg.norm(fast[-1])), below=1e-6)
 
 # %%
 # Now train $g$ as well, from a start off to the side, with $\eta\,\lambda_{\max} = 2.2$: ten per cent more than
@@ -451,11 +451,11 @@ path_wn = path_g[:, None] * path_v / np.linalg.norm(path_v, axis=1, keepdims=Tru
 first = value(along_valley, w_start)
 ends = [value(along_valley, path[-1]) for path in (path_w, path_wn)]
 print(f"η λ_max = {rate}: loss {first:.2f} at first; after {count} steps normal {ends[0]:.1e}, "
-      f"weight norm {ends[1]:.1e}; ‖v‖ from 1 to {np.linalg.norm(path_v[-1]):.2f}")  # fmt: skip
+      f"weight norm {ends[1]:.1e}; ‖v‖ from 1 to {np.linalg.norm(path_v[-1]):.2f}")
 lesson.claim("Valley along w*, η λ_max = 2.2: normal parameterization, final loss / first loss",
-             ends[0] / first, above=1e3)  # fmt: skip
+             ends[0] / first, above=1e3)
 lesson.claim("Valley along w*, η λ_max = 2.2: weight normalization, final loss / first loss",
-             ends[1] / first, below=1e-6)  # fmt: skip
+             ends[1] / first, below=1e-6)
 
 # %%
 
@@ -478,12 +478,12 @@ for start, end in pairwise(fast[:4]):  # a right angle at the foot of each long 
     )
 left.annotate("$w^*$", 0.98 * reach * unit_vector(30), (-3, 7), textcoords="offset points", color="0.2")
 left.set(xlabel="$v_1$", ylabel="$v_2$", aspect="equal", xlim=(-reach / 2, reach), ylim=(-reach / 2, reach),
-         title="Loss over v, g fixed: a fan of rays")  # fmt: skip
+         title="Loss over v, g fixed: a fan of rays")
 left.legend(loc="lower right", frameon=True, framealpha=0.9, title="darker: higher loss", title_fontsize=8.5)
 left.grid(False)
 grid = np.stack(np.meshgrid(np.linspace(-2.2, 3.4, 300), np.linspace(-2.3, 3.3, 300)), axis=-1)
 right.contour(*np.moveaxis(grid, -1, 0), value(along_valley, grid), np.array([0.05, 0.2, 0.5, 1, 2, 4, 7, 11]),
-              colors="0.7", linewidths=0.8)  # fmt: skip
+              colors="0.7", linewidths=0.8)
 right.plot(*path_w[:14].T, "-s", color=NORMAL, ms=4, label="normal: diverges")
 right.plot(*path_wn.T, "-o", color=WEIGHT_NORM, ms=4, label="weight norm: settles")
 right.plot(*w_star, "*", color="0.1", ms=13, zorder=5)
@@ -491,7 +491,7 @@ right.annotate("$w^*$", w_star, (8, 4), textcoords="offset points")
 right.plot(*w_start, "o", color="0.1", ms=7, mfc="none", zorder=5)
 right.annotate("start", w_start, (-9, 7), textcoords="offset points", ha="right")
 right.set(xlabel="$w_1$", ylabel="$w_2$", aspect="equal", xlim=(-2.2, 3.4), ylim=(-2.3, 3.3),
-          title="Paths of w, the same $\\eta = 2.2/\\lambda_{\\max}$")  # fmt: skip
+          title="Paths of w, the same $\\eta = 2.2/\\lambda_{\\max}$")
 right.legend(loc="lower left", frameon=True, framealpha=0.9)
 right.grid(False)
 lesson.figure(figure, "plane")
@@ -510,11 +510,11 @@ for name, H in (("steep across w*", along_valley), ("steep along w*", valley(120
     some_w = some_g[:, None] * some_v / np.linalg.norm(some_v, axis=1, keepdims=True)
     results[name] = value(H, some_w[500:]).mean() / value(H, w_start)
     print(f"{name}, η λ_max = 3: mean loss of steps 500 to 1000 / first loss {results[name]:.1e}, "
-          f"‖v‖ at the end {np.linalg.norm(some_v[-1]):.3g}")  # fmt: skip
+          f"‖v‖ at the end {np.linalg.norm(some_v[-1]):.3g}")
 lesson.claim("Steep across w*, η λ_max = 3: weight norm converges, mean loss of steps 500 to 1000 / first loss",
-             results["steep across w*"], below=1e-6)  # fmt: skip
+             results["steep across w*"], below=1e-6)
 lesson.claim("Steep along w*, η λ_max = 3: weight norm does not, mean loss of steps 500 to 1000 / first loss",
-             results["steep along w*"], above=0.05)  # fmt: skip
+             results["steep along w*"], above=0.05)
 
 # %%
 # **Conditioning.** The introduction says that the curvature "is not invariant to reparameterization", and section 2
@@ -547,7 +547,7 @@ for length in (1.0, 2.0, 2 * np.sqrt(10), 20.0):
     worst = max(worst, np.abs(computed - np.sort([0, 0.1, 4 / length**2])).max())
     print(f"{length:6.2f}   0, {computed[1]:.4f}, {computed[2]:.4f}   {computed[2] / computed[1]:20.1f}")
 lesson.claim("Hessian in (v, g) at the minimum: eigenvalues 0, λ_along, λ_across g²/‖v‖², largest difference", worst,
-             below=1e-12)  # fmt: skip
+             below=1e-12)
 
 # %%
 # The norm of v grows
@@ -594,10 +594,10 @@ for tracker in trackers.values():
         pythagoras = max(pythagoras, np.abs(norm[1:] / norm[:-1] / np.sqrt(1 + c**2) - 1).max())
         smallest_growth = min(smallest_growth, (norm[1:] / norm[:-1] - 1).min())
 lesson.claim("‖v‖² = ‖v₀‖² + Σ η²‖∇_v L‖², 33 neurons, 300 steps, 3 learning rates: relative difference", drift,
-             below=len(batches) * epsilon)  # fmt: skip
+             below=len(batches) * epsilon)
 lesson.claim("‖v'‖ = √(1 + c²) ‖v‖ in each step (section 2.1): relative difference", pythagoras, below=4 * epsilon)
 lesson.claim("‖v‖ never shrinks (section 2.1) by more than one rounding: smallest growth in a step", smallest_growth,
-             above=-epsilon)  # fmt: skip
+             above=-epsilon)
 
 # %%
 
@@ -608,7 +608,7 @@ for (rate, tracker), marker in zip(trackers.items(), "osD", strict=True):
     theory = "$\\|v_0\\|^2 + \\Sigma\\,\\eta^2\\|\\nabla_v L\\|^2$" if rate == 0.03 else None
     axes.plot(tracker.steps, (predicted / predicted[0]) ** 2, "-", color="0.3", lw=1.2, label=theory)
     axes.plot(tracker.steps[::20], (norm[::20] / norm[0]) ** 2, marker, color=WEIGHT_NORM, mfc="white",
-              label=f"measured, η = {rate}")  # fmt: skip
+              label=f"measured, η = {rate}")
 axes.set(xlabel="step", ylabel="$\\|v\\|^2/\\|v_0\\|^2$ of the output neuron", title="Pythagoras, step by step")
 axes.legend(loc="center right", bbox_to_anchor=(1, 0.6))
 lesson.figure(figure, "norm_growth")
@@ -728,12 +728,12 @@ lesson.claim(
     "One neuron: weight norm widens the usable range of η, mean gain in decades", gain("one neuron", "g"), above=0.4
 )
 lesson.claim("Small network, one η for all parameters: the range gains less than a decade, mean gain in decades",
-             gain("small network", "g"), above=0.1, below=1)  # fmt: skip
+             gain("small network", "g"), above=0.1, below=1)
 lesson.claim("Small network, η for v only: the range gains much more, mean gain in decades",
-             gain("small network", "v only"), above=1.5)  # fmt: skip
+             gain("small network", "v only"), above=1.5)
 lesson.claim("Small network, η from 10 to 100: share of normal runs that stay finite", finite["normal"], below=0.05)
 lesson.claim("Small network, η from 10 to 100, one η for all: share of runs with weight norm that stay finite",
-             finite["g"], below=0.05)  # fmt: skip
+             finite["g"], below=0.05)
 lesson.claim(
     "Small network, η from 10 to 100 for v only: share of runs that stay finite", finite["v only"], near=1, within=0
 )
@@ -742,7 +742,7 @@ lesson.claim(
 
 STYLES = {"normal": (NORMAL, "-", "s", "normal"), "g": (WEIGHT_NORM, "-", "o", "weight norm"),
           "e^s": (LOG_SCALE, "-", "D", "weight norm, g = eˢ"),
-          "v only": (WEIGHT_NORM, ":", "^", "weight norm, η for v only")}  # fmt: skip
+          "v only": (WEIGHT_NORM, ":", "^", "weight norm, η for v only")}
 
 
 def draw_losses(axes, task, kinds, ylim):
@@ -875,7 +875,7 @@ for a, line in zip(SCALES, (":", "-", "--"), strict=True):
     right.plot(excess, line, color=WEIGHT_NORM, label=f"g, inputs × {a:g}")
 right.plot(np.median(curves[1.0, True] - lowest, axis=1), "-", color=LOG_SCALE, lw=2.4, label="g = eˢ, inputs × any")
 right.set(yscale="log", xlabel="step", ylabel="loss above the lowest seen (nats)", ylim=(1e-6, 1),
-          title="Units of the inputs, η = 0.3")  # fmt: skip
+          title="Units of the inputs, η = 0.3")
 right.legend(fontsize=8.5, loc="lower right")
 lesson.figure(figure, "log_scale", note=f"synthetic problems: median (left: and middle half) of {problems}")
 
@@ -911,9 +911,9 @@ print("after removal:", list(net.state_dict()))
 # $10^{-5}$.
 
 lesson.claim("Wrapping keeps the function: largest change of an output, relative to the largest output",
-             np.abs(wrapped - before).max() / np.abs(before).max(), below=1e-5)  # fmt: skip
+             np.abs(wrapped - before).max() / np.abs(before).max(), below=1e-5)
 lesson.claim("Removing keeps the function: largest change of an output, relative to the largest output",
-             np.abs(unwrapped - changed).max() / np.abs(changed).max(), below=1e-5)  # fmt: skip
+             np.abs(unwrapped - changed).max() / np.abs(changed).max(), below=1e-5)
 
 # %%
 # A zero vector has no direction. In several libraries it becomes a NaN that appears much later and far away; here it is

@@ -76,9 +76,9 @@ w = rng.normal(size=k)
 M = wn.projection_matrix(w)
 spectrum = np.linalg.eigvalsh(M)
 lesson.claim("M_w is a projection across w (eq. 4): largest entry of M_w M_w - M_w, M_w - M_wᵀ and M_w w",
-             max(np.abs(a).max() for a in (M @ M - M, M - M.T, M @ w)), below=1e-13)  # fmt: skip
+             max(np.abs(a).max() for a in (M @ M - M, M - M.T, M @ w)), below=1e-13)
 lesson.claim("M_w has rank k - 1: largest distance of its eigenvalues from 0 (once) and 1 (k - 1 times)",
-             np.abs(spectrum - np.append(0, np.ones(k - 1))).max(), below=1e-13)  # fmt: skip
+             np.abs(spectrum - np.append(0, np.ones(k - 1))).max(), below=1e-13)
 
 # %%
 # The matrix has $k^2$ entries, and nobody needs them: $M_w x = x - u\,(u \cdot x)$ takes $4k$ operations. That is
@@ -86,7 +86,7 @@ lesson.claim("M_w has rank k - 1: largest distance of its eigenvalues from 0 (on
 
 large_w, large_x = rng.normal(size=(2, 2000))
 for name, function in (("matrix", lambda: wn.projection_matrix(large_w) @ large_x),
-                       ("matrix-free", lambda: wn.project(large_w, large_x))):  # fmt: skip
+                       ("matrix-free", lambda: wn.project(large_w, large_x))):
     times = []
     for _ in range(5):
         started = time.perf_counter()
@@ -118,10 +118,10 @@ u, ratio = w / np.linalg.norm(w), g.item() / np.linalg.norm(v.numpy())
 unit = ratio * np.linalg.norm(grad_w)
 worst = max(np.linalg.norm(ratio * (M @ grad_w) - grad_v), np.linalg.norm(ratio * wn.project(w, grad_w) - grad_v))
 lesson.claim("∇_v L by autograd = (g/‖v‖) M_w ∇_w L, with the matrix and without (eq. 4): relative difference",
-             worst / unit, below=1e-12)  # fmt: skip
+             worst / unit, below=1e-12)
 pythagoras = ratio**2 * (grad_w @ grad_w - (grad_w @ u) ** 2)
 lesson.claim("‖∇_v‖² = (g²/‖v‖²)(‖∇_w‖² - (∇_w·u)²) (law 1): relative difference",
-             abs(pythagoras / (grad_v @ grad_v) - 1), below=1e-12)  # fmt: skip
+             abs(pythagoras / (grad_v @ grad_v) - 1), below=1e-12)
 
 # %%
 # 2. From C to D
@@ -150,9 +150,9 @@ for_w, for_v = (np.array(column) for column in zip(*pairs, strict=True))
 C = gradient_covariance(for_w)
 D = preconditioned_covariance(C, v.numpy(), g.item())
 lesson.claim("The covariance of 400 gradients of v, by autograd, is D = (g²/‖v‖²) M_w C M_w: relative difference",
-             np.linalg.norm(gradient_covariance(for_v) - D) / np.linalg.norm(D), below=1e-12)  # fmt: skip
+             np.linalg.norm(gradient_covariance(for_v) - D) / np.linalg.norm(D), below=1e-12)
 lesson.claim("There is no noise along v: ‖D v‖ / (‖D‖ ‖v‖)",
-             np.linalg.norm(D @ v.numpy()) / np.linalg.norm(D) / np.linalg.norm(v.numpy()), below=1e-12)  # fmt: skip
+             np.linalg.norm(D @ v.numpy()) / np.linalg.norm(D) / np.linalg.norm(v.numpy()), below=1e-12)
 
 # %%
 # With two inputs the cloud can be drawn. The noise along $w$ is gone, and what is left lies on a line. In this example
@@ -174,7 +174,7 @@ for ax, points, colour, name in ((axes[0], cloud, NORMAL, "w"), (axes[1], halved
     ax.plot(*points.T, "o", ms=3, color=colour, alpha=0.5, mew=0)
     ax.plot(*ellipse, "-", color="0.15", lw=1.4)
     ax.annotate("", 0.34 * plane_w, (0, 0),
-                arrowprops={"arrowstyle": "-|>", "color": "0.1", "lw": 2, "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+                arrowprops={"arrowstyle": "-|>", "color": "0.1", "lw": 2, "shrinkA": 0, "shrinkB": 0})
     ax.annotate("direction of $w$", 0.34 * plane_w, (0, 9), textcoords="offset points", ha="center", fontsize=9.5)
     ax.set(aspect="equal", xlim=(-0.42, 0.42), ylim=(-0.38, 0.38), xlabel=f"$(\\nabla_{name} L)_1$")
     ax.set_ylabel(f"$(\\nabla_{name} L)_2$")
@@ -229,11 +229,11 @@ random_direction = rng.normal(size=k)
 values, vectors = np.linalg.eigh(C)
 for name, spectrum in (("C", values), ("without w", without(w, C)), ("without a random direction",
                        without(random_direction, C)), ("without the leading eigenvector",
-                       without(vectors[:, -1], C))):  # fmt: skip
+                       without(vectors[:, -1], C))):
     print(f"{name:32} κ = {condition(spectrum):6.2f}   participation ratio {participation(spectrum):.3f}")
 anywhere = max(condition(without(rng.normal(size=k), C)) for _ in range(300)) / condition(values)
 lesson.claim("No projection raises the condition number: largest κ without one of 300 random directions / κ(C)",
-             anywhere, below=1)  # fmt: skip
+             anywhere, below=1)
 
 # %%
 # 3. When is w an eigenvector of C?
@@ -286,7 +286,7 @@ KINDS = {
              lambda t, rng: (np.tanh(t) - rng.normal(size=t.shape)) * (1 - np.tanh(t) ** 2)),
     "logistic": (lambda t: 0 * t, lambda t: sigmoid(t) * (1 - sigmoid(t)),
                  lambda t, rng: sigmoid(t) - (rng.uniform(size=t.shape) < sigmoid(t))),
-}  # fmt: skip
+}
 
 
 def predicted_ratio(kind, g):
@@ -316,7 +316,7 @@ for kind, (_, _, draw) in KINDS.items():
         spread = np.sqrt(k / effective)
         roundness.append(condition(spectrum) / ((1 + spread) / (1 - spread)) ** 2)
     print(f"{kind:9} r = " + ", ".join(f"{sampled[kind, g]:.3f} (theory {predicted_ratio(kind, g):.3f})"
-                                       for g in (0.5, 1.0, 2.0, 4.0)) + "  for g = 0.5, 1, 2, 4")  # fmt: skip
+                                       for g in (0.5, 1.0, 2.0, 4.0)) + "  for g = 0.5, 1, 2, 4")
 
 # %%
 # *Tolerances.* 16 samples should lie within 4.5 standard errors of theory all but once in 10,000 times; we compute
@@ -327,9 +327,9 @@ for kind, (_, _, draw) in KINDS.items():
 # exceeds that bound by more than 10 %.
 
 lesson.claim("White inputs: noise along w / across w as computed, 16 neurons, deviation in standard errors",
-             np.abs(deviations).max(), below=4.5)  # fmt: skip
+             np.abs(deviations).max(), below=4.5)
 lesson.claim("White inputs: D is a multiple of the identity across w: largest κ / what sampling alone gives",
-             max(roundness), below=1.1)  # fmt: skip
+             max(roundness), below=1.1)
 lesson.claim("A linear neuron far too long (g = 4): w is dominant, r", sampled["linear", 4.0], above=1.5)
 lesson.claim("A trained logistic neuron (g = 4): w is the weakest eigenvector, r", sampled["logistic", 4.0], below=0.5)
 
@@ -386,7 +386,7 @@ def shared_ratio(P, slope):
 off = max(abs(shared[key] / shared_ratio(key[1], key[0]) - 1) for key in shared)
 lesson.claim("P positions that share δ: r = 1 + (P-1)(1-a)²/(π(1+a²)), largest relative deviation", off, below=0.18)
 lesson.claim("64 positions that share δ, leaky ReLU: |cos| between w and the leading eigenvector of C",
-             cosines[0.1, 64], above=0.95)  # fmt: skip
+             cosines[0.1, 64], above=0.95)
 
 # %%
 # How large would $|\cos|$ be by chance? A random direction in $k$ dimensions has
@@ -410,17 +410,17 @@ for (kind, place), style in zip(places.items(), ("-", "--", "-.", ":"), strict=T
     left.plot([0.5, 1, 2, 4], [sampled[kind, g] for g in (0.5, 1.0, 2.0, 4.0)], "o", color=NORMAL, ms=5)
     left.text(*place, kind, fontsize=9.5)
 left.set(xlabel="length of the weight vector, $g$", ylabel="noise along $w$ / across $w$, $r$", ylim=(0, 2.2),
-         title="One position, white inputs")  # fmt: skip
+         title="One position, white inputs")
 for slope, marker in ((0.0, "o"), (0.1, "s")):
     right.loglog(positions, [shared_ratio(P, slope) for P in positions], "-", color="0.3", lw=1.2)
     right.loglog(positions, [shared[slope, P] for P in positions], marker, color=NORMAL, ms=6,
-                 mfc="white" if slope else NORMAL, label="leaky ReLU, $a$ = 0.1" if slope else "ReLU")  # fmt: skip
+                 mfc="white" if slope else NORMAL, label="leaky ReLU, $a$ = 0.1" if slope else "ReLU")
 right.axhline(1, color="0.6", lw=1, ls=":")
 for P in positions:
     right.annotate(f"{cosines[0.0, P]:.2f}", (P, shared[0.0, P]), (0, 9), textcoords="offset points", ha="center",
-                   fontsize=8.5, color="0.35")  # fmt: skip
+                   fontsize=8.5, color="0.35")
 right.set(xlabel="positions that share one weight vector, $P$", ylabel="noise along $w$ / across $w$, $r$",
-          title="Shared weights, white inputs", ylim=(0.7, 250))  # fmt: skip
+          title="Shared weights, white inputs", ylim=(0.7, 250))
 right.legend(loc="upper left", title="gray numbers: |cos| for ReLU", title_fontsize=8.5)
 lesson.figure(figure, "theory", note="lines: theory; dots: samples")
 
@@ -508,7 +508,7 @@ def conv_network(x, rng, normalized=True):
         nn.Conv2d(3, a, 3, padding=1, rng=rng), nn.LeakyReLU(0.1), nn.Conv2d(a, a, 3, padding=1, rng=rng),
         nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.Conv2d(a, b, 3, padding=1, rng=rng), nn.LeakyReLU(0.1),
         nn.Conv2d(b, b, 1, rng=rng), nn.LeakyReLU(0.1), nn.GlobalAvgPool2d(), nn.Linear(b, 10, rng=rng),
-    )  # fmt: skip
+    )
     for layer in (m for m in model if isinstance(m, (nn.Conv2d, nn.Linear))):
         layer.weight.data = rng.normal(0, 0.05, layer.weight.shape).astype(np.float32)  # section 3
     wn.data_dependent_init(wn.apply_weight_norm(model), x[:500])
@@ -559,7 +559,7 @@ def measure(gradients, weights, scale, rng):
         rows.append([abs(vectors[:, -1] @ u), len(u) * (u @ C @ u) / trace, participation(values),
                      participation(across), control, trace, across.sum(),
                      np.trace(preconditioned_covariance(C, w, ratio * np.linalg.norm(w))),
-                     abs(second_moment[:, -1] @ u)])  # fmt: skip
+                     abs(second_moment[:, -1] @ u)])
     return np.array(rows)
 
 
@@ -594,12 +594,12 @@ def record(name, model, optimizer, x, y, steps, batch, net):
 
 for net in range(nets):
     for name, kind, normalized in (("conv, white, WN", "white", True), ("conv, white, normal", "white", False),
-                                   ("conv, scaled, WN", "scaled", True)):  # fmt: skip
+                                   ("conv, scaled, WN", "scaled", True)):
         model = conv_network(images[kind], lesson.rng(3, net), normalized)
         optimizer = optim.Adam(model.parameters(), 0.003)
         record(name, model, optimizer, images[kind], labels, conv_steps, 50, net)
     for name, mean, rate in (("dense, mean 0, η = 0.5", 0.0, 0.5), ("dense, mean 1, η = 0.5", 1.0, 0.5),
-                             ("dense, mean 0, η = 0.03", 0.0, 0.03)):  # fmt: skip
+                             ("dense, mean 0, η = 0.03", 0.0, 0.03)):
         x, y = dense_task(mean, lesson.rng(5, net))
         model = dense_network(lesson.rng(6, net))
         record(name, model, optim.SGD(model.parameters(), rate), x, y, dense_steps, 32, net)
@@ -622,7 +622,7 @@ for (gradients, weights, scale), layer in zip(found, layers, strict=True):
     ours = np.array([ratio * wn.project(w, samples.mean(axis=0)) for ratio, w, samples in units])
     worst = max(worst, np.abs(ours - autograd).max() / np.abs(autograd).max())
 lesson.claim("Eq. 4 in every unit of a trained conv net: per-example gradients, added and projected, against autograd",
-             worst, below=1e-2)  # fmt: skip
+             worst, below=1e-2)
 
 # %%
 # The answer at the end of training, as medians over the units of a layer. "Above chance" counts the neurons whose
@@ -642,14 +642,14 @@ for name in results:
         above = (column(name, layer, "cos") > chance(k)[1]).mean()
         numbers = [np.median(column(name, layer, c)) for c in ("cos", "along", "part C", "part D", "part random")]
         print(f"{name:24}{layer + 1:2}{k:4} {numbers[0]:6.2f} {chance(k)[0]:7.2f} {100 * above:6.0f}% "
-              f"{numbers[1]:8.2f} {numbers[2]:9.3f} {numbers[3]:9.3f} {numbers[4]:9.3f}")  # fmt: skip
+              f"{numbers[1]:8.2f} {numbers[2]:9.3f} {numbers[3]:9.3f} {numbers[4]:9.3f}")
 
 # %%
 # Every neuron, at three times:
 
 figure, axes = plt.subplots(1, 3, figsize=(9.4, 4.1), sharey=True)
 shown = [("conv, white, WN", "Convolutions, white pictures"), ("conv, scaled, WN", "Convolutions, scaled pictures"),
-         ("dense, mean 0, η = 0.5", "Dense layers, inputs of mean 0")]  # fmt: skip
+         ("dense, mean 0, η = 0.5", "Dense layers, inputs of mean 0")]
 scatter = lesson.rng(9)
 for ax, (name, title) in zip(axes, shown, strict=True):
     for layer, k in enumerate(ks[name]):
@@ -663,13 +663,13 @@ for ax, (name, title) in zip(axes, shown, strict=True):
             size = 2.5 if lesson.full else 3.8
             ax.plot(places, values, "o", ms=size, mfc=face, mec=WEIGHT_NORM, mew=0.7, label=label)
     ax.set(xticks=range(len(ks[name])), xticklabels=[f"{i + 1}\n{k}" for i, k in enumerate(ks[name])],
-           xlabel="layer, and below it $k$", ylim=(0, 1.02))  # fmt: skip
+           xlabel="layer, and below it $k$", ylim=(0, 1.02))
     ax.set_title(title, fontsize=10)
     ax.grid(axis="x", visible=False)
 axes[0].set_ylabel("|cos| between $w$ and the leading eigenvector of $C$")
 axes[2].legend(loc="upper right", fontsize=8.5, bbox_to_anchor=(1, 0.88))
 axes[2].annotate("gray: 99 % of random directions;\nline: their median", (0.97, 0.97), xycoords="axes fraction",
-                 ha="right", va="top", fontsize=8.5, color="0.35")  # fmt: skip
+                 ha="right", va="top", fontsize=8.5, color="0.35")
 lesson.figure(figure, "alignment", note=f"pictures: {pictures.description}; a dot for each neuron")
 
 # %%
@@ -692,34 +692,34 @@ for signs, row in ((None, coherent), (lesson.rng(10), scrambled)):
     row += [np.median(values) for values in measure(*first_layer, lesson.rng(8))[:, :2].T]
 for when, step in (("start", 0), ("end", -1)):
     medians = np.array([[np.median(column(name, layer, which, step)) for which in ("cos", "cos, not centered")]
-                        for name in results for layer in range(len(ks[name]))])  # fmt: skip
+                        for name in results for layer in range(len(ks[name]))])
     changes = np.abs(medians[:, 0] - medians[:, 1])
     print(f"centered or not, {when}: the median |cos| of a layer differs by {np.median(changes):.3f} in the middle, "
-          f"{max(changes):.2f} at most")  # fmt: skip
+          f"{max(changes):.2f} at most")
 print(f"first layer: |cos| {coherent[0]:.2f}, noise along w {coherent[1]:.2f}; "
-      f"with random signs {scrambled[0]:.2f} and {scrambled[1]:.2f}")  # fmt: skip
+      f"with random signs {scrambled[0]:.2f} and {scrambled[1]:.2f}")
 first = [(column(name, 0, "cos") > chance(27)[1]).mean() for name in ("conv, white, WN", "conv, white, normal")]
 lesson.claim("w is close to a dominant eigenvector of C (sec. 2.1), first convolution, white pictures: share of "
-             "neurons beyond 99 % of chance, the smaller of WN and normal", min(first), above=0.3)  # fmt: skip
+             "neurons beyond 99 % of chance, the smaller of WN and normal", min(first), above=0.3)
 uncentered = (column("conv, white, WN", 0, "cos, not centered") > chance(27)[1]).mean()
 lesson.claim("... and of the second moment, not centered: share of neurons with WN beyond 99 % of chance", uncentered,
-             above=0.3)  # fmt: skip
+             above=0.3)
 lesson.claim("... and there the noise along w is a multiple of the average, median", coherent[1], above=1.5)
 lesson.claim("The cause is coherence over positions: noise along w with random signs / without",
-             scrambled[1] / coherent[1], below=0.6)  # fmt: skip
+             scrambled[1] / coherent[1], below=0.6)
 gain = np.median(column("conv, white, WN", 0, "part D") / column("conv, white, WN", 0, "part C"))
 control = np.median(column("conv, white, WN", 0, "part random") / column("conv, white, WN", 0, "part C"))
 print(f"participation ratio of D / of C: {gain:.2f}; without a random direction instead: {control:.2f}")
 lesson.claim("There D is closer to the identity than C (sec. 2.1): participation ratio of D / of C, median", gain,
-             above=1.04)  # fmt: skip
+             above=1.04)
 lesson.claim("... which is not what any projection would do: gain by w / gain by a random direction, median ratios",
-             gain / control, above=1.02)  # fmt: skip
+             gain / control, above=1.02)
 elsewhere = np.concatenate([
     column(name, layer, "cos") > chance(k)[1]
     for name in results for layer, k in enumerate(ks[name]) if not (layer == 0 and "white" in name)
-])  # fmt: skip
+])
 lesson.claim(f"Elsewhere w is not close to a dominant eigenvector: share of {len(elsewhere)} neurons beyond 99 % of "
-             "chance", elsewhere.mean(), below=0.1)  # fmt: skip
+             "chance", elsewhere.mean(), below=0.1)
 hidden = np.concatenate([column(name, 1, "along") for name in results if "dense" in name])
 lesson.claim("Hidden dense layers: noise along w / noise in the average direction, median", np.median(hidden), below=1)
 
@@ -762,11 +762,11 @@ for mu in offsets:
 print(f"output neuron, |cos| (chance {chance(32)[0]:.2f}, 99 %: {chance(32)[1]:.2f}): medians of {networks} networks")
 for mu in offsets:
     print(f"  targets around {mu:4.0f}: " + ", ".join(f"{np.median(output_cos[mu, step]):.2f} after {step} steps"
-                                                  for step in (0, 50, 500)))  # fmt: skip
+                                                  for step in (0, 50, 500)))
 lesson.claim("Output neuron, targets around 10: w is close to the dominant eigenvector, |cos| after 50 steps, median",
-             np.median(output_cos[10.0, 50]), above=0.7)  # fmt: skip
+             np.median(output_cos[10.0, 50]), above=0.7)
 lesson.claim("Output neuron, targets around 0: it is not, |cos| after 50 steps, median",
-             np.median(output_cos[0.0, 50]), below=chance(32)[1])  # fmt: skip
+             np.median(output_cos[0.0, 50]), below=chance(32)[1])
 
 # %%
 # 5. The other factor: g/‖v‖
@@ -794,14 +794,14 @@ def scatter_between(name, which):
 
 for name in (n for n in results if "dense" in n):
     print(f"{name:24}: scatter of log tr C {scatter_between(name, 'tr C'):.2f}, "
-          f"of M C M {scatter_between(name, 'tr MCM'):.2f}, of D {scatter_between(name, 'tr D'):.2f}")  # fmt: skip
+          f"of M C M {scatter_between(name, 'tr MCM'):.2f}, of D {scatter_between(name, 'tr D'):.2f}")
 fast, slow = "dense, mean 0, η = 0.5", "dense, mean 0, η = 0.03"
 lesson.claim("Projecting alone leaves the scatter between neurons as it was, η = 0.5: of M C M / of C",
-             scatter_between(fast, "tr MCM") / scatter_between(fast, "tr C"), near=1, within=0.05)  # fmt: skip
+             scatter_between(fast, "tr MCM") / scatter_between(fast, "tr C"), near=1, within=0.05)
 lesson.claim("Scaling evens out the noise between neurons (sec. 2.1), η = 0.5: scatter of D / of M C M, towards 1/2",
-             scatter_between(fast, "tr D") / scatter_between(fast, "tr MCM"), above=0.4, below=0.85)  # fmt: skip
+             scatter_between(fast, "tr D") / scatter_between(fast, "tr MCM"), above=0.4, below=0.85)
 lesson.claim("With η = 0.03, ‖v‖ has hardly grown and there is no such effect: scatter of D / of M C M",
-             scatter_between(slow, "tr D") / scatter_between(slow, "tr MCM"), above=0.9)  # fmt: skip
+             scatter_between(slow, "tr D") / scatter_between(slow, "tr MCM"), above=0.9)
 
 # %%
 
@@ -813,9 +813,9 @@ C = gradient_covariance(gradients[neuron_index])
 values, unit_scale = np.linalg.eigvalsh(C)[::-1], np.trace(C) / len(C)
 left.semilogy(np.arange(1, 28), values / unit_scale, "o", color=NORMAL, ms=5, label="$C$")
 left.semilogy(np.arange(1, 27), without(weights[neuron_index], C)[::-1] / unit_scale, "s", color=WEIGHT_NORM, ms=4.5,
-              mfc="white", label="$M_w C M_w$, without the 0")  # fmt: skip
+              mfc="white", label="$M_w C M_w$, without the 0")
 left.set(xlabel="number of the eigenvalue", ylabel="eigenvalue / mean eigenvalue of $C$",
-         title="One neuron, first convolution")  # fmt: skip
+         title="One neuron, first convolution")
 left.legend()
 for name, layer, marker, edge, face, label in (
     ("conv, white, WN", 0, "o", WEIGHT_NORM, WEIGHT_NORM, "first conv., white"),
@@ -824,14 +824,14 @@ for name, layer, marker, edge, face, label in (
     ("conv, white, WN", 1, "^", "0.1", "0.1", "second conv."),
 ):
     middle.plot(column(name, layer, "part C"), column(name, layer, "part D"), marker, mec=edge, mfc=face, ms=5,
-                label=label)  # fmt: skip
+                label=label)
 middle.plot([0, 1], [0, 1], ":", color="0.4", lw=1)
 middle.set(xlim=(0, 0.85), ylim=(0, 0.85), aspect="equal", xlabel="participation ratio of $C$",
-           ylabel="participation ratio of $D$", title="Closer to the identity?")  # fmt: skip
+           ylabel="participation ratio of $D$", title="Closer to the identity?")
 middle.legend(fontsize=8, loc="lower right", handletextpad=0.2)
 for name, marker, face, label in ((slow, "s", "white", "η = 0.03"), (fast, "o", WEIGHT_NORM, "η = 0.5")):
     noise = [np.concatenate([column(name, layer, which) / np.exp(np.log(column(name, layer, which)).mean())
-                             for layer in range(3)]) for which in ("tr MCM", "tr D")]  # fmt: skip
+                             for layer in range(3)]) for which in ("tr MCM", "tr D")]
     right.loglog(*noise, marker, color=WEIGHT_NORM, mfc=face, ms=4, mew=0.8, label=label)
 ends = np.array([0.02, 20])
 right.loglog(ends, ends, "-", color="0.3", lw=1)
@@ -839,7 +839,7 @@ right.loglog(ends, np.sqrt(ends), "--", color="0.3", lw=1)
 right.text(11, 17, "slope 1", fontsize=8.5, ha="right")
 right.text(19, 2.2, "1/2", fontsize=8.5, ha="right")
 right.set(xlabel="noise of a neuron, tr $M_w C M_w$", ylabel="tr $D$ = ($g^2/\\|v\\|^2$) tr $M_w C M_w$",
-          title="Noise between neurons")  # fmt: skip
+          title="Noise between neurons")
 right.legend(loc="upper left", fontsize=8.5)
 lesson.figure(figure, "covariance", note=f"pictures: {pictures.description}; right: relative to the mean of a layer")
 
@@ -915,7 +915,7 @@ def train_small(steps, snapshots):
     x, y, v1, v2 = (np.stack([d[j] for d in drawn]) for j in range(4))
     rate, order = np.array([rate for _, rate, _ in runs])[:, None, None], lesson.rng(13)
     q = [v1, np.linalg.norm(v1, axis=-1, keepdims=True), np.zeros((len(runs), 1, UNITS)),
-         v2, np.linalg.norm(v2, axis=-1, keepdims=True), np.zeros((len(runs), 1, 1))]  # fmt: skip
+         v2, np.linalg.norm(v2, axis=-1, keepdims=True), np.zeros((len(runs), 1, 1))]
     kept = {}
     for step in lesson.progress(range(steps + 1), "small networks"):
         if step in snapshots:
@@ -1042,9 +1042,9 @@ for j, (_, place) in enumerate(weight_vectors(p)):
 H_p, H_tangent = hessians(p, scales, x, y)
 difference = np.linalg.norm(B.T @ H_q @ B - H_tangent) / np.linalg.norm(H_tangent)
 lesson.claim("Hessian in (v, g, b), tangent to each v: RᵀHR + second term = mg.hessian, relative difference",
-             difference, below=1e-10)  # fmt: skip
+             difference, below=1e-10)
 lesson.claim("Along v there is no curvature, vᵀHv = 0, but H_vv v = -∇_v L: largest deviation, relative",
-             max(worst_curvature, worst_stretch), below=1e-10)  # fmt: skip
+             max(worst_curvature, worst_stretch), below=1e-10)
 
 
 def outputs_of_p(p):
@@ -1055,7 +1055,7 @@ def outputs_of_p(p):
 
 J = mg.jacobian(outputs_of_p, p).numpy()
 lesson.claim("∂f/∂p by hand = mg.jacobian: relative difference",
-             np.linalg.norm(output_jacobian(p, x[:30]) - J) / np.linalg.norm(J), below=1e-12)  # fmt: skip
+             np.linalg.norm(output_jacobian(p, x[:30]) - J) / np.linalg.norm(J), below=1e-12)
 
 # %%
 # Next, the spectra at the start, after a tenth of the training, and at the end, for this run ($\eta = 0.3$, $m = 1$):
@@ -1078,10 +1078,10 @@ for step in kept:
     ordinary = np.linalg.eigvalsh(J.T @ J / len(x))
     H_trained = hessians(p, scales, x, y)[1]
     for name, H, gn in (("w", H_p, ordinary), ("(v, g), ρ = 1", H_one, gauss_newton(p, ones, x)),
-                        ("(v, g), ρ as trained", H_trained, gauss_newton(p, scales, x))):  # fmt: skip
+                        ("(v, g), ρ as trained", H_trained, gauss_newton(p, scales, x))):
         values = np.linalg.eigvalsh(H)
         print(f"step {step:5}   {name:20} {flat_loss(p, x, y).item():.4f} {values[-1]:14.3f} {values[0]:12.4f} "
-              f"{(values < 0).sum():6} of {len(values)} {condition(gn):12.3g}")  # fmt: skip
+              f"{(values < 0).sum():6} of {len(values)} {condition(gn):12.3g}")
 
 # %%
 # At $\rho = 1$ the Gauss-Newton matrix has the same condition number to every digit shown. The Hessian differs a
@@ -1120,16 +1120,16 @@ for m in MEANS:
         if slope < 1e-8 and values[0] > 1e-8 * values[-1]:  # a minimum, and not a unit that saturates for ever
             minima[m, i] = values, np.linalg.eigvalsh(hessians(p, ones, x, y)[1])
             curves[m, i] = [condition(np.linalg.eigvalsh(R.T @ H @ R)) / condition(values)
-                            for R in (change_of_coordinates(p, r * ones) for r in common)]  # fmt: skip
+                            for R in (change_of_coordinates(p, r * ones) for r in common)]
 print(f"{len(minima)} minima found of {len(MEANS) * problems}; condition numbers of the Hessian with ordinary weights "
       f"from {min(condition(v) for v, _ in minima.values()):.3g} "
-      f"to {max(condition(v) for v, _ in minima.values()):.3g}")  # fmt: skip
+      f"to {max(condition(v) for v, _ in minima.values()):.3g}")
 for m in MEANS:
     best = [min(curve) for key, curve in curves.items() if key[0] == m]
     at = [common[np.argmin(curve)] for key, curve in curves.items() if key[0] == m]
     knob[m] = np.median(best)
     print(f"inputs of mean {m:.0f}: the best common ρ is {np.median(at):.2f} (median), "
-          f"and gives {np.median(best):.2f} of the condition number at ρ = 1")  # fmt: skip
+          f"and gives {np.median(best):.2f} of the condition number at ρ = 1")
 
 # %%
 # *Tolerance.* Eigenvalues of a symmetric matrix change by no more than the matrix does. The gradient left over is below
@@ -1137,9 +1137,9 @@ for m in MEANS:
 
 same = max(np.abs(with_wn - ordinary).max() / ordinary[-1] for ordinary, with_wn in minima.values())
 lesson.claim("At minima, ρ = 1: WN leaves all eigenvalues of the Hessian as they were, relative difference",
-             same, below=1e-7)  # fmt: skip
+             same, below=1e-7)
 lesson.claim("Minima, white inputs: no common ρ is much better than 1, κ at the best / κ at 1, median", knob[0.0],
-             above=0.9)  # fmt: skip
+             above=0.9)
 lesson.claim("Minima, inputs of mean 1: a ρ below 1 is better, κ at the best / κ at 1, median", knob[1.0], below=0.9)
 
 # %%
@@ -1163,7 +1163,7 @@ for (m, rate), values in ratio.items():
     rho = np.median([flat_weights(take(small_steps, r))[1] for r, key in enumerate(runs) if key[:2] == (m, rate)])
     w_sharp, q_sharp = np.median(sharp[m, rate], axis=0)
     print(f"mean {m:.0f}  {rate:5}  {rho:8.2f} {np.exp(np.mean(np.log(values))):15.2f}   "
-          f"({min(values):.2f} to {max(values):.2f}) {w_sharp:27.2f}, {q_sharp:.2f}")  # fmt: skip
+          f"({min(values):.2f} to {max(values):.2f}) {w_sharp:27.2f}, {q_sharp:.2f}")
 
 
 def mean_ratio(m, rates):
@@ -1172,12 +1172,12 @@ def mean_ratio(m, rates):
 
 
 lesson.claim("White inputs: weight norm does not improve the condition number (introduction), κ with WN / κ with w, "
-             "geometric mean of all η", mean_ratio(0.0, RATES), above=1)  # fmt: skip
+             "geometric mean of all η", mean_ratio(0.0, RATES), above=1)
 lesson.claim("Inputs of mean 1, η = 0.3: it does, κ with WN / κ with w, geometric mean", mean_ratio(1.0, (0.3,)),
-             above=0.4, below=0.95)  # fmt: skip
+             above=0.4, below=0.95)
 with_w, with_wn = np.median(sharp[1.0, 1.0], axis=0)
 lesson.claim("η = 1, inputs of mean 1: with ordinary weights GD would be unstable at these networks, median η λ_max",
-             with_w, above=2)  # fmt: skip
+             with_w, above=2)
 lesson.claim("... with weight normalization it is stable at the same networks, median η λ_max", with_wn, below=2)
 
 # %%
@@ -1206,13 +1206,13 @@ exact = np.linalg.eigvalsh(mg.hessian(lambda p: flat_loss(p, x, y), p).numpy())
 lanczos_rng = lesson.rng(14)
 for steps in (5, 10, 20):
     values, bounds = lanczos(lambda d: mg.hvp(lambda p: flat_loss(p, x, y), p, d).numpy(),
-                             lanczos_rng.normal(size=len(p)), steps)  # fmt: skip
+                             lanczos_rng.normal(size=len(p)), steps)
     print(f"{steps:2} products of 33: largest {values[-1]:.6f} ± {bounds[-1]:.0e} (exact {exact[-1]:.6f}), "
-          f"smallest {values[0]:+.6f} ± {bounds[0]:.0e} (exact {exact[0]:+.6f})")  # fmt: skip
+          f"smallest {values[0]:+.6f} ± {bounds[0]:.0e} (exact {exact[0]:+.6f})")
 lesson.claim("Lanczos, 20 products: largest eigenvalue against the exact Hessian, relative difference",
-             abs(values[-1] / exact[-1] - 1), below=1e-6)  # fmt: skip
+             abs(values[-1] / exact[-1] - 1), below=1e-6)
 lesson.claim("... and every estimate is within its bound: largest distance to an eigenvalue beyond it",
-             (np.abs(values[:, None] - exact).min(axis=1) - bounds).max(), below=1e-12)  # fmt: skip
+             (np.abs(values[:, None] - exact).min(axis=1) - bounds).max(), below=1e-12)
 
 # %%
 # Now the dense networks of section 4. To stay on the tangent space we start from a vector with no part along any $v$,
@@ -1264,10 +1264,10 @@ for name in (n for n in results if "dense" in n):
         high, low, bound = extreme_eigenvalues(model, x, y[:1000], normalized)
         dense_sharp[name, normalized] = rate * high
         print(f"{name:24} {'(v, g)' if normalized else 'w':7}: largest {high:7.3f}, smallest {low:+.3f} "
-              f"(± {bound:.0e}); η λ_max = {rate * high:.2f}")  # fmt: skip
+              f"(± {bound:.0e}); η λ_max = {rate * high:.2f}")
 lesson.claim("Dense network, mean 1, η = 0.5: growth of ‖v‖ has lowered the largest eigenvalue, with WN / with w",
              dense_sharp["dense, mean 1, η = 0.5", True] / dense_sharp["dense, mean 1, η = 0.5", False],
-             below=0.9)  # fmt: skip
+             below=0.9)
 
 # %%
 
@@ -1280,10 +1280,10 @@ for m, colour, line in ((0.0, "0.55", "-"), (1.0, "0.15", "--")):
 left.plot(1, 1, "o", color=NORMAL, ms=9, zorder=5)
 left.annotate("ordinary weights,\nand WN at $\\|v\\| = g$", (1, 1), (12, -34), textcoords="offset points", fontsize=9)
 left.set(xlabel="$\\rho = g/\\|v\\|$ of all weight vectors", ylabel="κ(Hessian) relative to ordinary weights",
-         title="At minima: ρ is a knob", ylim=(0.2, 60))  # fmt: skip
+         title="At minima: ρ is a knob", ylim=(0.2, 60))
 left.legend(loc="upper center")
 for which, colour, marker, label in ((0, NORMAL, "s", "ordinary weights"),
-                                     (1, WEIGHT_NORM, "o", "weight norm, ρ as trained")):  # fmt: skip
+                                     (1, WEIGHT_NORM, "o", "weight norm, ρ as trained")):
     for rate in RATES:
         values = np.array(sharp[1.0, rate])[:, which]
         right.loglog(np.full(len(values), rate * (0.93, 1.07)[which]), values, marker, color=colour, ms=4.5, alpha=0.7)
@@ -1296,7 +1296,7 @@ for axis, ticks in ((right.xaxis, RATES), (right.yaxis, (0.2, 0.5, 1, 2, 5))):
 right.axhline(2, color="0.3", lw=1, ls=":")
 right.text(0.027, 2.15, "unstable above", fontsize=9, color="0.3")
 right.set(xlabel="learning rate η", ylabel="η × largest eigenvalue of the Hessian",
-          title="The same networks, in two coordinates")  # fmt: skip
+          title="The same networks, in two coordinates")
 right.legend(loc="lower right")
 lesson.figure(figure, "curvature", note=f"6-4-1 tanh networks, {problems} problems; right: inputs of mean 1")
 

@@ -121,7 +121,7 @@ def train(net, make_optimizer, data, steps, batch=None, other_rate=0.0, stream=0
         return np.concatenate([tracker.history(layer, quantity) for layer in tracker.layers], axis=1)
 
     return SimpleNamespace(norm=units("norm"), grad_norm=units("grad_norm")[1:], c=units("relative_step")[1:],
-                           loss=np.array(losses), optimizer=optimizer)  # fmt: skip
+                           loss=np.array(losses), optimizer=optimizer)
 
 
 def sgd(rate, **options):
@@ -158,12 +158,12 @@ for rate in (0.1, 1.0, 10.0):
     smallest = min(smallest, (run.norm[1:] / run.norm[:-1] - 1).min())
     growth = run.norm[-1] / run.norm[0]
     print(f"η = {rate:4}: after {steps} steps ‖v‖/‖v₀‖ is {growth.min():.2f} (least) to {growth.max():.2f} (most); "
-          f"c has fallen from {np.median(run.c[:20]):.4f} to {np.median(run.c[-20:]):.4f} (median)")  # fmt: skip
+          f"c has fallen from {np.median(run.c[:20]):.4f} to {np.median(run.c[-20:]):.4f} (median)")
 lesson.claim("‖v‖² = ‖v₀‖² + η² Σ‖∇_v L‖² (section 2.1), all units, η = 0.1, 1 and 10: relative difference", off_sum,
-             below=4 * epsilon * steps)  # fmt: skip
+             below=4 * epsilon * steps)
 lesson.claim("‖v'‖ = √(1 + c²) ‖v‖ in each step (section 2.1): relative difference", off_step, below=4 * epsilon)
 lesson.claim("‖v‖ grows monotonically without momentum (section 2.1), but for rounding: smallest growth in a step",
-             smallest, above=-4 * epsilon)  # fmt: skip
+             smallest, above=-4 * epsilon)
 
 # %%
 # **Growth is a property of the steps, not of the path.** In the limit of small steps the path of $v$ becomes a curve,
@@ -182,7 +182,7 @@ for rate in flow_rates:
     flow_growth.append(np.mean((run.norm[-1] / run.norm[0]) ** 2 - 1))
 slope = np.polyfit(np.log(flow_rates[2:]), np.log(flow_growth[2:]), 1)[0]
 lesson.claim("Gradient flow keeps ‖v‖: growth of ‖v‖² at ηt = 10 is proportional to η, slope in logarithms", slope,
-             near=1, within=0.02)  # fmt: skip
+             near=1, within=0.02)
 
 # %%
 # **What float32 can see.** If $c$ is small the growth is $c^2/2$, and squares get small quickly. In float32 each entry
@@ -228,7 +228,7 @@ print(f"σ = {np.median(sigma):.1e} with 20 inputs: a single step hides its grow
 # normal; for that we allow 1.5 per cent more.
 
 lesson.claim("float32: a step of relative size c shortens v with probability Φ(-c²/2σ), largest difference",
-             np.abs(np.array(shrinking) - predicted_share).max(), below=0.015 + 4 * np.sqrt(0.25 / trials))  # fmt: skip
+             np.abs(np.array(shrinking) - predicted_share).max(), below=0.015 + 4 * np.sqrt(0.25 / trials))
 
 # %%
 
@@ -295,7 +295,7 @@ for flipped in (0.0, 0.2):
         error.append(per_step.std() / np.sqrt(repeats))
     noise[flipped] = SimpleNamespace(full=full_part, trace=trace, measured=np.array(measured), error=np.array(error))
     print(f"{100 * flipped:2.0f} % flipped: ‖∇̄‖² = {full_part:.5f}, tr C = {trace:.4f}; noise outweighs ‖∇̄‖² for "
-          f"B < {trace / full_part:.0f}")  # fmt: skip
+          f"B < {trace / full_part:.0f}")
 
 # %%
 # *Tolerance.* The mean over the steps has a standard error, estimated from the steps' own scatter. Twelve comparisons,
@@ -303,11 +303,11 @@ for flipped in (0.0, 0.2):
 
 worst = max(np.abs((n.measured - n.full - n.trace / batch_sizes) / n.error).max() for n in noise.values())
 lesson.claim("Growth of ‖v‖² per step = η²(‖∇̄‖² + tr C/B), B from 1 to 1024: largest deviation in standard errors",
-             worst, below=4)  # fmt: skip
+             worst, below=4)
 lesson.claim("Noisy gradients make ‖v‖ grow quickly (section 2.1): growth with B = 1 / growth with B = 1024",
-             noise[0.2].measured[0] / noise[0.2].measured[-1], above=10)  # fmt: skip
+             noise[0.2].measured[0] / noise[0.2].measured[-1], above=10)
 lesson.claim("Noise in the answers adds to it: tr C with 20 % flipped / with none", noise[0.2].trace / noise[0.0].trace,
-             above=1)  # fmt: skip
+             above=1)
 
 # %%
 # Now with an ordinary learning rate, $\eta = 1$, from the start, and for longer. The noise is
@@ -325,9 +325,9 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.8))
 fine = np.logspace(0, 3.1, 100)
 for (flipped, n), face in zip(noise.items(), ("white", WEIGHT_NORM), strict=True):
     left.loglog(fine, n.full + n.trace / fine, "-", color=THEORY, zorder=0,
-                label="$\\|\\bar\\nabla\\|^2 + \\mathrm{tr}\\,C_v/B$" if flipped else None)  # fmt: skip
+                label="$\\|\\bar\\nabla\\|^2 + \\mathrm{tr}\\,C_v/B$" if flipped else None)
     left.loglog(batch_sizes, n.measured, "o", color=WEIGHT_NORM, mfc=face,
-                label=f"{100 * flipped:.0f} % of answers flipped")  # fmt: skip
+                label=f"{100 * flipped:.0f} % of answers flipped")
 left.set(xlabel="batch size B", ylabel="growth of $\\|v\\|^2$ per step, over $\\eta^2$", title="Small steps")
 left.legend(fontsize=9)
 shades = plt.colormaps["viridis"](np.linspace(0, 0.85, len(long)))
@@ -413,7 +413,7 @@ last = walk[TANGENT_STEPS]
 inside = (walk_rates * np.sqrt(2 * TANGENT_STEPS) > 10) & (walk_rates < np.sqrt(2 * TANGENT_STEPS) / 10)
 middle = 1 / np.sqrt(2 * TANGENT_STEPS)
 print(f"t = {TANGENT_STEPS}, η from {walk_rates[inside][0]:.2g} to {walk_rates[inside][-1]:.2g}: "
-      f"η_eff from {last[inside].min():.5f} to {last[inside].max():.5f}; 1/√(2t) = {middle:.5f}")  # fmt: skip
+      f"η_eff from {last[inside].min():.5f} to {last[inside].max():.5f}; 1/√(2t) = {middle:.5f}")
 
 # %%
 # *Tolerance.* The mean of ‖v‖⁴ over 8 vectors scatters relatively by about $\sqrt{2/(49 \cdot 8\,t)}$ from the random
@@ -423,9 +423,9 @@ print(f"t = {TANGENT_STEPS}, η from {walk_rates[inside][0]:.2g} to {walk_rates[
 # $\eta$ has cancelled: $1 + 10^{-2}$ under the root.
 
 lesson.claim("Tangent noise, well inside the window: η_eff = 1/(G√(2t)) whatever η is, largest relative difference",
-             np.abs(last[inside] / middle - 1).max(), below=0.02)  # fmt: skip
+             np.abs(last[inside] / middle - 1).max(), below=0.02)
 lesson.claim("Tangent noise, η from 0.001 to 1000: η_eff = η/‖v‖² by the law of ‖v‖⁴, largest relative difference",
-             np.abs(last / walk_law(walk_rates, TANGENT_STEPS) - 1).max(), below=0.25)  # fmt: skip
+             np.abs(last / walk_law(walk_rates, TANGENT_STEPS) - 1).max(), below=0.25)
 
 # %%
 # And in the network? $G = \|v\|\,\|\nabla_v L\|$ is different for every unit and changes in training. The law of
@@ -460,7 +460,7 @@ def table_row(rate, run):
     """One line of the table."""
     curve, (early, late) = effective(run, rate), typical(run.grad_norm * run.norm[:-1])
     return (f"{rate:16}{curve[0]:12.3f}{curve[-1]:12.4f}{late_slope(curve):9.2f}{run.loss[-500:].mean():14.4f}"
-            f"{early:12.4f}{late:9.4f}")  # fmt: skip
+            f"{early:12.4f}{late:9.4f}")
 
 
 print("with noise:    η  first η_eff  last η_eff    slope    loss, last    G early,    late  law/measured (median)")
@@ -483,13 +483,13 @@ for rate, run in quiet.items():
 
 ends = np.array([effective(run, rate)[-1] for rate, run in runs.items()])
 lesson.claim("Network, label noise: rates from 0.1 to 100 end with effective rates of one size, largest / smallest",
-             ends.max() / ends.min(), below=2.5)  # fmt: skip
+             ends.max() / ends.min(), below=2.5)
 lesson.claim("Network, label noise: the law of ‖v‖⁴ with the measured G, η up to 10, median over units, largest error",
-             max(abs(law_ratio[rate] - 1) for rate in (0.1, 1.0, 10.0)), below=0.02)  # fmt: skip
+             max(abs(law_ratio[rate] - 1) for rate in (0.1, 1.0, 10.0)), below=0.02)
 lesson.claim("Network, label noise, η = 10: the effective rate does not stabilize, late slope d log η_eff/d log t",
-             late_slope(effective(runs[10.0], 10.0)), below=-0.35, above=-0.9)  # fmt: skip
+             late_slope(effective(runs[10.0], 10.0)), below=-0.35, above=-0.9)
 lesson.claim("Network without noise, η = 1: the effective rate stabilizes (section 2.1), late slope of it",
-             late_slope(effective(quiet[1.0], 1.0)), above=-0.1)  # fmt: skip
+             late_slope(effective(quiet[1.0], 1.0)), above=-0.1)
 
 # %%
 
@@ -501,7 +501,7 @@ for t, shade in zip(marks, shades, strict=True):
     left.loglog(walk_rates, walk[t], "o", ms=4, color=shade)
     left.annotate(f"t = {t:,}", (1, 1 / np.sqrt(2 * t)), (0, 5), textcoords="offset points", color=shade, ha="center")
 left.set(xlabel="learning rate $\\eta$  (with $G = \\|v_0\\| = 1$)", ylim=(6e-4, 0.45),
-         ylabel="effective rate $\\eta/\\|v\\|^2$ after t steps", title="Tangent noise; lines: the law")  # fmt: skip
+         ylabel="effective rate $\\eta/\\|v\\|^2$ after t steps", title="Tangent noise; lines: the law")
 shades = plt.colormaps["viridis"](np.linspace(0, 0.85, len(runs)))
 for (rate, run), shade in zip(runs.items(), shades, strict=True):
     right.loglog(np.arange(1, net_steps + 1), effective(run, rate)[1:], "-", color=shade, label=f"η = {rate:g}")
@@ -512,7 +512,7 @@ guide = np.array([net_steps / 20, net_steps])
 height = 0.45 * ends[1] * np.sqrt(net_steps / guide)
 right.loglog(guide, height, "-", color=THEORY, lw=1)
 right.annotate("$t^{-1/2}$", np.sqrt([guide[0] * guide[1], height[0] * height[1]]), (-32, -14),
-               textcoords="offset points", color=THEORY)  # fmt: skip
+               textcoords="offset points", color=THEORY)
 right.set(xlabel="step t", ylabel="effective rate, mean over units", title="The network, in training", ylim=(0.012, 30))
 right.legend(fontsize=8.5, loc="lower left")
 lesson.figure(figure, "effective_rate", note="random tangent gradients (left); synthetic problem (right)")
@@ -599,7 +599,7 @@ for row, r in enumerate(correlations):
 # $\sqrt{2 \cdot 30/(3000 \cdot 16 \cdot 49)} = 0.5$ per cent. We allow ten times that.
 
 lesson.claim("Momentum, tangent noise: growth / η̄²Σ‖∇‖² = (1 + βρ)/(1 - βρ), largest relative difference",
-             np.abs(multiple / expected - 1).max(), below=0.05)  # fmt: skip
+             np.abs(multiple / expected - 1).max(), below=0.05)
 
 # %%
 # Now the network, with ``mg.optim.SGD(momentum=β)`` and $\bar\eta = 0.1$: once on minibatches of 16 with label noise,
@@ -625,13 +625,13 @@ for name, (data, batch) in settings.items():
     print(f"{name:22}: " + "   ".join(f"β = {b}: {m:.2f}" for b, m in zip(betas, multiples[name], strict=True)))
 at = list(betas).index(0.9)
 lesson.claim("Momentum: ‖v_t‖² by the law of Heo et al. (2020), all units, all β, relative difference", identity,
-             below=4 * epsilon * momentum_steps)  # fmt: skip
+             below=4 * epsilon * momentum_steps)
 lesson.claim("Momentum: each step lengthens v by √(1 + c²) at least, but for rounding: smallest excess", outward,
-             above=-4 * epsilon)  # fmt: skip
+             above=-4 * epsilon)
 lesson.claim("Momentum 0.9, gradients mostly noise: growth / η̄²Σ‖∇‖², near 1", multiples["label noise, B = 16"][at],
-             above=0.8, below=1.6)  # fmt: skip
+             above=0.8, below=1.6)
 lesson.claim("Momentum 0.9, smooth gradients: growth / η̄²Σ‖∇‖², nearer to its bound of 19",
-             multiples["no noise, all examples"][at], above=5, below=19)  # fmt: skip
+             multiples["no noise, all examples"][at], above=5, below=19)
 
 # %%
 # Adam
@@ -647,7 +647,7 @@ adam = mg.optim.Adam([x], lr=0.1)
 x.grad = mg.tensor(gradient)
 adam.step()
 print(f"v·∇ = {v @ gradient:g}; Adam's step {x.numpy() - v}; ‖v‖ from {np.linalg.norm(v):.4f} to "
-      f"{np.linalg.norm(x.numpy()):.4f}")  # fmt: skip
+      f"{np.linalg.norm(x.numpy()):.4f}")
 
 # %%
 # With the opposite sign it would be longer. In general
@@ -675,7 +675,7 @@ adam_rate, adam_steps = 0.003, 1500 * size.stretch
 entries = np.append(np.full(size.hidden, size.inputs), size.hidden)  # d for each unit
 adam_runs = {}
 print("Adam                     β₁   steps that     |cos ϑ|   final ‖v‖/‖v₀‖   deepest   growth of ‖v‖² over\n"
-      "                              shorten v      median    least   median      fall    η²dt     Σ‖Δv‖²")  # fmt: skip
+      "                              shorten v      median    least   median      fall    η²dt     Σ‖Δv‖²")
 for name, (data, batch) in settings.items():
     for beta1 in (0.9, 0.0):
         run = train(network(), lambda p, b=beta1: mg.optim.Adam(p, adam_rate, (b, 0.999)), data, adam_steps, batch)
@@ -690,22 +690,22 @@ for name, (data, batch) in settings.items():
         run.multiple = np.median(gained / np.sum((run.c * run.norm[:-1]) ** 2, axis=0))
         adam_runs[name, beta1] = run
         print(f"{name:23} {beta1:3} {100 * run.shorter:9.1f} % {np.median(run.cosine):12.3f} {run.growth.min():8.2f} "
-              f"{np.median(run.growth):8.2f} {100 * run.fall:7.0f} % {run.law:7.2f} {run.multiple:10.2f}")  # fmt: skip
+              f"{np.median(run.growth):8.2f} {100 * run.fall:7.0f} % {run.law:7.2f} {run.multiple:10.2f}")
 
 with_noise, smooth = (adam_runs[name, 0.9] for name in settings)
 without_momentum = adam_runs["label noise, B = 16", 0.0]
 lesson.claim("Adam with noise, β₁ = 0.9: growth of ‖v‖² / sum of squared steps, as momentum's, median over units",
-             with_noise.multiple, near=19, within=3)  # fmt: skip
+             with_noise.multiple, near=19, within=3)
 lesson.claim("Adam with noise, β₁ = 0: growth of ‖v‖² / sum of squared steps, as plain descent's, median over units",
-             without_momentum.multiple, near=1, within=0.15)  # fmt: skip
+             without_momentum.multiple, near=1, within=0.15)
 lesson.claim("Adam with noise: monotone growth does not strictly hold (section 2.1), share of steps that shorten a v",
-             with_noise.shorter, above=0, below=0.1)  # fmt: skip
+             with_noise.shorter, above=0, below=0.1)
 lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest final ‖v‖/‖v₀‖ of all units",
-             with_noise.growth.min(), above=1)  # fmt: skip
+             with_noise.growth.min(), above=1)
 lesson.claim("Adam with noise: ‖v‖² grows by η²d per step, median over units of growth / η²dt", with_noise.law, near=1,
-             within=0.35)  # fmt: skip
+             within=0.35)
 lesson.claim("Adam without noise: growth is far from monotone, share of steps that shorten a v", smooth.shorter,
-             above=0.2)  # fmt: skip
+             above=0.2)
 lesson.claim("Adam without noise: deepest fall of a ‖v‖ below what it was before, relative", smooth.fall, above=0.1)
 
 # %%
@@ -731,7 +731,7 @@ for run, colour, label in zip((with_noise, smooth), (WEIGHT_NORM, CALM), setting
 t = np.arange(adam_steps + 1)
 usual = np.median(with_noise.norm[0, :-1])
 right.plot(t, np.sqrt(1 + adam_rate**2 * size.inputs * t / usual**2), "--", color="0.1",
-           label="$\\|v\\|^2 = \\|v_0\\|^2 + \\eta^2 d\\,t$")  # fmt: skip
+           label="$\\|v\\|^2 = \\|v_0\\|^2 + \\eta^2 d\\,t$")
 right.set(xlabel="step", ylabel="$\\|v\\|/\\|v_0\\|$", title="Adam: eight hidden units")
 right.legend(fontsize=8.5, loc="upper left")
 lesson.figure(figure, "momentum_and_adam", note="synthetic problem, random teacher network; left: also tangent noise")
@@ -802,7 +802,7 @@ doubled = train(network(stretch=2.0), sgd(4.0, weight_decay=0.0005), noisy, 300,
 grown = train(network(), without_decay(1.0, 0.002), noisy, 300, batch=16)
 bare = train(network(), sgd(1.0), noisy, 300, batch=16)
 lesson.claim("(2v₀, 4η, λ/4) and (v₀, η, λ) go through the same functions: largest difference of 300 losses",
-             np.abs(doubled.loss - decayed.loss).max(), near=0, within=0)  # fmt: skip
+             np.abs(doubled.loss - decayed.loss).max(), near=0, within=0)
 
 # %%
 # *Tolerance.* The powers $r^t$ are not exact: errors of some $10^{-16}$ at the beginning, which training may amplify.
@@ -810,9 +810,9 @@ lesson.claim("(2v₀, 4η, λ/4) and (v₀, η, λ) go through the same function
 # without decay at a constant rate: its losses differ in the second or third digit.
 
 lesson.claim("Decay = no decay with the learning rate η(1 - ηλ)^(-2t-1): largest difference of 300 losses",
-             np.abs(grown.loss - decayed.loss).max(), below=1e-10)  # fmt: skip
+             np.abs(grown.loss - decayed.loss).max(), below=1e-10)
 lesson.claim("Control: without decay, at a constant rate, the losses are others, largest difference",
-             np.abs(bare.loss - decayed.loss).max(), above=1e-3)  # fmt: skip
+             np.abs(bare.loss - decayed.loss).max(), above=1e-3)
 
 # %%
 # So decay acts through the effective learning rate alone. Without decay that falls as $t^{-1/2}$. With decay growth
@@ -854,7 +854,7 @@ def walk_to_balance(rule, rate, decay, steps, rng):
     """Random tangent noise with decay; ‖v‖ and c of the second half, root mean square, for each start."""
     make = {"SGD": lambda x: mg.optim.SGD(x, rate, weight_decay=decay),
             "momentum": lambda x: mg.optim.SGD(x, rate, ALPHA, decay),
-            "AdamW": lambda x: mg.optim.AdamW(x, rate, (ALPHA, BETA2), weight_decay=decay)}[rule]  # fmt: skip
+            "AdamW": lambda x: mg.optim.AdamW(x, rate, (ALPHA, BETA2), weight_decay=decay)}[rule]
     v = rng.normal(size=(size.vectors, DIMENSIONS))
     v = v / np.linalg.norm(v, axis=-1, keepdims=True) * balance(rule, rate, decay, DIMENSIONS)[0]
     x = mg.tensor(np.array([0.25, 1.0, 4.0])[:, None, None] * v, requires_grad=True)
@@ -886,9 +886,9 @@ for rule, rate, decay in (("SGD", 0.1, 0.005), ("momentum", 0.1, 0.005), ("AdamW
 # AdamW.
 
 lesson.claim("Balance under decay, tangent noise, SGD and momentum: ‖v‖ and c, largest relative difference",
-             max(off["SGD"], off["momentum"]), below=0.01)  # fmt: skip
+             max(off["SGD"], off["momentum"]), below=0.01)
 lesson.claim("Balance under decay, tangent noise, AdamW: ‖v‖ and c, largest relative difference", off["AdamW"],
-             below=0.03)  # fmt: skip
+             below=0.03)
 
 # %%
 # And the network: it starts with $v$ a quarter and four times as long as usual, which changes no output. $G$ is
@@ -919,14 +919,14 @@ for rule, (rate, decay, make) in rules.items():
         levels[rule] = length[:-1].mean()
         low, high = np.quantile(ratio, [0.1, 0.9])
         print(f"{rule:12} {stretch:5} {ratios[rule, stretch]:22.3f} {low:14.3f} to {high:.3f} "
-              f"{turned[rule, stretch]:22.3f} {run.loss[half:].mean():18.3f}")  # fmt: skip
+              f"{turned[rule, stretch]:22.3f} {run.loss[half:].mean():18.3f}")
 for rule, within in (("SGD", 0.05), ("momentum", 0.05), ("AdamW", 0.15)):
     worst = max((ratios[rule, s] for s in (0.25, 1.0, 4.0)), key=lambda r: abs(r - 1))
     lesson.claim(f"Balance in the network, {rule}: ‖v‖ / predicted, median over units, furthest of three starts", worst,
-                 near=1, within=within)  # fmt: skip
+                 near=1, within=within)
     spread = [balanced[rule, s][-decay_steps // 4 :].mean() for s in (0.25, 1.0, 4.0)]
     lesson.claim(f"Starts a factor of 16 apart end at one ‖v‖, {rule}: largest / smallest mean norm",
-                 max(spread) / min(spread), below=1.1)  # fmt: skip
+                 max(spread) / min(spread), below=1.1)
 
 # %%
 # Plain descent and momentum keep to the law within two per cent. With AdamW $\|v\|$ is some five per cent shorter than
@@ -1002,14 +1002,14 @@ with np.errstate(over="ignore", invalid="ignore"):  # the point is to see what c
 
 law = slept[0] * (1 - RATE * DECAY) ** np.arange(2001)
 lesson.claim("Decay without gradients: ‖v‖ = (1 - ηλ)^t ‖v₀‖, 2000 steps, largest relative difference",
-             np.abs(np.array(slept[:2001]) / law - 1).max(), below=2 * 2000 * 2.0**-24)  # fmt: skip
+             np.abs(np.array(slept[:2001]) / law - 1).max(), below=2 * 2000 * 2.0**-24)
 lesson.claim("Decay for 500 steps without gradients: the next gradient turns v by a right angle, degrees",
-             woken[500].angle, near=90, within=0.01)  # fmt: skip
+             woken[500].angle, near=90, within=0.01)
 before, after = np.log([[woken[t].before, woken[t].after] for t in (200, 500, 1000)]).T
 lesson.claim("Decay without gradients: the next step makes ‖v'‖ = ηG/‖v‖, slope of log ‖v'‖ against log ‖v‖",
-             np.polyfit(before, after, 1)[0], near=-1, within=0.01)  # fmt: skip
+             np.polyfit(before, after, 1)[0], near=-1, within=0.01)
 lesson.claim("Decay for 2300 steps without gradients: after the next step float32 outputs are finite (1) or not (0)",
-             woken[2300].sane, near=0, within=0)  # fmt: skip
+             woken[2300].sane, near=0, within=0)
 
 # %%
 # Does that happen to a unit that is awake, when the network has learned its task and gradients vanish? The network
@@ -1023,9 +1023,9 @@ lesson.claim("Decay for 2300 steps without gradients: after the next step float3
 
 alive = train(network(), sgd(RATE, weight_decay=DECAY), clean, 1500)
 lesson.claim("Decay, gradients small but not zero: ‖v‖ does not collapse, smallest ‖v‖/‖v₀‖ after 1500 steps",
-             (alive.norm[-1] / alive.norm[0]).min(), above=0.01)  # fmt: skip
+             (alive.norm[-1] / alive.norm[0]).min(), above=0.01)
 print(f"(1 - ηλ)^1500 would be {(1 - RATE * DECAY) ** 1500:.0e}; loss of the last 500 steps from "
-      f"{alive.loss[-500:].min():.4f} to {alive.loss[-500:].max():.4f}")  # fmt: skip
+      f"{alive.loss[-500:].min():.4f} to {alive.loss[-500:].max():.4f}")
 
 # %%
 # What helps: no decay on $v$ (leave it to $g$, or to nothing); a bound on the relative step $c$; or a decay that ends
@@ -1037,7 +1037,7 @@ put_to_sleep(shifted, 1000, shift=0.5)
 rested = length_of(shifted.weight_v.data)
 turn = wake_step(shifted, 0.0, shift=0.5)
 print(f"asleep for 1000 steps: ‖v‖ = {rested:.4f}; the next gradient turns it by {turn:.0f}° and makes it "
-      f"{length_of(shifted.weight_v.data):.2f}")  # fmt: skip
+      f"{length_of(shifted.weight_v.data):.2f}")
 lesson.claim("Shifted decay, ε = 0.5, without gradients: ‖v‖", rested, near=0.5, within=1e-4)
 
 # %%
@@ -1114,9 +1114,9 @@ for length in (4.0, 2.0, 1.0):
     print(f"{length:9}{first:18.4f}{law:11.4f}{now:11.4f}{g:11.3f}")
 errors = [abs(np.log(np.divide(*perpendicular_part(2.0, rate, 20.0)[:2]))) for rate in (0.002, 0.001)]
 lesson.claim("Gradient flow: ‖w⊥‖ by the law of Wu et al. (2019), η = 0.001, ‖v₀‖ = 2: relative difference", errors[1],
-             below=0.01)  # fmt: skip
+             below=0.01)
 lesson.claim("Gradient flow: what is missing to that law is due to the finite η, halving η divides it by",
-             errors[0] / errors[1], near=2, within=0.1)  # fmt: skip
+             errors[0] / errors[1], near=2, within=0.1)
 lesson.claim("Gradient descent on w leaves ‖w⊥‖ as it was: largest relative change", max(untouched), below=1e-10)
 
 # %%

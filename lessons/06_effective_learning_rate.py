@@ -115,11 +115,11 @@ def turning_angle(kind, optimizer_class, alpha):
 
 
 for kind, rule, expected in (("weight norm", mg.optim.SGD, -2), ("batch norm", mg.optim.SGD, -2),
-                             ("weight norm", mg.optim.Adam, -1)):  # fmt: skip
+                             ("weight norm", mg.optim.Adam, -1)):
     angles = [turning_angle(kind, rule, alpha) for alpha in alphas]
     exponent = np.polyfit(np.log(alphas), np.log(angles), 1)[0]
     lesson.claim(f"The angle per step falls as a power of the length, {kind}, {rule.__name__}: exponent", exponent,
-                 near=expected, within=0.02)  # fmt: skip
+                 near=expected, within=0.02)
 
 # %%
 # Too fast is too short
@@ -159,7 +159,7 @@ same = max(np.abs(directions(alpha, 0.5) - directions(1.0, 0.5)).max() for alpha
 other = np.abs(directions(1.0, 0.25) - directions(1.0, 0.5)).max()
 print(f"for comparison, half the learning rate without a change of length: {other:.2g}")
 lesson.claim("η from v₀ and α²η from α v₀, α from 1/32 to 1024, 200 steps: largest difference of directions", same,
-             near=0, within=0)  # fmt: skip
+             near=0, within=0)
 
 # %%
 # A clock that needs no setting
@@ -206,7 +206,7 @@ for _ in number:
     squared = squared + kappas**2 / squared  # Pythagoras
 recursion = np.array(recursion)
 lesson.claim("Formula for the angle against the recursion, κ from 0.001 to 1000, 10,000 steps: relative error",
-             np.abs(predicted_angle(kappas, number[:, None]) / recursion - 1).max(), below=0.028)  # fmt: skip
+             np.abs(predicted_angle(kappas, number[:, None]) / recursion - 1).max(), below=0.028)
 
 # %%
 # That was arithmetic: a gradient of constant norm. Whether a network obeys it is another matter, since its gradients
@@ -244,7 +244,7 @@ RULES = {  # optimizer, and the fixed rate of g, b, γ, β where they have one
 }
 WN_V, BN_W = "weight norm, η for v only", "batch norm, η for w only"
 CASES = {"normal": ("normal", False), "weight norm": ("weight norm", False), WN_V: ("weight norm", True),
-         "batch norm": ("batch norm", False), BN_W: ("batch norm", True)}  # fmt: skip
+         "batch norm": ("batch norm", False), BN_W: ("batch norm", True)}
 
 
 def draw_problem(rng, examples, noisy=True):
@@ -299,7 +299,7 @@ def angle_between(before, after):
 
 
 def train(case, etas, steps, rule="SGD", fixed=None, falling=False, reset=False, examples=examples, noisy=True,
-          checks=()):  # fmt: skip
+          checks=()):
     """Train a network for every problem and every learning rate.
 
     `fixed` replaces the rule's own fixed rate for g, b, γ, β. `falling` lets all rates fall linearly to zero. `reset`
@@ -324,7 +324,7 @@ def train(case, etas, steps, rule="SGD", fixed=None, falling=False, reset=False,
     lengths = [np.linalg.norm(parameters[0].data, axis=-2, keepdims=True) for parameters in layers]
     order, losses = lesson.rng(4), []
     result = {"recorded": recorded, "angle": [], "length": [], "train": [], "test": [],
-              "entropy": np.array([d[3] for d in drawn])}  # fmt: skip
+              "entropy": np.array([d[3] for d in drawn])}
     with np.errstate(all="ignore"):  # some of these runs are meant to diverge
         for step in lesson.progress(range(1, steps + 1), f"{rule}, {case}"):
             factor = np.float32(1 - (step - 1) / steps if falling else 1)
@@ -347,7 +347,7 @@ def train(case, etas, steps, rule="SGD", fixed=None, falling=False, reset=False,
                 result["length"].append([np.linalg.norm(w, axis=-2) for w in after])
             if step == 1:
                 result["kappa"] = [np.linalg.norm(a - b, axis=-2) / np.linalg.norm(b, axis=-2)
-                                   for a, b in zip(after, before, strict=True)]  # fmt: skip
+                                   for a, b in zip(after, before, strict=True)]
             if step in (*checks, steps):
                 known = len(seen) - TESTED
                 with mg.no_grad():
@@ -363,7 +363,7 @@ early = steps // 4
 sgd = {case: train(case, etas, steps, checks=(early,)) for case in CASES}
 entropy = sgd["normal"]["entropy"]
 print(f"{len(CASES) * problems * len(etas)} networks, {steps} steps each; "
-      f"entropy of the labels {entropy.mean():.3f} nats (mean over problems), guessing {GUESSING:.3f}")  # fmt: skip
+      f"entropy of the labels {entropy.mean():.3f} nats (mean over problems), guessing {GUESSING:.3f}")
 
 
 def at(value):
@@ -412,10 +412,10 @@ for case in (WN_V, BN_W):
 for case in (WN_V, BN_W):
     measured, formula = late_angles(sgd[case], 0)
     lesson.claim(f"{case}: first layer's angle near the end, η from 1 to 100, largest / smallest (first step: 100)",
-                 measured[middle].max() / measured[middle].min(), below=2)  # fmt: skip
+                 measured[middle].max() / measured[middle].min(), below=2)
     off = np.exp(np.abs(np.log(measured / formula))[band].max())
     lesson.claim(f"{case}: that angle against the formula, η from 0.1 to 1000: largest factor between them", off,
-                 below=2)  # fmt: skip
+                 below=2)
 
 # %%
 
@@ -424,19 +424,19 @@ fine = np.unique(np.geomspace(1, 10_000, 200).round())
 for exponent in (0, 1, 2, 3):
     fast, slow = (recursion[:, 6 + 2 * sign * exponent] for sign in (1, -1))  # κ = 10^±exponent
     left.loglog(fine, np.arctan(predicted_angle(10.0**-exponent, fine)), "-", color="0.35", lw=1.2,
-                label="formula" if exponent == 3 else None)  # fmt: skip
+                label="formula" if exponent == 3 else None)
     dots = np.unique(np.geomspace(1, 10_000, 13).round().astype(int)) - 1
     small, large = dots[::2], dots[[0, *range(1, len(dots), 2)]] if exponent else dots[:0]
     left.loglog(small + 1, np.arctan(slow[small]), "o", color="0.1", ms=5, label="κ ≤ 1" if exponent == 3 else None)
     left.loglog(large + 1, np.arctan(fast[large]), "s", color="0.1", mfc="white", ms=5.5,
-                label="κ > 1" if exponent == 3 else None)  # fmt: skip
+                label="κ > 1" if exponent == 3 else None)
     name = f"κ = $10^{{-{exponent}}}$ or $10^{{{exponent}}}$" if exponent else "κ = 1"
     left.annotate(name, (1.25, 0.52 * np.arctan(slow[0])) if exponent else (2.2, 0.7), fontsize=8.5, color="0.2")
 left.loglog(fine, 1 / np.sqrt(2 * fine), "--", color="0.15", lw=1.2)
 left.annotate("$1/\\sqrt{2n}$", (700, 0.04), color="0.15")
 left.legend(fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 0.02), ncols=3, columnspacing=1.0)
 left.set(xlabel="step number $n$", ylabel="angle per step (radians)", title="Theory: constant gradient norm",
-         xlim=(0.8, 13_000), ylim=(1e-4, 3))  # fmt: skip
+         xlim=(0.8, 13_000), ylim=(1e-4, 3))
 for case, colour in ((WN_V, WEIGHT_NORM), (BN_W, BATCH_NORM)):
     for layer, marker, face, line in ((0, "o", colour, "-"), (2, "D", "white", ":")):
         measured, formula = late_angles(sgd[case], layer)
@@ -520,12 +520,12 @@ for case in CASES:
     print(f"{case:28} loss  " + "".join(f"{value:10.3g}" for value in values) + f"{end:8.3g}")
 for case, (_, separate) in CASES.items():
     lesson.claim(f"η = 100, {case}: share of networks that end better than guessing",
-                 (sgd[case]["train"][-1][:, hundred] < GUESSING).mean(), near=int(separate), within=0)  # fmt: skip
+                 (sgd[case]["train"][-1][:, hundred] < GUESSING).mean(), near=int(separate), within=0)
 large = slice(at(100), None)
 bn_loss = sgd["batch norm"]["train"][-1][:, large]
 exponent = np.polyfit(np.log(etas[large]), np.log(np.median(bn_loss, axis=0)), 1)[0]
 lesson.claim("Batch norm, one η for all, η from 100 to 100,000: final loss as a power of η, exponent", exponent,
-             near=1, within=0.25)  # fmt: skip
+             near=1, within=0.25)
 
 # %%
 # *Tolerance of the exponent.* The final loss of a network whose output scale is thrown about is a noisy number: over
@@ -549,7 +549,7 @@ for row in zip(back_rates, kappa, needed, strict=True):
 fitted = (back_rates > 900) & np.isfinite(needed)
 exponent = np.polyfit(np.log(back_rates[fitted]), np.log(needed[fitted]), 1)[0]
 lesson.claim("Direction only, η from 1000: the steps to recover as a power of η, exponent", exponent, near=1,
-             within=0.35)  # fmt: skip
+             within=0.35)
 
 # %%
 # *Tolerance.* The loss is read from windows of 20 steps, while the shortest recovery in the fit takes some 50: a slope
@@ -563,7 +563,7 @@ lesson.claim("Direction only, η from 1000: the steps to recover as a power of �
 figure, axes = plt.subplots(2, 2, figsize=(8.4, 6.8))
 (top_left, top_right), (bottom_left, bottom_right) = axes
 STYLES = {"normal": (NORMAL, "-", "s"), "weight norm": (WEIGHT_NORM, "-", "o"), WN_V: (WEIGHT_NORM, ":", "^"),
-          "batch norm": (BATCH_NORM, "-", "D"), BN_W: (BATCH_NORM, ":", "v")}  # fmt: skip
+          "batch norm": (BATCH_NORM, "-", "D"), BN_W: (BATCH_NORM, ":", "v")}
 number = np.arange(1, steps + 1)
 for case, (colour, line, marker) in STYLES.items():
     loss = median_loss(sgd[case])
@@ -574,29 +574,29 @@ for case, (colour, line, marker) in STYLES.items():
     norm = np.array([np.median(a[0][:, hundred]) for a in sgd[case]["length"]])
     finite = np.isfinite(norm)
     top_right.loglog(np.r_[0.5, sgd[case]["recorded"][finite]],
-                     np.r_[np.sqrt(2), norm[finite]], marker=marker, markevery=(0.0, 0.12), **shown)  # fmt: skip
+                     np.r_[np.sqrt(2), norm[finite]], marker=marker, markevery=(0.0, 0.12), **shown)
 top_left.axhline(GUESSING, color="0.5", lw=0.9, zorder=0)
 top_left.annotate("guessing", (steps, GUESSING), ha="right", va="bottom", fontsize=8, color="0.4")
 top_left.set(xlabel="step number $n$", ylabel="loss of the minibatch (nats)", ylim=(0.4, 3e4),
-             title="η = 100: the loss")  # fmt: skip
+             title="η = 100: the loss")
 top_right.set(xlabel="after step $n$ (leftmost: at the start)", ylabel="‖v‖ or ‖w‖, first layer", ylim=(0.8, 3e4),
-              title="η = 100: the norm")  # fmt: skip
+              title="η = 100: the norm")
 shades = plt.colormaps["Oranges"](np.linspace(0.35, 1, 4))
 for value, shade in zip((1e3, 10**3.5, 1e4, 10**4.5), shades, strict=True):
     i = int(np.abs(np.log(back_rates / value)).argmin())
     bottom_left.plot((np.arange(len(smooth)) + 10.5) / value, np.median(smooth[:, :, i], axis=1), color=shade,
-                     label=f"$10^{{{np.log10(value):g}}}$")  # fmt: skip
+                     label=f"$10^{{{np.log10(value):g}}}$")
 bottom_left.axhline(1.2, color="0.3", lw=0.9, ls="--")
 bottom_left.axhline(GUESSING, color="0.5", lw=0.9, zorder=0)
 bottom_left.set(xscale="log", xlabel="$n/\\eta$", ylabel="loss, mean of 20 minibatches (nats)", ylim=(0.6, 5.2),
-                title="Direction only: one curve over $n/\\eta$")  # fmt: skip
+                title="Direction only: one curve over $n/\\eta$")
 bottom_left.legend(title="η", fontsize=8.5)
 known = np.isfinite(needed)
 bottom_right.loglog(back_rates[known], needed[known], "^", color=WEIGHT_NORM, mfc="white", ms=6, label="measured")
 guide = needed[fitted][-1] * back_rates / back_rates[fitted][-1]
 bottom_right.loglog(back_rates[guide > 3], guide[guide > 3], "-", color="0.3", lw=1.2, label="slope 1")
 bottom_right.set(xlabel="learning rate η of the directions", ylabel="steps until the loss is below 1.2",
-                 title="Direction only: the way back")  # fmt: skip
+                 title="Direction only: the way back")
 bottom_right.legend()
 figure.legend(*top_left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
 lesson.figure(figure, "recovery", note=f"synthetic problems: medians of {problems}")
@@ -641,7 +641,7 @@ for rule, (rates, results) in sweeps.items():
         width, best = decades(last), np.median(last.min(axis=1))
         print(f"{rule:17} {case:27} {np.median(width):6.2f} {width.min():11.2f}, {width.max():.2f} "
               f"{np.median(result['train'][-1].min(axis=1)):7.3f} {best:6.3f} "
-              f"{rates[np.median(last, axis=0).argmin()]:8.2g}")  # fmt: skip
+              f"{rates[np.median(last, axis=0).argmin()]:8.2g}")
     lesson.measurements[rule] = {case: decades(r["test"][-1]).tolist() for case, r in results.items()}
 
 # %%
@@ -656,14 +656,14 @@ for column, (rule, (rates, results)) in enumerate(sweeps.items()):
         median = np.median(last, axis=0)
         face = "white" if line == ":" else colour
         above.plot(rates, np.minimum(median, 1e6), line, color=colour, marker=marker, ms=4, mfc=face, lw=1.7,
-                   label=case, zorder=3 if line == "-" else 4)  # fmt: skip
+                   label=case, zorder=3 if line == "-" else 4)
         above.fill_between(rates, last.min(axis=0), np.minimum(last.max(axis=0), 1e6), color=colour, alpha=0.13, lw=0)
         good = rates[median <= np.median(mark)]
         below.plot([good.min(), good.max()], [-row, -row], color=colour, lw=5 if line == "-" else 2.2,
-                   solid_capstyle="butt")  # fmt: skip
+                   solid_capstyle="butt")
         open_end = "≥ " if good.max() == rates[-1] else ""
         below.annotate(f"{open_end}{np.median(decades(last)):.1f}", (good.max(), -row), (6, 0), va="center",
-                       textcoords="offset points", fontsize=8.5, color=colour)  # fmt: skip
+                       textcoords="offset points", fontsize=8.5, color=colour)
     levels = {"guessing": GUESSING, "usable below": np.median(mark), "entropy of the labels": entropy.mean()}
     for name, level in levels.items():
         above.axhline(level, color="0.45", lw=0.9, ls="--" if "usable" in name else "-", zorder=1)
@@ -693,7 +693,7 @@ def gain(rule, case):
 for rule in sweeps:
     for case in ("weight norm", "batch norm"):
         lesson.claim(f"{rule}: {case}, one η for all: the usable range gains, but not much; mean gain in decades",
-                     gain(rule, case), above=0, below=2)  # fmt: skip
+                     gain(rule, case), above=0, below=2)
     for case in (WN_V, BN_W):
         lesson.claim(f"{rule}: {case}: the usable range gains much; mean gain in decades", gain(rule, case), above=2)
 
@@ -722,7 +722,7 @@ lesson.claim("SGD, η for v only: decades that are lost if ‖v‖ is set back a
 longer = {case: np.mean(decades(sgd[case]["test"][1]) - decades(sgd[case]["test"][0])) for case in CASES}
 print(f"decades gained from step {early} to step {steps}: " + "; ".join(f"{c} {v:+.2f}" for c, v in longer.items()))
 lesson.claim("SGD, four times as many steps: decades that the range of η for v only gains more than that of normal",
-             longer[WN_V] - longer["normal"], above=0.3)  # fmt: skip
+             longer[WN_V] - longer["normal"], above=0.3)
 
 # %%
 # (Seeds 0 to 4 of the quick run give from 0.5 to 1.3: the argument gets the sign and the size, not more.)
@@ -733,7 +733,7 @@ lesson.claim("SGD, four times as many steps: decades that the range of η for v 
 best = {case: sgd[case]["test"][-1].min(axis=1) for case in CASES}
 for case in ("weight norm", "batch norm"):
     lesson.claim(f"SGD: {case}, one η for all, has the lower best test loss: normal minus {case} in nats, mean",
-                 np.mean(best["normal"] - best[case]), above=0)  # fmt: skip
+                 np.mean(best["normal"] - best[case]), above=0)
 
 # %%
 # *Dead units.* At large $\eta$, weight normalization is a little worse than batch normalization, even with $\eta$ for
@@ -771,7 +771,7 @@ lesson.claim("Second layer, η from 1 to 100 for w only, batch norm: share of de
 
 long, few_rates = 5000 if lesson.full else 1500, np.array([1.0, 3.0, 10.0, 30.0])
 situations = {"noise stays": train(WN_V, few_rates, long, examples=65_536 if lesson.full else 16_384),
-              "all examples fitted": train(WN_V, few_rates, long, examples=128, noisy=False)}  # fmt: skip
+              "all examples fitted": train(WN_V, few_rates, long, examples=128, noisy=False)}
 figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.0), sharey=True)
 slopes = {}
 for ax, (name, result) in zip(axes, situations.items(), strict=True):
@@ -792,9 +792,9 @@ axes[1].legend(title="η for v", ncols=2, fontsize=9)
 lesson.figure(figure, "does_it_stabilize", note=f"synthetic problems: median over units and {problems} problems")
 
 lesson.claim("Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
-             slopes["noise stays"][1:].mean(), near=-0.5, within=0.2)  # fmt: skip
+             slopes["noise stays"][1:].mean(), near=-0.5, within=0.2)
 lesson.claim("All examples fitted, the same four rates: steepest late slope", slopes["all examples fitted"].min(),
-             above=-0.05)  # fmt: skip
+             above=-0.05)
 
 # %%
 # The slope for $\eta = 1$ is smaller because its clock has hardly begun. Both sentences are true, then, each in its
@@ -814,9 +814,9 @@ for case in ("normal", "weight norm", WN_V, "batch norm"):
     constant, falling = sgd[case]["test"][-1][:, inside], train(case, etas[inside], steps, falling=True)["test"][-1]
     lowest = constant.min(axis=1), falling.min(axis=1)
     print(f"{case:30} {np.median(lowest[0]):8.3f} {np.median(lowest[1]):9.3f} {np.median(decades(constant)):23.2f}, "
-          f"{np.median(decades(falling)):.2f}")  # fmt: skip
+          f"{np.median(decades(falling)):.2f}")
     lesson.claim(f"SGD, {case}: a falling rate lowers the best test loss; nats, mean over problems",
-                 np.mean(lowest[0] - lowest[1]), above=0)  # fmt: skip
+                 np.mean(lowest[0] - lowest[1]), above=0)
 
 # %%
 # What to take from it

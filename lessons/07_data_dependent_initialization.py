@@ -134,7 +134,7 @@ furthest = max(
     abs(log(rms[name][-1] / rms[name][0]) / (depth - 1) - log(s * sqrt(n / 2))) for name, (_, s) in STARTS.items()
 )
 lesson.claim("RMS changes by s√(n/2) per layer, six starts, 50 layers: largest error of the logarithm", furthest,
-             below=tolerance)  # fmt: skip
+             below=tolerance)
 
 # %%
 # Two things to notice. First, "weight norm, g = 1" is one of the starts that fade: taking the length out of $v$ has not
@@ -142,7 +142,7 @@ lesson.claim("RMS changes by s√(n/2) per layer, six starts, 50 layers: largest
 # 50, how much is deviation between examples, and how much is a mean that is the same for all examples?
 
 print("deviation over the batch / RMS, He:", ", ".join(f"layer {k}: {share['He: N(0, 2/n)'][k - 1]:.2f}"
-                                                      for k in (1, 2, 10, 50)))  # fmt: skip
+                                                      for k in (1, 2, 10, 50)))
 lesson.claim("He's start, layer 50: standard deviation over the batch / RMS", share["He: N(0, 2/n)"][-1], below=0.6)
 
 # %%
@@ -242,11 +242,11 @@ for row, phi in enumerate(PHIS.values()):
 # $10^{-9}$ leaves room, and is far from anything that a wrong formula could give.
 
 lesson.claim("wn.data_dependent_init = equations 5 and 6 written out, depth 2 to 50: largest difference in g or b",
-             difference, below=1e-9)  # fmt: skip
+             difference, below=1e-9)
 lesson.claim("Every pre-activation has mean 0 (section 3), three nonlinearities, depth 2 to 50: largest mean",
-             worst_mean, below=1e-9)  # fmt: skip
+             worst_mean, below=1e-9)
 lesson.claim("Every pre-activation has variance 1 (section 3), with and without weight norm: largest error",
-             worst_variance, below=1e-9)  # fmt: skip
+             worst_variance, below=1e-9)
 
 # %%
 # The same sentence without weight normalization: an ordinary $w$ is its own $v$ with $g = \|w\|$, so equation 6 divides
@@ -264,7 +264,7 @@ for (name, (_, s)), marker, rank in zip(STARTS.items(), "^sDoPv", range(6), stri
         he = name.startswith("He")
         text, height = (name + "; √2 · orthogonal", 7) if he else (name, 0)
         left.annotate(text, (51, 1 if he else rms[name][-1]), (3, height), textcoords="offset points", color=colour,
-                      fontsize=8, va="center", annotation_clip=False)  # fmt: skip
+                      fontsize=8, va="center", annotation_clip=False)
 left.plot(layers, np.ones(depth), "-", color="0.1", lw=2)
 left.annotate("any, after eq. 5 and 6", (51, 1), (3, -6), textcoords="offset points", fontsize=8, va="center")
 left.set(yscale="log", xlabel="layer", ylabel="RMS of t", title="Scale of the pre-activations", xlim=(0, 82))
@@ -280,7 +280,7 @@ right.annotate("He", (50, share["He: N(0, 2/n)"][-1]), (-4, 8), textcoords="offs
 right.annotate("√(1 − c), infinite width", (50, 0.1), ha="right", va="top", fontsize=8, color="0.4")
 right.annotate("after equations 5 and 6", (50, 0.96), ha="right", va="top", fontsize=8)
 right.set(xlabel="layer", ylabel="deviation over the batch / RMS of t", title="What differs between examples",
-          ylim=(0, 1.05))  # fmt: skip
+          ylim=(0, 1.05))
 lesson.figure(figure, "signal", note="random numbers; lines: theory; 100 ReLU units wide")
 
 # %%
@@ -306,9 +306,9 @@ s = 1 / t.std(axis=0)
 naive = wide @ (W * s[:, None]).T + (b - t.mean(axis=0) * s)
 correct = wide @ (W * s[:, None]).T + (b - t.mean(axis=0)) * s
 print(f"largest mean after b ← b - μs: {np.abs(naive.mean(axis=0)).max():.2f}; "
-      f"after b ← (b - μ)s: {np.abs(correct.mean(axis=0)).max():.1e}")  # fmt: skip
+      f"after b ← (b - μ)s: {np.abs(correct.mean(axis=0)).max():.1e}")
 lesson.claim("Mistake: b ← b - μ[t]s leaves the mean b(1 - s): largest difference from that",
-             np.abs(naive.mean(axis=0) - b * (1 - s)).max(), below=1e-12)  # fmt: skip
+             np.abs(naive.mean(axis=0) - b * (1 - s)).max(), below=1e-12)
 
 # %%
 # **Statistics of the unnormalized v.** If $\sigma$ is that of $v \cdot x$ but $w = g\,v/\|v\|$, the deviation comes
@@ -319,7 +319,7 @@ lengths = np.linalg.norm(V, axis=1)
 deviation = (wide @ (V / lengths[:, None] / (wide @ V.T).std(axis=0)[:, None]).T).std(axis=0)
 print(f"‖v‖ is {lengths.mean():.2f} on average; the deviation comes out as {deviation.mean():.2f}")
 lesson.claim("Mistake: statistics of v·x instead of v·x/‖v‖ leave the deviation 1/‖v‖: relative difference from that",
-             np.abs(deviation * lengths - 1).max(), below=1e-12)  # fmt: skip
+             np.abs(deviation * lengths - 1).max(), below=1e-12)
 
 # %%
 # **All layers from one pass.** If every layer's statistics are taken in the *uninitialized* network and set together,
@@ -333,7 +333,7 @@ t1 = wide @ U[0].T
 t2 = mg.relu(t1) @ U[1].T
 after = mg.relu((t1 - t1.mean(axis=0)) / t1.std(axis=0)) @ U[1].T / t2.std(axis=0)
 lesson.claim("Mistake: all statistics from one pass leave the second layer's deviation at 1/3",
-             after.std(axis=0).mean(), near=1 / 3, within=0.02)  # fmt: skip
+             after.std(axis=0).mean(), near=1 / 3, within=0.02)
 
 # %%
 # The library's version, repeated, on a network whose $g$ and $b$ were random before. Each call rounds anew, and the
@@ -347,7 +347,7 @@ for layer in model.layers:
     layer.bias.data = rng.normal(size=n)
 again = wn.data_dependent_init(model, x).state_dict()
 lesson.claim("Twice is the same as once, from any g and b: largest change of a parameter",
-             max(np.abs(other[k] - once[k]).max() for other in (twice, again) for k in once), below=1e-10)  # fmt: skip
+             max(np.abs(other[k] - once[k]).max() for other in (twice, again) for k in once), below=1e-10)
 
 # %%
 # The next minibatch
@@ -448,7 +448,7 @@ for N in SIZES:
     typical = np.exp(np.log(relu[N][:, :, 0]).mean(axis=0))
     print(f"{N:5} {np.sqrt(N * relu[N][:, 0, 1].mean()):10.2f} {error_of_sigma[N] * sqrt(2 * N):18.2f} "
           f"{typical[9]:16.3g} ({theory[N][9, 0]:.3g}) {typical[19]:14.3g} ({theory[N][19, 0]:.3g}) "
-          f"{tanh[N][19, 0]:12.3f}")  # fmt: skip
+          f"{tanh[N][19, 0]:12.3f}")
 
 # %%
 # *Tolerances.* Layer 1: means of squares over 600 units or more have a relative error of $\sqrt{2/600} = 6$ %, their
@@ -458,16 +458,16 @@ for N in SIZES:
 # to 4.5.
 
 lesson.claim("Layer 1, N = 100: later minibatches' means are off by 1/√N, RMS · √N",
-             np.sqrt(100 * relu[100][:, 0, 1].mean()), near=1, within=0.12)  # fmt: skip
+             np.sqrt(100 * relu[100][:, 0, 1].mean()), near=1, within=0.12)
 lesson.claim("Layer 1, N = 100: later minibatches' deviations are off by 1/√2N, typical error of ln σ · √2N",
-             error_of_sigma[100] * sqrt(200), near=1, within=0.12)  # fmt: skip
+             error_of_sigma[100] * sqrt(200), near=1, within=0.12)
 errors = [abs(np.log(relu[N][:, 9, 0]).mean() - log(theory[N][9, 0])) for N in SIZES]
 lesson.claim("Layer 10, N = 10 to 1000: q of later minibatches against theory, largest error of ln q", max(errors),
-             below=0.6)  # fmt: skip
+             below=0.6)
 lesson.claim("Layer 10, N = 300: 'slightly different statistics' (section 3), typical deviation of later minibatches",
-             np.sqrt((relu[300][:, 9, 0] - relu[300][:, 9, 1]).mean()), above=0.9, below=1.2)  # fmt: skip
+             np.sqrt((relu[300][:, 9, 0] - relu[300][:, 9, 1]).mean()), above=0.9, below=1.2)
 lesson.claim("Layer 10, N = 10: not slightly, RMS of later minibatches where it should be 1",
-             np.exp(np.log(relu[10][:, 9, 0]).mean() / 2), above=4)  # fmt: skip
+             np.exp(np.log(relu[10][:, 9, 0]).mean() / 2), above=4)
 
 # %%
 
@@ -477,10 +477,10 @@ left.plot(fine, 1 / np.sqrt(fine), "-", color="0.6", lw=1)
 left.plot(fine, 1 / np.sqrt(2 * fine), "--", color="0.6", lw=1)
 left.plot(sizes, [sqrt(relu[N][:, 0, 1].mean()) for N in SIZES], "o", color="0.1", label="mean; line: $1/\\sqrt{N}$")
 left.plot(sizes, list(error_of_sigma.values()), "s", color="0.1", mfc="white",
-          label="ln σ; line: $1/\\sqrt{2N}$")  # fmt: skip
+          label="ln σ; line: $1/\\sqrt{2N}$")
 left.set(xscale="log", yscale="log", xlabel="examples N in the initialization batch", title="Layer 1",
          ylabel="typical error in later minibatches", yticks=[0.03, 0.1, 0.3], yticklabels=[0.03, 0.1, 0.3],
-         xticks=SIZES, xticklabels=SIZES)  # fmt: skip
+         xticks=SIZES, xticklabels=SIZES)
 left.minorticks_off()
 left.legend(fontsize=8.5)
 shades = plt.colormaps["viridis"](np.linspace(0, 0.85, len(SIZES)))
@@ -490,7 +490,7 @@ for N, shade, marker in zip(SIZES, shades, "osD^v", strict=True):
     right.plot(range(1, levels + 1), typical, marker, color=shade, ms=4, label=f"N = {N}")
 right.plot(range(1, levels + 1), np.sqrt(tanh[10][:, 0]), ":", color=shades[0], lw=1.6, label="N = 10, tanh")
 right.set(yscale="log", xlabel="layer", ylabel="RMS of t, later minibatches", title="Deeper down (ReLU; lines: theory)",
-          xticks=[1, 5, 10, 15, 20])  # fmt: skip
+          xticks=[1, 5, 10, 15, 20])
 right.legend(fontsize=8.5)
 lesson.figure(figure, "later_minibatches", note=f"random numbers; {width} units wide, {networks} networks each")
 
@@ -532,7 +532,7 @@ sample = mg.tensor(z, requires_grad=True)
 NONLINEARITIES = {
     "identity": lambda t: t * 1.0, "tanh": mg.tanh, "sigmoid": mg.sigmoid, "softplus": mg.softplus, "ELU": mg.elu,
     "leaky ReLU": leaky, "ReLU": mg.relu, "sin": mg.sin, "abs": mg.abs,
-}  # fmt: skip
+}
 chi = {}
 for name, phi in NONLINEARITIES.items():
     y = phi(sample)
@@ -543,7 +543,7 @@ lesson.claim(
     "√χ of the ReLU by numerical integration is √(π/(π - 1))", sqrt(chi["ReLU"]), near=sqrt(pi / (pi - 1)), within=1e-6
 )
 lesson.claim("Gaussian Poincaré: the smallest χ of nine nonlinearities is the identity's, 1", min(chi.values()), near=1,
-             within=1e-6)  # fmt: skip
+             within=1e-6)
 
 # %%
 # The same $\chi$ governs the way forward for small *differences*: two nearly equal inputs move apart by $\sqrt\chi$ per
@@ -594,12 +594,12 @@ titles = {case: f"{case[0]}, " + ("equations 5 and 6" if case[1] else "He's star
 print("growth per layer, over 50 layers         √χ   difference forward   gradient backward   √(g² φ'²)")
 for case in cases:
     print(f"{titles[case]:36} {sqrt(chi[case[0]]) if case[1] else 1:6.3f} {rate[case][0]:16.3f} {rate[case][1]:19.3f} "
-          f"{rate[case][2]:14.3f}")  # fmt: skip
+          f"{rate[case][2]:14.3f}")
 for case in cases:
     lesson.claim(f"{titles[case]}: growth of the gradient per layer, ln of it against ln √χ", log(rate[case][1]),
-                 near=log(chi[case[0]]) / 2 if case[1] else 0, within=tolerance)  # fmt: skip
+                 near=log(chi[case[0]]) / 2 if case[1] else 0, within=tolerance)
 lesson.claim("ReLU, equations 5 and 6: growth of a small difference per layer forward, ln of it against ln √χ",
-             log(rate["ReLU", True][0]), near=log(chi["ReLU"]) / 2, within=tolerance)  # fmt: skip
+             log(rate["ReLU", True][0]), near=log(chi["ReLU"]) / 2, within=tolerance)
 
 # %%
 # Where the measurements leave the theory, the last column says why. It uses each network's own lengths and slopes in
@@ -616,9 +616,9 @@ for (name, initialized), marker in zip(cases, "osD^", strict=True):
     axes.plot(layers, expected ** (depth - layers), "-", color="0.6", lw=1, zorder=0)
     label = f"{name}: √χ = {expected:.3f}" if initialized else "ReLU, He's start"
     axes.plot(layers[::3], back[name, initialized][::3], marker, color=colour, ms=5, label=label,
-              mfc="white" if name == "leaky ReLU" else colour)  # fmt: skip
+              mfc="white" if name == "leaky ReLU" else colour)
 axes.set(yscale="log", xlabel="layer", ylabel="RMS of $\\nabla_t L$, relative to layer 50",
-         title="Backwards through a network of unit variance (lines: $\\sqrt{\\chi}^{\\,50-l}$)")  # fmt: skip
+         title="Backwards through a network of unit variance (lines: $\\sqrt{\\chi}^{\\,50-l}$)")
 axes.legend()
 lesson.figure(figure, "gradients", note=f"random numbers; 100 units wide, {several} networks each")
 
@@ -747,13 +747,13 @@ for name in KINDS:
 
 at = {k: row for row, k in enumerate(DEPTHS)}
 lesson.claim("16 layers: PyTorch's default does not learn at any rate, lowest final loss (guessing: 2.30)",
-             best["PyTorch's default"][at[16]].min(), above=2.1)  # fmt: skip
+             best["PyTorch's default"][at[16]].min(), above=2.1)
 lesson.claim("16 layers: after equations 5 and 6, normal parameterization, mean final loss",
-             best["equations 5 and 6, normal"][at[16]].mean(), below=1)  # fmt: skip
+             best["equations 5 and 6, normal"][at[16]].mean(), below=1)
 lesson.claim("16 layers: after equations 5 and 6, weight normalization, mean final loss",
-             best["equations 5 and 6, weight norm"][at[16]].mean(), below=1)  # fmt: skip
+             best["equations 5 and 6, weight norm"][at[16]].mean(), below=1)
 lesson.claim("32 layers: He's start gets further than equations 5 and 6 (normal), difference of mean final losses",
-             (best["equations 5 and 6, normal"] - best["He's start"])[at[32]].mean(), above=0)  # fmt: skip
+             (best["equations 5 and 6, normal"] - best["He's start"])[at[32]].mean(), above=0)
 
 # %%
 # So the paper's sentence holds, with a limit. At moderate depth equations 5 and 6 rescue a start from which nothing
@@ -789,7 +789,7 @@ normalized = wn.apply_weight_norm(copy.deepcopy(ordinary))
 for model in (ordinary, normalized):
     wn.data_dependent_init(model, x)
 lesson.claim("Same function without and with weight normalization (section 3): largest difference of an output",
-             np.abs(measured(ordinary, x) - measured(normalized, x)).max(), below=1e-10)  # fmt: skip
+             np.abs(measured(ordinary, x) - measured(normalized, x)).max(), below=1e-10)
 
 # %%
 # Now one step of plain gradient descent on each, with a squared error to some random targets.
@@ -811,10 +811,10 @@ for layer, w, plain, split in zip(normalized.layers, before, *moves, strict=True
     in_hidden.append(ratio.mean())
 print("first step across w, weight norm / normal, by layer:", np.round(in_hidden, 2))
 lesson.claim("First step across w, weight norm / normal = (g/‖v‖)² for each unit: largest relative error", worst,
-             below=1e-4)  # fmt: skip
+             below=1e-4)
 var_relu = 1 / 2 - 1 / (2 * pi)
 lesson.claim("The same in hidden layers, relative to 1/(n s² Var φ) = 11.7: mean",
-             np.mean(in_hidden[1:]) * n * 0.05**2 * var_relu, near=1, within=0.15)  # fmt: skip
+             np.mean(in_hidden[1:]) * n * 0.05**2 * var_relu, near=1, within=0.15)
 
 # %%
 # What does that do to training? Batch normalization, says section 3, "makes the optimization robust against parameter
@@ -825,13 +825,13 @@ lesson.claim("The same in hidden layers, relative to 1/(n s² Var φ) = 11.7: me
 scales = 0.05 * 2.0 ** np.arange(-4, 6)
 eta, layer_count = 0.03, 8
 CASES = {"normal": (False, False), "normal, equations 5 and 6": (True, False),
-         "weight norm, equations 5 and 6": (True, True)}  # fmt: skip
+         "weight norm, equations 5 and 6": (True, True)}
 by_scale = {name: [] for name in CASES}
 for problem in range(problems):
     points, labels = draw_problem(lesson.rng(14, problem))
     for name, (initialized, split) in CASES.items():
         starts = [start(directions(layer_count, s, lesson.rng(15, problem)), points[:500], initialized, split)
-                  for s in scales]  # fmt: skip
+                  for s in scales]
         stacked = [[np.stack(p) for p in zip(*same, strict=True)] for same in zip(*starts, strict=True)]
         curve, _ = descend(
             stacked, np.full(len(scales), eta), logits_of, points, labels, lesson.rng(16, problem), steps
@@ -846,12 +846,12 @@ for name, values in by_scale.items():
 
 flat = np.array(by_scale["normal, equations 5 and 6"])
 lesson.claim("Normal parameterization after equations 5 and 6: the scale of v does not matter, largest difference",
-             np.ptp(flat, axis=1).max(), near=0, within=0)  # fmt: skip
+             np.ptp(flat, axis=1).max(), near=0, within=0)
 lesson.claim("Normal parameterization without: number of the ten scales with a final loss below 0.5, at most",
-             (np.array(by_scale["normal"]) < 0.5).sum(axis=1).max(), below=4)  # fmt: skip
+             (np.array(by_scale["normal"]) < 0.5).sum(axis=1).max(), below=4)
 split = np.array(by_scale["weight norm, equations 5 and 6"])
 lesson.claim("Weight normalization after equations 5 and 6: the scale of v does matter, largest loss / smallest",
-             (split.max(axis=1) / split.min(axis=1)).min(), above=10)  # fmt: skip
+             (split.max(axis=1) / split.min(axis=1)).min(), above=10)
 
 # %%
 
@@ -865,7 +865,7 @@ LOOKS = {
 for row, (name, (colour, line, marker)) in enumerate(LOOKS.items()):
     mean, shown = best[name].mean(axis=1), np.isfinite(best[name]).all(axis=1)
     left.plot(np.array(DEPTHS)[shown], mean[shown], line, color=colour, marker=marker, ms=5, label=name,
-              mfc="white" if line != "-" else colour)  # fmt: skip
+              mfc="white" if line != "-" else colour)
     if not shown.all():  # along the upper edge
         lost = np.array(DEPTHS)[~shown]
         left.plot(lost, np.full(len(lost), 2.75 - 0.08 * row), "x", color=colour, ms=6)
@@ -873,7 +873,7 @@ for axes in (left, right):
     axes.axhline(log(classes), color="0.6", lw=1)
 left.annotate("guessing", (DEPTHS[0], log(classes)), (0, 4), textcoords="offset points", fontsize=8, color="0.4")
 left.set(xscale="log", xlabel="layers", ylabel="loss after training (nats), best η",
-         title="Depth", xticks=DEPTHS, xticklabels=DEPTHS, ylim=(-0.12, 2.9))  # fmt: skip
+         title="Depth", xticks=DEPTHS, xticklabels=DEPTHS, ylim=(-0.12, 2.9))
 left.minorticks_off()
 figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8.5)
 for values, (colour, line, marker) in zip(
@@ -881,13 +881,13 @@ for values, (colour, line, marker) in zip(
 ):
     shown = np.isfinite(values[0])
     right.plot(scales[shown], values[0][shown], line, color=colour, marker=marker, ms=5,
-               mfc="white" if line != "-" else colour)  # fmt: skip
+               mfc="white" if line != "-" else colour)
     right.plot(scales[~shown], np.full((~shown).sum(), 0.97), "x", color=colour, ms=6,
-               transform=right.get_xaxis_transform())  # fmt: skip
+               transform=right.get_xaxis_transform())
 right.set(xscale="log", yscale="log", xlabel="scale s of v (He: 0.22)", ylim=(1e-4, 8),
-          title=f"Scale of v, 8 layers, η = {eta}")  # fmt: skip
+          title=f"Scale of v, 8 layers, η = {eta}")
 right.annotate("normal, without equations 5 and 6", (scales[0], log(classes)), (-4, 7), textcoords="offset points",
-               fontsize=8, color=NORMAL)  # fmt: skip
+               fontsize=8, color=NORMAL)
 right.annotate("×: diverged", (0.82, 0.97), xycoords="axes fraction", fontsize=8, color="0.35", va="center", ha="right")
 lesson.figure(figure, "training", note=f"synthetic clusters; {steps} steps of SGD; left: mean of {problems} problems")
 
@@ -929,7 +929,7 @@ def expected_loss(K):
 
 for K in (2, 10, 100, 1000):
     print(f"K = {K:4}: guessing ln K = {log(K):.3f}; unit variance {expected_loss(K):.3f}; "
-          f"ln K + 1/2 - (e - 1)/2K = {log(K) + 0.5 - (exp(1) - 1) / (2 * K):.3f}")  # fmt: skip
+          f"ln K + 1/2 - (e - 1)/2K = {log(K) + 0.5 - (exp(1) - 1) / (2 * K):.3f}")
 
 # %%
 # **Where the inputs hardly vary, g is large.** The last layer of many image networks, lesson 09's among them, sees the
@@ -989,9 +989,9 @@ print("last layer's g by number of places:", {P: round(float(g), 2) for P, g in 
 
 lesson.claim("Last layer after a mean over P = 1 to 64 places: g / √(P/Var φ), furthest from 1",
              max((g / sqrt(P / var_relu) for P, g in g_by_places.items()), key=lambda r: abs(r - 1)), near=1,
-             within=0.12)  # fmt: skip
+             within=0.12)
 lesson.claim("Logits of variance 1 that know nothing: loss at the start, against the expected 2.73 (guessing: 2.30)",
-             np.mean(first_losses), near=expected_loss(classes), within=0.06)  # fmt: skip
+             np.mean(first_losses), near=expected_loss(classes), within=0.06)
 
 # %%
 # In lesson 09 there are $6 \times 6 = 36$ places and leaky ReLUs, which would make $g = \sqrt{36/0.376} = 9.8$. It
@@ -1040,16 +1040,16 @@ print("η = 0.01, after five steps: share of the logits that is common to all ex
 which = {value: i for i, value in enumerate(np.round(np.log10(head_etas), 1))}
 shift = np.log10(head_etas[ends["g = 1, b = 0"].argmin()] / head_etas[ends["equation 6"].argmin()])
 lesson.claim("Last layer as in equation 6, η = 10^-1.5: highest loss in the first 20 steps / ln 10",
-             peak["equation 6"][which[-1.5]] / log(10), above=2)  # fmt: skip
+             peak["equation 6"][which[-1.5]] / log(10), above=2)
 lesson.claim("Last layer with g = 1, η = 10^-1.5: highest loss in the first 20 steps / ln 10",
-             peak["g = 1, b = 0"][which[-1.5]] / log(10), below=1.2)  # fmt: skip
+             peak["g = 1, b = 0"][which[-1.5]] / log(10), below=1.2)
 lesson.claim("η = 0.01, after five steps: mean square of the logits that is common to all examples, smallest share",
-             min(share_common), above=0.5)  # fmt: skip
+             min(share_common), above=0.5)
 lesson.claim("With g = 1 the best learning rate is larger, by how many decades", shift, above=0.4)
 lesson.claim("η = 10^-2.5: the last layer as in equation 6 learns faster, difference of final losses",
-             (ends["g = 1, b = 0"] - ends["equation 6"])[which[-2.5]], above=0.2)  # fmt: skip
+             (ends["g = 1, b = 0"] - ends["equation 6"])[which[-2.5]], above=0.2)
 lesson.claim("η = 10^-0.5: the last layer as in equation 6 learns more slowly, difference of final losses",
-             (ends["equation 6"] - ends["g = 1, b = 0"])[which[-0.5]], above=0)  # fmt: skip
+             (ends["equation 6"] - ends["g = 1, b = 0"])[which[-0.5]], above=0)
 
 # %%
 
@@ -1059,7 +1059,7 @@ left.plot(places, np.sqrt(places / var_relu), "-", color="0.6", label="$\\sqrt{P
 left.plot(places, list(g_by_places.values()), "o", color=WEIGHT_NORM, label="measured")
 left.set(xscale="log", yscale="log", xlabel="places P that are averaged", ylabel="g of the last layer",
          title="Small variance in, large g out", xticks=places, xticklabels=places, yticks=[2, 5, 10],
-         yticklabels=[2, 5, 10])  # fmt: skip
+         yticklabels=[2, 5, 10])
 left.minorticks_off()
 left.legend()
 for name, line, face in (("equation 6", "-", WEIGHT_NORM), ("g = 1, b = 0", "--", "white")):
@@ -1067,10 +1067,10 @@ for name, line, face in (("equation 6", "-", WEIGHT_NORM), ("g = 1, b = 0", "--"
         head_etas, ends[name], line, marker="o", color=WEIGHT_NORM, mfc=face, label=f"{name}: after {steps} steps"
     )
     right.plot(head_etas, peak[name], line, marker="^", color="0.45", mfc="0.45" if line == "-" else "white",
-               label=f"{name}: highest of 20 steps")  # fmt: skip
+               label=f"{name}: highest of 20 steps")
 right.axhline(log(classes), color="0.6", lw=1)
 right.annotate("ln 10", (1, log(classes)), (3, 0), xycoords=right.get_yaxis_transform(), textcoords="offset points",
-               fontsize=8, color="0.4", va="center", annotation_clip=False)  # fmt: skip
+               fontsize=8, color="0.4", va="center", annotation_clip=False)
 right.set(xscale="log", yscale="log", xlabel="learning rate η", ylabel="loss (nats)", title="Training, P = 16")
 right.legend(fontsize=7.5, loc="upper left")
 lesson.figure(figure, "last_layer", note=f"synthetic patches; right: mean of {problems} problems")

@@ -102,9 +102,9 @@ by_hand = batch_norm_gradient(delta, t.numpy())
 # *Tolerance.* Sums of 50 numbers, a few times: some $50 \cdot 10^{-16}$ relative to the largest. We allow $10^{-13}$.
 
 lesson.claim("The gradient of batch normalization by hand = autograd: largest difference",
-             np.abs(by_hand - by_autograd).max(), below=1e-13)  # fmt: skip
+             np.abs(by_hand - by_autograd).max(), below=1e-13)
 lesson.claim("The gradient of the layer nn.BatchNorm = autograd: largest difference",
-             np.abs(library - by_autograd).max(), below=1e-13)  # fmt: skip
+             np.abs(library - by_autograd).max(), below=1e-13)
 
 # %%
 # **A smoother loss?** Santurkar et al. (2018, arXiv:1805.11604) explain the success of batch normalization by shorter
@@ -128,13 +128,13 @@ predicted = (parts[0] - parts[1] - parts[2]) / t.numpy().var(axis=0)
 print("unit   ‖δ‖²   along 1   along t̂   left over   × γ²/σ² = ‖∇_t L‖²")
 for c in range(4):
     print(f"{c:4} {parts[0][c]:7.1f} {parts[1][c]:8.1f} {parts[2][c]:9.1f} "
-          f"{parts[0][c] - parts[1][c] - parts[2][c]:10.1f} {squares[c]:16.1f}")  # fmt: skip
+          f"{parts[0][c] - parts[1][c] - parts[2][c]:10.1f} {squares[c]:16.1f}")
 lesson.claim("‖∇_t L‖² = (γ²/σ²)(‖δ‖² - mean part - radial part) (Santurkar 2018, with =): relative difference",
-             np.abs(squares / predicted - 1).max(), below=1e-12)  # fmt: skip
+             np.abs(squares / predicted - 1).max(), below=1e-12)
 small = mg.tensor(0.1 * t.numpy(), requires_grad=True)
 longer = mg.grad(nn.BatchNorm(4, eps=0)(small), small, delta).numpy()
 lesson.claim("The same t times 0.1: the gradient of batch normalization is longer than δ, smallest ratio",
-             np.sqrt((longer**2).sum(axis=0) / parts[0]).min(), above=1)  # fmt: skip
+             np.sqrt((longer**2).sum(axis=0) / parts[0]).min(), above=1)
 
 # %%
 # Whitened inputs: the same thing twice
@@ -225,9 +225,9 @@ print(
 # numbers. We allow a few hundred roundings, $10^{-13}$.
 
 lesson.claim("Inputs whitened on the batch: BN and WN have equal outputs (section 2.2), largest difference", forward,
-             below=1e-13)  # fmt: skip
+             below=1e-13)
 lesson.claim("Inputs whitened on the batch: BN and WN have equal gradients for v, scale and shift, largest difference",
-             max(backward), below=1e-13)  # fmt: skip
+             max(backward), below=1e-13)
 
 # %%
 # So whole training runs must coincide. We run five pairs, each pair from one starting point, with momentum 0.9 and the
@@ -278,7 +278,7 @@ pairs = {
 apart = {name: np.abs(bn - wn_) for name, (bn, wn_) in pairs.items()}
 for name, (bn, wn_) in pairs.items():
     print(f"{name:30} loss from {bn[0]:.4f} to {bn[-1]:.4f} (BN), {wn_[-1]:.4f} (WN); "
-          f"largest difference {apart[name].max():.1e}")  # fmt: skip
+          f"largest difference {apart[name].max():.1e}")
 
 # %%
 # *Tolerances.* For one layer the loss is convex in $w$ and training forgets its errors: $10^{-12}$ allows thousands of
@@ -288,9 +288,9 @@ for name, (bn, wn_) in pairs.items():
 # training amplifies the last bit.)
 
 lesson.claim("One layer, whitened, full batch: largest difference between the loss curves of BN and WN",
-             apart["one layer"].max(), below=1e-12)  # fmt: skip
+             apart["one layer"].max(), below=1e-12)
 lesson.claim("First of two layers, whitened, full batch: largest difference between the loss curves",
-             apart["first of two layers"].max(), below=1e-9)  # fmt: skip
+             apart["first of two layers"].max(), below=1e-9)
 for name in list(pairs)[2:]:
     lesson.claim(f"{name.capitalize()}: the curves differ, largest difference", apart[name].max(), above=1e-4)
 
@@ -304,11 +304,11 @@ left.plot(wn_, color=WN, lw=1.6, label="weight norm")
 left.set(xlabel="step", ylabel="cross-entropy (nats)", title="One layer, whitened inputs", xlim=(0, 60))
 left.legend()
 shades = {"one layer, correlated inputs": "#AA3377", "both of two layers": "#4477AA",
-          "one layer, minibatches of 64": "#999933", "one layer": "0.1", "first of two layers": "0.5"}  # fmt: skip
+          "one layer, minibatches of 64": "#999933", "one layer": "0.1", "first of two layers": "0.5"}
 for name, shade in shades.items():
     right.plot(np.maximum(apart[name], 1e-17), color=shade, lw=1.4, label=name)
 right.set(yscale="log", xlabel="step", ylabel="|loss with BN − loss with WN| (nats)", ylim=(1e-17, 10),
-          title="The pair's difference, for each case")  # fmt: skip
+          title="The pair's difference, for each case")
 right.legend(loc="center", bbox_to_anchor=(0.5, 0.5), fontsize=9)
 lesson.figure(figure, "whitened", note="random numbers, 512 examples, 20 inputs, 10 classes")
 
@@ -417,7 +417,7 @@ for N, a, b in zip(sizes, layers["without"], layers["with"], strict=True):
 
 allowed = 4 * 0.75 / math.sqrt(width * repeats(sizes[-1]))
 lesson.claim("Layer 1, Gaussian inputs: D = √(2(1 - c_N)), N from 2 to 1024, largest relative difference",
-             np.abs(layers["without"][:, 0] / theory - 1).max(), below=allowed)  # fmt: skip
+             np.abs(layers["without"][:, 0] / theory - 1).max(), below=allowed)
 slope = [np.polyfit(np.log(sizes[5:]), np.log(layers["without"][5:, i]), 1)[0] for i in range(depth)]
 print("slopes of log D over log N, N from 64 to 1024:", np.round(slope, 3))
 lesson.claim("Layer 1: D falls as 1/√N, slope for N from 64 to 1024", slope[0], near=-0.5, within=0.05)
@@ -425,7 +425,7 @@ lesson.claim("Layers 2 to 5 without equation 6: D does not fall with N, steepest
 lesson.claim("Layers 2 to 5 without equation 6, N = 1024: smallest D", layers["without"][-1, 1:].min(), above=0.3)
 two_samples = np.sqrt(theory**2 + 2 * (1 - mean_deviation(500)))
 lesson.claim("Layer 1 with equation 6, N = 1024: D / √(D² of N + D² of 500)", layers["with"][-1, 0] / two_samples[-1],
-             near=1, within=0.35)  # fmt: skip
+             near=1, within=0.35)
 lesson.claim("Layers 2 to 5 with equation 6, N = 1024: largest D", layers["with"][-1, 1:].max(), below=0.2)
 
 # %%
@@ -448,7 +448,7 @@ hidden = np.tanh(2 * inputs @ train_rng.normal(size=(width, 16)) / np.sqrt(width
 targets = (hidden @ train_rng.normal(size=(16, 10))).argmax(axis=1)
 inputs = inputs.astype(np.float32)
 deep = nn.Sequential(*[part for _ in range(depth) for part in (nn.Linear(width, width, rng=train_rng), nn.ReLU())],
-                     nn.Linear(width, 10, rng=train_rng))  # fmt: skip
+                     nn.Linear(width, 10, rng=train_rng))
 wn.data_dependent_init(wn.apply_weight_norm(deep), inputs)
 optimizer = mg.optim.SGD(deep.parameters(), lr=0.01, momentum=0.9)
 trained_steps = 1000 if lesson.full else 200
@@ -481,7 +481,7 @@ moved = np.array(moved)
 print("D after training, layers 1 to 5:", np.round(moved[-1], 3))
 lesson.claim("Trained: layer 1 with whitened inputs still has mean 0 and deviation ‖v‖, D", moved[-1, 0], below=1e-5)
 lesson.claim("Trained: in layers 2 to 5 the statistics have left their beginning, smallest D", moved[-1, 1:].min(),
-             above=0.1)  # fmt: skip
+             above=0.1)
 
 # %%
 
@@ -496,7 +496,7 @@ left.plot([], [], "o", color="0.3", label="without equation 6")
 left.plot([], [], "x", color="0.3", label="with equation 6")
 left.legend(loc="lower left", fontsize=9)
 left.set(xlabel="size N of the minibatch", ylabel="D: rms of (BN − WN), units of σ", ylim=(0.02, 3),
-         title="At the start")  # fmt: skip
+         title="At the start")
 for i in range(depth):
     right.plot(seen, moved[:, i], color=shade[i], label=f"layer {i + 1}")
 right.set(xlabel="training step", ylabel="D, all examples", title="During training, with equation 6")
@@ -532,24 +532,24 @@ V = on_raw[0].weight.numpy()  # (classes, k)
 on_white[0].weight_v.data = V @ root
 same = np.abs(on_raw(x_raw).numpy() - on_white(mg.tensor((raw - m) @ inverse_root)).numpy()).max()
 lesson.claim("Correlated inputs: BN in v = WN in Σ^½ v on whitened inputs, largest difference of outputs", same,
-             below=1e-10)  # fmt: skip
+             below=1e-10)
 grad_v = mg.grad(F.cross_entropy(on_raw(x_raw), labels), on_raw[0].weight).numpy()
 logits = mg.tensor(on_raw(x_raw).numpy(), requires_grad=True)
 delta = mg.grad(F.cross_entropy(logits, labels), logits).numpy()  # γ = 1
 a = (raw - m).T @ delta  # (k, classes)
 oblique = np.stack([(a[:, c] - Sigma @ v * (v @ a[:, c]) / (v @ Sigma @ v)) / np.sqrt(v @ Sigma @ v)
-                    for c, v in enumerate(V)])  # fmt: skip
+                    for c, v in enumerate(V)])
 lesson.claim("Correlated inputs: ∇_v of BN is the oblique projection above, relative difference",
-             np.linalg.norm(grad_v - oblique) / np.linalg.norm(oblique), below=1e-10)  # fmt: skip
+             np.linalg.norm(grad_v - oblique) / np.linalg.norm(oblique), below=1e-10)
 lesson.claim("Correlated inputs: ∇_v of BN is at a right angle to v, largest v·∇_v relative to ‖v‖‖∇_v‖",
              (np.abs((V * grad_v).sum(axis=1)) / np.linalg.norm(V, axis=1) / np.linalg.norm(grad_v, axis=1)).max(),
-             below=1e-10)  # fmt: skip
+             below=1e-10)
 spread = np.sqrt(values[[0, -1]])
 many = rng.normal(size=(10_000, k))
 many /= np.linalg.norm(many, axis=1, keepdims=True)
 of_random = np.sqrt(np.einsum("ni,ij,nj->n", many, Sigma, many))
 print(f"deviation of v·x/‖v‖: between {spread[0]:.3f} and {spread[1]:.3f} for the worst directions, "
-      f"{of_random.min():.2f} to {of_random.max():.2f} for 10,000 random ones; with batch norm always 1")  # fmt: skip
+      f"{of_random.min():.2f} to {of_random.max():.2f} for 10,000 random ones; with batch norm always 1")
 
 # %%
 # What it costs
@@ -561,7 +561,7 @@ print(f"deviation of v·x/‖v‖: between {spread[0]:.3f} and {spread[1]:.3f} f
 # each picture.
 
 CIFAR = [(3, 96, 3, 32), (96, 96, 3, 32), (96, 96, 3, 32), (96, 192, 3, 16), (192, 192, 3, 16), (192, 192, 3, 16),
-         (192, 192, 3, 6), (192, 192, 1, 6), (192, 192, 1, 6), (192, 10, 1, 1)]  # fmt: skip
+         (192, 192, 3, 6), (192, 192, 1, 6), (192, 192, 1, 6), (192, 10, 1, 1)]
 weights = np.array([a * b * kernel**2 for a, b, kernel, side in CIFAR])
 per_picture = np.array([b * side**2 for a, b, kernel, side in CIFAR])
 print("layer              weights   pre-activations of 100   ratio")
@@ -574,7 +574,7 @@ lesson.claim(
 )
 lesson.claim("CIFAR-10 network, one picture: pre-activations per weight", whole / 100, below=1)
 lesson.claim("CIFAR-10 network, minibatch of 100: the last layer alone has more weights than pre-activations, ratio",
-             100 * per_picture[-1] / weights[-1], below=1)  # fmt: skip
+             100 * per_picture[-1] / weights[-1], below=1)
 
 # %%
 # The sentence holds for the paper's network and minibatch, by a factor of 33. It is the minibatch that makes it so: for
@@ -597,7 +597,7 @@ print(f"after {trained_steps} steps, in units of the σ₀ at the start; layers 
 print("means have moved by (rms)     ", np.round(shift[1:], 2))
 print("deviations have moved by (rms)", np.round(stretch[1:], 2))
 lesson.claim("Trained: in layer 2 the means have moved more than the deviations (section 4), ratio",
-             shift[1] / stretch[1], above=1)  # fmt: skip
+             shift[1] / stretch[1], above=1)
 lesson.claim(
     "Trained: in layer 5 the deviations have moved too, rms change relative to the start", stretch[4], above=0.3
 )
@@ -651,17 +651,17 @@ entry[3, 5] = step
 with mg.no_grad():
     difference = loss_after(model[1](t + entry)).item() - loss_after(model[1](t - entry)).item()
 print(f"∇_t L at one place: equation 8 {written_out[3, 5]:+.8f}, differences {difference / (2 * step):+.8f}, "
-      f"δ itself {delta[3, 5]:+.8f}")  # fmt: skip
+      f"δ itself {delta[3, 5]:+.8f}")
 lesson.claim("Equation 8 written out = autograd through equation 7: largest difference",
-             np.abs(written_out - by_autograd).max(), below=1e-14)  # fmt: skip
+             np.abs(written_out - by_autograd).max(), below=1e-14)
 lesson.claim("Equation 8 = central differences at one place: difference",
-             abs(difference / (2 * step) - written_out[3, 5]), below=2e-8)  # fmt: skip
+             abs(difference / (2 * step) - written_out[3, 5]), below=2e-8)
 lesson.claim("The backpropagated gradients are centred (section 4): largest sum over a minibatch of 40",
-             np.abs(by_autograd.sum(axis=0)).max(), below=1e-13)  # fmt: skip
+             np.abs(by_autograd.sum(axis=0)).max(), below=1e-13)
 lesson.claim("The same without centring: largest sum", np.abs(delta.sum(axis=0)).max(), above=0.1)
 of_bias = mg.grad(loss_after(model(mg.tensor(some))), layer.bias).numpy()
 lesson.claim("A bias before mean-only batch normalization gets no gradient: largest entry",
-             np.abs(of_bias).max(), below=1e-12)  # fmt: skip
+             np.abs(of_bias).max(), below=1e-12)
 moved_inputs = np.abs(model(mg.tensor(some + 5)).numpy() - model(mg.tensor(some)).numpy()).max()
 lesson.claim("Adding 5 to every input changes nothing in training: largest difference", moved_inputs, below=1e-12)
 
@@ -680,9 +680,9 @@ for name in ("weight norm", "normal"):
     direction.data = 3 * direction.data
     deviations[name] = (model(mg.tensor(some)).numpy().std(axis=0) / before).mean()
 lesson.claim("v three times as long, weight norm + mean-only BN: deviation of t̃, relative (float32)",
-             deviations["weight norm"], near=1, within=1e-5)  # fmt: skip
+             deviations["weight norm"], near=1, within=1e-5)
 lesson.claim("w three times as long, mean-only BN alone: deviation of t̃, relative (float32)",
-             deviations["normal"], near=3, within=1e-5)  # fmt: skip
+             deviations["normal"], near=3, within=1e-5)
 
 # %%
 # **Memory and passes.** What does the tape of one dense layer hold for the backward pass, with 500 inputs and 100
@@ -690,7 +690,7 @@ lesson.claim("w three times as long, mean-only BN alone: deviation of t̃, relat
 
 
 KINDS = {"normal": (False, None), "weight norm": (True, None), "mean-only BN": (False, wn.MeanOnlyBatchNorm),
-         "WN + mean-only BN": (True, wn.MeanOnlyBatchNorm), "batch norm": (False, nn.BatchNorm)}  # fmt: skip
+         "WN + mean-only BN": (True, wn.MeanOnlyBatchNorm), "batch norm": (False, nn.BatchNorm)}
 
 
 def bytes_kept(kind, N):
@@ -710,12 +710,12 @@ for kind in KINDS:
 per_example = {kind: (large - small_) / 900 for kind, (small_, large) in extra.items()}
 lesson.claim("Weight norm: bytes kept for each further example", per_example["weight norm"], near=0, within=0)
 lesson.claim("Weight norm + mean-only BN: bytes kept for each further example",
-             per_example["WN + mean-only BN"], near=0, within=0)  # fmt: skip
+             per_example["WN + mean-only BN"], near=0, within=0)
 lesson.claim("Batch norm: arrays of the size of t kept for each further example (t: 400 bytes)",
-             per_example["batch norm"] / 400, above=0.99)  # fmt: skip
+             per_example["batch norm"] / 400, above=0.99)
 for i, (N, options) in enumerate(((100, {"above": 1}), (1000, {"below": 1}))):
     lesson.claim(f"Dense layer with 500 inputs, N = {N}: bytes kept beyond the normal layer, weight norm / batch norm",
-                 extra["weight norm"][i] / extra["batch norm"][i], **options)  # fmt: skip
+                 extra["weight norm"][i] / extra["batch norm"][i], **options)
 
 # %%
 # Subtraction is linear, so its backward rule needs none of the numbers that went forward: mean-only batch normalization
@@ -749,7 +749,7 @@ for kind, (normalize, after) in KINDS.items():
         w = layer.weight.numpy()
         law = np.einsum("ij,ck->icjk", np.eye(6) - 1 / 6, w)
         lesson.claim("Mean-only BN: ∂t̃_i/∂x_j = (δ_ij - 1/N) w, largest difference (w is float32)",
-                     np.abs(jacobian - law).max(), below=1e-6)  # fmt: skip
+                     np.abs(jacobian - law).max(), below=1e-6)
 lesson.claim(
     "Weight norm: influence of one example on another (abstract), exactly", blocks["weight norm"], near=0, within=0
 )
@@ -773,7 +773,7 @@ for after in (wn.MeanOnlyBatchNorm(3), nn.BatchNorm(3)):
         refused += 1
         print("ValueError:", error)
 lesson.claim("One example in training: mean-only and full batch normalization refuse, times out of 2", refused, near=2,
-             within=0)  # fmt: skip
+             within=0)
 
 # %%
 # The noise
@@ -906,7 +906,7 @@ print(f"excess kurtosis, Gaussian pre-activations, {draws:,} minibatches")
 print("   N " + "".join(f"{name:>17}" for name in names) + "   variance BN / mean-only")
 for i, N in enumerate(noise_sizes):
     print(f"{N:4} " + "".join(f"{found[name][i]:10.3f} ±{spread_of[name][i]:5.3f}" for name in names)
-          + f"{variances[i]:14.3f}")  # fmt: skip
+          + f"{variances[i]:14.3f}")
 
 # %%
 # *Tolerances.* The sampling error of a kurtosis is measured, from 16 parts of the sample; we allow five standard
@@ -932,21 +932,21 @@ def worst(name, smallest):
 for name, smallest, text in (("mean", 2, "the minibatch mean: κ = 0"), ("s²", 4, "the variance: κ = 12/(N - 1)"),
                              ("1/s", 32, "1/s: κ from the moments of χ"),
                              ("z₀ = 0", 2, "one example, z₀ = 0: κ from the grid"),
-                             ("z₀ = 2", 4, "one example, z₀ = 2: κ from the grid")):  # fmt: skip
+                             ("z₀ = 2", 4, "one example, z₀ = 2: κ from the grid")):
     lesson.claim(
         f"Gaussian, {text}, N ≥ {smallest}: deviation / (5 standard errors + 0.02)", worst(name, smallest), below=1
     )
 at = {N: i for i, N in enumerate(noise_sizes)}
 lesson.claim("Gaussian, N = 128: the variance estimate is not highly kurtotic, κ[s²]", found["s²"][at[128]], below=0.2)
 lesson.claim("Gaussian, N = 2: the noise that an example with z₀ = 0 sees from BN has the lightest tails there are, κ",
-             found["z₀ = 0"][at[2]], near=-2, within=0.001)  # fmt: skip
+             found["z₀ = 0"][at[2]], near=-2, within=0.001)
 lesson.claim("Gaussian, N from 16 to 256: the noise that one example with z₀ = 0 or 2 sees from BN, largest |κ|",
-             max(np.abs(found[name][at[16] :]).max() for name in ("z₀ = 0", "z₀ = 2")), below=1)  # fmt: skip
+             max(np.abs(found[name][at[16] :]).max() for name in ("z₀ = 0", "z₀ = 2")), below=1)
 lesson.claim("Gaussian, N = 256: the noise over all examples, BN: κ → 2/3",
              found["all, batch norm"][at[256]], near=2 / 3,
-             within=5 * spread_of["all, batch norm"][at[256]] + 0.02)  # fmt: skip
+             within=5 * spread_of["all, batch norm"][at[256]] + 0.02)
 lesson.claim("Gaussian, N = 256: variance of the noise, BN / mean-only → 3/2 (section 4: less noise)",
-             variances[at[256]], near=1.5, within=0.04)  # fmt: skip
+             variances[at[256]], near=1.5, within=0.04)
 
 # %%
 # So for Gaussian pre-activations:
@@ -973,12 +973,12 @@ for (name, y), colour in zip(noises.items(), (MEAN_ONLY, BN), strict=True):
     )
 left.plot(bins, np.exp(-(bins**2) / 2) / math.sqrt(2 * math.pi), "--", color="0.5", lw=1.2, label="normal")
 left.set(yscale="log", ylim=(1e-6, 30), xlim=(-7, 7), xlabel="noise / its standard deviation", ylabel="density",
-         title=f"Over all examples, N = {N}")  # fmt: skip
+         title=f"Over all examples, N = {N}")
 left.legend(loc="upper right", fontsize=8.5)
 for name, colour, marker, label in (("1/s", "#AA3377", "s", "the estimate 1/s"),
                                     ("s²", "#999933", "D", "the estimate s²"),
                                     ("z₀ = 0", "#4477AA", "v", "BN, one example, z₀ = 0"),
-                                    ("z₀ = 2", "#66CCEE", "^", "BN, one example, z₀ = 2")):  # fmt: skip
+                                    ("z₀ = 2", "#66CCEE", "^", "BN, one example, z₀ = 2")):
     use = np.isfinite(theories[name])
     right.plot(noise_sizes[use], theories[name][use], "-", color=colour, lw=1.2)
     right.plot(noise_sizes[use], found[name][use], marker, color=colour, ms=4.5, label=label)
@@ -988,7 +988,7 @@ right.plot(noise_sizes, found["mean"], "o", color=MEAN_ONLY, ms=5, label="mean-o
 right.axhline(0, color=MEAN_ONLY, lw=1.2)
 right.annotate("2/3", (300, 2 / 3), (0, 4), textcoords="offset points", fontsize=9, ha="right")
 right.set(xscale="log", xlabel="size N of the minibatch", ylabel="excess kurtosis κ of the noise", ylim=(-2.3, 4.2),
-          title="Theory (lines) and measurement")  # fmt: skip
+          title="Theory (lines) and measurement")
 right.set_xticks([2, 4, 8, 16, 32, 64, 128, 256], ["2", "4", "8", "16", "32", "64", "128", "256"])
 right.minorticks_off()
 right.legend(loc="upper right", fontsize=8.5)
@@ -1067,7 +1067,7 @@ radial = (delta * z).mean(axis=0)  # ρ
 own_kurtosis = {"t": kurtosis(z), "δ": kurtosis(delta)}
 print(f"{z.shape[1]} units; excess kurtosis over examples, median and range: "
       + "; ".join(f"{name}: {np.median(a):.1f} ({a.min():.1f} to {a.max():.1f})"
-                  for name, a in own_kurtosis.items()))  # fmt: skip
+                  for name, a in own_kurtosis.items()))
 
 # %%
 
@@ -1126,20 +1126,20 @@ print("mixtures, N → ∞:", {key: round(float(np.median(values)), 2) for key, 
 draws_256 = total // 256
 for key, name in (("t, mean-only", "pre-activations"), ("δ, mean-only", "gradients")):
     lesson.claim(f"Trained network, mean-only, N = 256: the noise in {name} is nearly Gaussian, median κ",
-                 np.median(of_network[key][-1]), near=0, within=1.25 * math.sqrt(24 / draws_256))  # fmt: skip
+                 np.median(of_network[key][-1]), near=0, within=1.25 * math.sqrt(24 / draws_256))
 own = np.median(of_network["δ, mean-only"][0]) / np.median(own_kurtosis["δ"])
 lesson.claim("Trained network, N = 4: κ of the mean gradient / κ of a gradient = 1/N", own, near=1 / 4, within=0.08)
 for key, name in (("t, BN", "pre-activations"), ("δ, BN", "gradients")):
     lesson.claim(f"Trained network, BN, N = 256: κ of the noise in {name} / κ of the mixture, medians",
-                 np.median(of_network[key][-1]) / np.median(limits[key]), near=1, within=0.25)  # fmt: skip
+                 np.median(of_network[key][-1]) / np.median(limits[key]), near=1, within=0.25)
 at_128 = network_sizes.index(128)
 heavier = np.median(of_network["δ, BN"][at_128]) - np.median(of_network["δ, mean-only"][at_128])
 lesson.claim("Trained network, N = 128: the noise in gradients has heavier tails with BN, difference of median κ",
-             heavier, above=1)  # fmt: skip
+             heavier, above=1)
 lesson.claim("Trained network, N = 128: variance of the noise in pre-activations, BN / mean-only (section 4)",
-             power["t, BN"][at_128] / power["t, mean-only"][at_128], above=1.2)  # fmt: skip
+             power["t, BN"][at_128] / power["t, mean-only"][at_128], above=1.2)
 lesson.claim("Trained network, N = 128: variance of the noise in gradients, BN / mean-only",
-             power["δ, BN"][at_128] / power["δ, mean-only"][at_128], above=1.2)  # fmt: skip
+             power["δ, BN"][at_128] / power["δ, mean-only"][at_128], above=1.2)
 
 # %%
 
@@ -1151,15 +1151,15 @@ for axis, which, name, top in (
     for key, colour, label in ((f"{which}, BN", BN, "batch norm"), (f"{which}, mean-only", MEAN_ONLY, "mean-only BN")):
         low, middle, high = np.quantile(of_network[key], [0.25, 0.5, 0.75], axis=1)
         axis.errorbar(network_sizes, middle, (middle - low, high - middle), fmt="o", color=colour, ms=5, lw=1.2,
-                      label=label)  # fmt: skip
+                      label=label)
     axis.axhline(np.median(limits[f"{which}, BN"]), color=BN, lw=1.2, label="mixture of Gaussians, N → ∞")
     axis.plot(network_sizes, np.median(own_kurtosis[which]) / np.array(network_sizes), color=MEAN_ONLY, lw=1.2,
-              label="κ of one example / N")  # fmt: skip
+              label="κ of one example / N")
     axis.set(xscale="log", xlabel="size N of the minibatch", title=f"Noise in {name}", ylim=(-0.13 * top, top))
     axis.set_xticks(network_sizes, [str(N) for N in network_sizes])
     axis.minorticks_off()
 axes[1].annotate(f"N = 4: κ = {np.median(of_network['δ, BN'][0]):.0f}", (4, 14), (3.7, 7.3), fontsize=9, ha="left",
-                 arrowprops={"arrowstyle": "->"})  # fmt: skip
+                 arrowprops={"arrowstyle": "->"})
 axes[0].set_ylabel("excess kurtosis κ over all examples")
 axes[1].legend(fontsize=9)
 lesson.figure(
@@ -1364,18 +1364,18 @@ def claim_behind(text, kind, other, N, **options):
 
 top = batch_sizes[-1]
 lesson.claim("N = 1, WN + mean-only BN: largest change of any parameter but the last bias, after all steps",
-             max(at_one[:-1]), near=0, within=0)  # fmt: skip
+             max(at_one[:-1]), near=0, within=0)
 lesson.claim("N = 1, weight norm: learns, mean test loss − that of guessing",
-             best("weight norm", 1).mean() - math.log(classes), below=0)  # fmt: skip
+             best("weight norm", 1).mean() - math.log(classes), below=0)
 claim_behind("N = 2: batch norm is behind weight norm", "batch norm", "weight norm", 2)
 for N in (2, 4):
     claim_behind(f"N = {N}: batch norm is behind WN + mean-only BN", "batch norm", "WN + mean-only BN", N)
 claim_behind(f"N = {top}: weight norm alone is behind WN + mean-only BN", "weight norm", "WN + mean-only BN", top)
 lesson.claim(f"N = {top}: batch norm and WN + mean-only BN, mean difference of test losses",
-             behind("batch norm", "WN + mean-only BN", top)[0], near=0, within=0.03)  # fmt: skip
+             behind("batch norm", "WN + mean-only BN", top)[0], near=0, within=0.03)
 for kind in KIND_NAMES[2:]:
     claim_behind(f"N = 8, {kind}: the test minibatch's own statistics are worse than running averages", kind, kind, 8,
-                 how="batch")  # fmt: skip
+                 how="batch")
 
 # %%
 
@@ -1390,22 +1390,22 @@ for kind in KIND_NAMES:
 left.axhline(math.log(classes), ls="--", color="0.5", lw=1)
 left.text(batch_sizes[-1], math.log(classes) + 0.015, "guessing", color="0.4", fontsize=9, ha="right")
 left.set(xscale="log", xlabel="size N of the minibatch", ylabel="test loss (nats)", ylim=(None, 2.42),
-         title="Best learning rate, running averages")  # fmt: skip
+         title="Best learning rate, running averages")
 left.legend(loc="lower left", fontsize=9)
 for kind in KIND_NAMES[2:]:
     for how, line, marker, label in (("running", "-", "o", "running averages"),
                                      ("batch", ":", "s", "the minibatch's own"),
-                                     ("large batch", "--", "x", "those of 2048 examples")):  # fmt: skip
+                                     ("large batch", "--", "x", "those of 2048 examples")):
         values = [best(kind, N, how).mean() for N in batch_sizes[1:]]
         right.plot(batch_sizes[1:], values, line, marker=marker, color=COLOURS[kind], ms=4.5,
-                   label=label if kind == "batch norm" else None)  # fmt: skip
+                   label=label if kind == "batch norm" else None)
 right.set(xscale="log", xlabel="size N of the minibatch", title="With which statistics at test time?")
 right.legend(fontsize=9)
 for axis, ticks in ((left, batch_sizes), (right, batch_sizes[1:])):
     axis.set_xticks(ticks, [str(N) for N in ticks])
     axis.minorticks_off()
 lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {seeds}, {sgd_steps} steps; "
-              "band: 2 standard errors of the difference to weight norm")  # fmt: skip
+              "band: 2 standard errors of the difference to weight norm")
 
 # %%
 # - *One example.* Weight normalization and the normal parameterization learn. With mean-only batch normalization
@@ -1440,7 +1440,7 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {seeds}, 
 pool_size, small_batch, pool_steps = 256, 8, 2000 if lesson.full else 800
 HISTORIES = {"weight norm": ("weight norm", False), "WN + mean-only BN": ("WN + mean-only BN", False),
              "batch norm": ("batch norm", False), "WN + mean-only BN, no noise": ("WN + mean-only BN", True),
-             "batch norm, no noise": ("batch norm", True)}  # fmt: skip
+             "batch norm, no noise": ("batch norm", True)}
 history = {}
 for name, (kind, no_noise) in HISTORIES.items():
     runs = Runs(kind, [0.1], 0)
@@ -1470,18 +1470,18 @@ def test_at(name, level=1.0):
 for name, curve in history.items():
     train_loss, train_error, test_loss, test_error = curve[-1].mean(axis=1)
     print(f"{name:28} {train_loss:8.3f} {100 * train_error:6.1f} %   {test_loss:8.3f} {100 * test_error:6.1f} % "
-          f"{curve[:, 2].min(axis=0).mean():16.3f} {test_at(name).mean():20.3f}")  # fmt: skip
+          f"{curve[:, 2].min(axis=0).mean():16.3f} {test_at(name).mean():20.3f}")
 
 
 lesson.claim("256 examples: final test loss, weight norm − (WN + mean-only BN), smallest over problems",
-             (history["weight norm"] - history["WN + mean-only BN"])[-1, 2].min(), above=0)  # fmt: skip
+             (history["weight norm"] - history["WN + mean-only BN"])[-1, 2].min(), above=0)
 lesson.claim("256 examples: final test loss, (WN + mean-only BN) − batch norm, smallest over problems",
-             (history["WN + mean-only BN"] - history["batch norm"])[-1, 2].min(), above=0)  # fmt: skip
+             (history["WN + mean-only BN"] - history["batch norm"])[-1, 2].min(), above=0)
 for kind in ("WN + mean-only BN", "batch norm"):
     lesson.claim(f"256 examples: final test loss of {kind}, without the noise − with it, smallest over problems",
-                 (history[f"{kind}, no noise"] - history[kind])[-1, 2].min(), above=0)  # fmt: skip
+                 (history[f"{kind}, no noise"] - history[kind])[-1, 2].min(), above=0)
     for other, text in (("weight norm", f"weight norm tests worse than {kind}"),
-                        (f"{kind}, no noise", f"{kind} tests worse without the noise")):  # fmt: skip
+                        (f"{kind}, no noise", f"{kind} tests worse without the noise")):
         difference = test_at(other) - test_at(kind)
         print(f"difference {difference.mean():+.3f}, standard error {difference.std(ddof=1) / math.sqrt(seeds):.3f}")
         lesson.claim(f"256 examples, at a training loss of 1: {text}, mean difference", difference.mean(), above=0)
@@ -1499,11 +1499,11 @@ for name, curve in history.items():
         error = 2 * curve[:, 2].std(axis=1, ddof=1) / math.sqrt(seeds)
         left.fill_between(times, test - error, test + error, color=COLOURS[kind], alpha=0.15, lw=0)
     right.plot(train, test, ":" if no_noise else "-", marker="o", ms=3, mfc="white" if no_noise else None,
-               color=COLOURS[kind], label=name)  # fmt: skip
+               color=COLOURS[kind], label=name)
 left.set(xlabel="step", ylabel="loss (nats)", title="Test (lines), training (dashed)", ylim=(0, None))
 left.legend(fontsize=9, loc="upper left")
 right.set(xlabel="training loss (nats): learning goes to the right", ylabel="test loss (nats)", xlim=(1.9, 0),
-          title="The same, against each other")  # fmt: skip
+          title="The same, against each other")
 right.legend(fontsize=8.5, loc="upper left")
 lesson.figure(
     figure, "regularization", note=f"synthetic problems, 256 training examples, minibatches of 8: mean of {seeds}"

@@ -13,7 +13,8 @@ Read it in this order: `tensor.py` (an array that remembers how it was made), `o
 On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing.py` (check_grads, with
 `diagnosis.py` for the likely cause and `strategies.py` for property tests); `draw.py` (the tape as text and figure);
 `recompute.py` (less memory for more time); `checkpoint.py` (a run saved and restored); `data/` (pictures). And
-`kernels/`, `parallel.py` and `memory.py` make it faster without changing what it means: they may be skipped.
+`kernels/`, `parallel.py`, `memory.py` and `replay.py` (CUDA graphs) make it faster without changing what it means: they
+may be skipped.
 """
 
 from minigrad.backend import is_available
