@@ -94,9 +94,9 @@ _BOX_MULLER = Kernel(
 extern "C" __global__ void box_muller(const float* uniform, T* out, long long count, double sigma) {
     long long i = 2 * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
     if (i >= count) return;
-    float radius = sqrtf(-2 * logf(1 - uniform[i])) * (float)sigma, angle = uniform[i + 1] * 6.2831855f;
-    out[i] = radius * cosf(angle);
-    if (i + 1 < count) out[i + 1] = radius * sinf(angle);
+    T radius = sqrt(-2 * log(1 - (T)uniform[i])) * (T)sigma, angle = uniform[i + 1] * (T)6.283185307179586;
+    out[i] = radius * cos(angle);
+    if (i + 1 < count) out[i + 1] = radius * sin(angle);
 }
 """,
 )
@@ -182,16 +182,16 @@ def dropout_mask_on_gpu(rng, shape, dtype, p):
 
 
 def normal(rng, shape, dtype, sigma):
-    """Independent normal numbers of mean 0 and standard deviation sigma, in the precision of float32.
+    """Independent normal numbers of mean 0 and standard deviation sigma.
 
     By pairs of uniform numbers u and v (Box & Muller 1958): with r = σ √(-2 log(1 - u)), r cos 2πv and r sin 2πv are
     two. So every number takes one draw, whatever it is; NumPy's own method, which takes one or more, could not be
     divided among threads. As u has 24 bits, no number is beyond 5.8 σ.
     """
-    count = math.prod(shape)
-    u, v = rng.random((-(-count // 2), 2), dtype=numpy.float32).T
-    radius = numpy.sqrt(-2 * numpy.log(1 - u)) * numpy.float32(sigma)
-    angle = v * numpy.float32(2 * math.pi)
+    count, precise = math.prod(shape), numpy.result_type(dtype, numpy.float32)  # in float16, 1 - u might be 0
+    u, v = rng.random((-(-count // 2), 2), dtype=numpy.float32).astype(precise, copy=False).T
+    radius = numpy.sqrt(-2 * numpy.log(1 - u)) * precise.type(sigma)
+    angle = v * precise.type(2 * math.pi)
     numbers = numpy.stack([radius * numpy.cos(angle), radius * numpy.sin(angle)], axis=1)
     return numbers.reshape(-1)[:count].reshape(shape).astype(dtype, copy=False)
 
