@@ -175,6 +175,8 @@ class Tensor:
     @grad.setter
     def grad(self, value):
         if self._node is None:
+            if value is None:  # there is nothing to forget: frozen parameters
+                return
             raise RuntimeError("this tensor does not require a gradient; make it with requires_grad=True")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")

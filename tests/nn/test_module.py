@@ -62,6 +62,12 @@ def test_sequential_is_a_sequence():
     assert len(layers) == 5 and layers[-1] is list(layers)[4] and isinstance(layers[1], nn.BatchNorm)
 
 
+@pytest.mark.parametrize("other", [mg.relu, nn.ReLU, None, [nn.ReLU()]], ids=["function", "class", "None", "list"])
+def test_sequential_refuses_what_it_would_leave_out(other):
+    with pytest.raises(TypeError, match=r"position 1.*nn\.ReLU\(\)"):
+        nn.Sequential(nn.Linear(2, 2), other)
+
+
 def test_train_and_eval_reach_everything():
     nested = Nested()
     assert nested.eval() is nested and not any(m.training for m in nested.modules())
@@ -74,6 +80,20 @@ def test_zero_grad_forgets_all_gradients():
     assert all(p.grad is not None for p in layer.parameters())
     layer.zero_grad()
     assert all(p.grad is None for p in layer.parameters())
+
+
+def test_frozen_parameters_have_no_gradient_to_forget():
+    layer = nn.Linear(2, 2)
+    layer.weight.requires_grad = False
+    optimizer = mg.optim.SGD(layer.parameters(), 1.0)
+    before = layer.weight.numpy()
+    for zero_grad in (layer.zero_grad, optimizer.zero_grad):
+        layer(np.ones((1, 2), np.float32)).sum().backward()
+        optimizer.step()
+        zero_grad()
+    assert layer.weight.numpy() is before and layer.weight.grad is layer.bias.grad is None
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        layer.weight.grad = mg.tensor(before)
 
 
 def test_state_dict_round_trip():
