@@ -330,6 +330,61 @@ def test_axes_out_of_range_do_not_wrap_around(call):
         call()
 
 
+@pytest.mark.parametrize("axis", [(0, 1), (0,), None])
+@pytest.mark.parametrize("function", [mg.expand_dims, lambda x, axis: mg.split(x, 1, axis),
+                                      lambda x, axis: mg.stack([x, x], axis), lambda x, axis: mg.moveaxis(x, axis, 0),
+                                      lambda x, axis: mg.take(x, [0], axis or ())])  # fmt: skip
+def test_other_than_one_axis_where_one_is_meant_is_refused(function, axis):
+    with pytest.raises(TypeError, match="one axis"):
+        function(A, axis)
+
+
+def test_concatenate_without_an_axis_flattens_as_numpy_does(device):
+    x = leaf(np.arange(6.0).reshape(2, 3), device=device)
+    y = mg.concatenate([x, x[0]], axis=None)
+    assert y.numpy().tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+    assert mg.grad(y.sum(), x).numpy().tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_split_takes_numpy_s_integers_and_no_zero():
+    assert [part.shape for part in mg.split(A, np.int64(3), 1)] == [(2, 1)] * 3
+    for sections in (0, -1):
+        with pytest.raises(ValueError, match="split"):
+            mg.split(A, sections)
+
+
+INDICES = {
+    "an array in a tuple": lambda i: (slice(None), i),
+    "arrays in a tuple": lambda i: (np.array([1, 0]), i),
+    "an array": lambda i: i,
+    "a list": lambda i: i.tolist(),
+    "a list in a tuple": lambda i: (slice(None), i.tolist()),
+    "a mask in a tuple": lambda i: (slice(None), np.isin(np.arange(2), i)),
+    "a tensor": mg.tensor,
+    "a tensor in a tuple": lambda i: (slice(None), mg.tensor(i)),
+}
+
+
+@pytest.mark.parametrize("make", INDICES.values(), ids=INDICES)
+def test_an_index_that_is_changed_before_backward_does_not_move_the_gradient(make):
+    def gradient_of(index, change=lambda index: None):
+        x = leaf(np.arange(4.0).reshape(2, 2))
+        y = (x * x)[index]
+        change(index)
+        return mg.grad(y.sum(), x).numpy()
+
+    def overwrite(index):
+        for part in index if isinstance(index, tuple) else (index,):
+            if not isinstance(part, slice):
+                try:
+                    (part.data if isinstance(part, mg.Tensor) else part)[0] = 0
+                except ValueError as error:
+                    assert "read-only" in str(error) or "getitem" in str(error)
+
+    wanted = gradient_of(make(np.array([1, 1])))
+    np.testing.assert_array_equal(gradient_of(make(np.array([1, 1])), overwrite), wanted)
+
+
 @pytest.mark.parametrize(
     "call",
     [lambda: mg.split(A, 2, 1), lambda: mg.squeeze(A, 0), lambda: mg.stack([A, B]), lambda: mg.tensordot(A, B, 1),
