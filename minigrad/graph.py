@@ -20,6 +20,7 @@ class _State(threading.local):
 
     recording = True
     detecting_anomaly = False
+    transforming = False  # within a function that vjp, jvp, … differentiate: see transforms.py
 
 
 state = _State()
