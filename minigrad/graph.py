@@ -167,7 +167,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
             for hook in node.hooks:
                 replaced = hook(wrap(total))
                 lent.add(id(backend.owner(total)))
-                total = total if replaced is None else unwrap(replaced)
+                total = total if replaced is None else unwrap(_from_hook(replaced, node))
                 lent.add(id(backend.owner(total)))
             if node.retains if wanted is None else node in wanted:
                 complete[node] = wrap(total)
@@ -188,6 +188,14 @@ def _sweep(starts, wanted, retain_graph, create_graph):
     finally:
         state.recording = recording
     return complete, lent
+
+
+def _from_hook(replaced, node):
+    """What a hook returned in place of a gradient, checked: a Tensor of its shape, and in its dtype."""
+    if not isinstance(replaced, Tensor) or replaced.shape != node.shape:
+        raise TypeError(f"a hook on a tensor of shape {node.shape} must return None or a Tensor of that shape, not "
+                        f"{getattr(replaced, 'shape', '')} {type(replaced).__name__}")  # fmt: skip
+    return replaced if replaced.dtype == node.dtype else replaced.astype(node.dtype)
 
 
 def _is_lent(share, total, value, args):

@@ -198,9 +198,10 @@ def test_scalars_and_integers_follow_float32(function, other, swapped, device):
     lambda x, c: F.normalize(x, (0,), c), lambda x, c: mg.leaky_relu(x, c + 2),
 ])  # fmt: skip
 def test_numpy_scalars_as_parameters_do_not_promote(function, device):
-    x = leaf([1.0, -2.0], np.float32, device)
-    y = function(mg.abs(x), np.float64(0.5))
-    assert y.dtype == mg.grad(y.sum(), x).dtype == np.float32
+    for number in (np.float64(0.5), np.int64(1), np.uint8(1)):
+        x = leaf([1.0, -2.0], np.float32, device)
+        y = function(mg.abs(x), number)
+        assert y.dtype == mg.grad(y.sum(), x).dtype == np.float32
 
 
 def test_an_explicit_float64_array_promotes_and_gradients_come_back_in_float32(device):
@@ -216,6 +217,15 @@ def test_sums_of_small_integers_do_not_wrap_around(function, dtype, device):
     wanted = getattr(np, function.__name__)(x)
     for found in (function(on(device, x)), function(mg.tensor(x, device=device))):
         assert found.dtype == wanted.dtype and np.array_equal(host(found), wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
+def test_norms_of_small_integers_do_not_wrap_around(dtype, device):
+    x = np.array([[100, 3], [200, 0]]).astype(dtype)
+    for axis in (None, 0, 1, (0, 1)):
+        wanted = np.sqrt((x.astype(float) ** 2).sum(axis))
+        for found in (mg.norm(on(device, x), axis), mg.norm(mg.tensor(x, device=device), axis)):
+            np.testing.assert_allclose(host(found), wanted, rtol=1e-15)
 
 
 def test_what_is_not_floating_point_is_not_recorded(device):

@@ -1,6 +1,8 @@
 """The tape: what is recorded, what comes back, and what is freed."""
 
+import copy
 import gc
+import pickle
 import sys
 import threading
 import weakref
@@ -146,6 +148,9 @@ def test_retain_grad_keeps_the_gradient_of_a_computed_tensor(device):
 
 
 def test_grad_takes_arrays_and_refuses_what_does_not_fit():
+    for other in ([1.0, 2.0], 1.0):
+        with pytest.raises(TypeError, match="grad must be"):
+            leaf([1.0, 2.0]).grad = other
     x = leaf([1.0, 2.0])
     x.grad = np.ones(2)
     assert isinstance(x.grad, mg.Tensor)
@@ -167,6 +172,33 @@ def test_hooks_see_the_complete_gradient_and_may_replace_it(device):
     remove()
     (y * 1.0).backward()
     assert seen == [3]
+
+
+@pytest.mark.parametrize("on_leaf", [False, True])
+def test_a_hook_can_only_put_a_gradient_of_the_right_kind_in_its_place(on_leaf, device):
+    def gradient_with(replacement):
+        x = leaf([1.0, 2.0], np.float32, device)
+        y = x * 2
+        (x if on_leaf else y).register_hook(lambda g: replacement)
+        y.sum().backward()
+        assert (x.grad.dtype, x.grad.shape, x.grad.device) == (x.dtype, x.shape, device)
+        return x.grad.numpy()
+
+    for dtype in (np.float64, np.float16, int):
+        assert gradient_with(mg.tensor(np.ones(2, dtype), device=device)).tolist() == [2 - on_leaf, 2 - on_leaf]
+    for other in (mg.tensor([1.0], device=device), mg.tensor(1.0, device=device), on(device, np.ones(2)), 1.0):
+        with pytest.raises(TypeError, match=r"hook.*\(2,\)"):
+            gradient_with(other)
+
+
+def test_a_hook_that_was_registered_twice_is_removed_once():
+    x, calls = leaf(1.0), []
+    first, second = x.register_hook(calls.append), x.register_hook(calls.append)
+    for remove, count in ((lambda: None, 2), (first, 1), (second, 0), (second, 0)):
+        remove()
+        calls.clear()
+        (x * 2).backward()
+        assert len(calls) == count
 
 
 def test_a_leaf_s_hook_runs_once_per_backward():
@@ -431,6 +463,62 @@ def test_python_floats_become_float32_and_arrays_keep_their_dtype(data, dtype):
 def test_what_is_not_a_rectangle_of_real_numbers_is_refused(data):
     with pytest.raises((TypeError, ValueError)):
         mg.tensor(data)
+
+
+@pytest.mark.parametrize("dtype", [complex, object, str])
+def test_a_dtype_that_is_no_real_number_is_refused(dtype):
+    with pytest.raises(TypeError, match="real numbers"):
+        mg.tensor([1.0], dtype=dtype)
+
+
+@pytest.mark.parametrize("other", [np.array([1j, 2]), np.ones(2, np.complex64)])
+def test_no_op_makes_complex_tensors(other, device):
+    for make in (lambda: leaf([1.0, 2.0], device=device) * on(device, other),
+                 lambda: mg.tensor([1, 2], device=device).astype(complex)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"(multiply|astype).*real"):
+            make()
+
+
+@pytest.mark.parametrize("dtype", [int, bool])
+def test_data_that_requires_a_gradient_stays_floating_point(dtype):
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match=str(np.dtype(dtype))):
+        x.data = np.ones(2, dtype)
+    assert x.numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("spec", ["", ".2f", ">12", "e"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_number_is_formatted_as_a_number(spec, shape):
+    x = mg.tensor(np.full(shape, 2 / 3))
+    assert f"{x:{spec}}" == (f"{2 / 3:{spec}}" if spec else str(x))
+    with pytest.raises(ValueError, match="format"):
+        format(mg.tensor([1.0, 2.0]), ".2f")
+
+
+DUPLICATES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda t: pickle.loads(pickle.dumps(t))}
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_copies_of_a_leaf_are_leaves_of_their_own(duplicate, requires_grad):
+    x = mg.tensor([1.0, 2.0], requires_grad=requires_grad)
+    twin = duplicate(x)
+    assert type(twin) is mg.Tensor and twin.requires_grad == requires_grad and twin.dtype == x.dtype
+    np.testing.assert_array_equal(twin.numpy(), x.numpy())
+    if requires_grad:
+        (twin * x).sum().backward()
+        assert twin.grad is not x.grad and twin.grad.numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
+def test_a_computed_tensor_is_copied_without_its_record_or_not_at_all(duplicate):
+    x = leaf([1.0, 2.0])
+    y = mg.exp(x)
+    with pytest.raises(RuntimeError, match="detach"):
+        duplicate(y)
+    assert not duplicate(y.detach()).requires_grad
+    assert mg.grad(y.sum(), x).numpy().tolist() == y.numpy().tolist()
 
 
 def test_detach_cuts_the_record_and_shares_the_numbers(device):

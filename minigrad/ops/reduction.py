@@ -96,6 +96,7 @@ argmax = op("argmax", "The position of the largest entry along `axis`; the first
 )
 def norm(xp, x, axis=None, keepdims=False):
     """The Euclidean norm √Σx² over `axis`; its gradient at 0 is taken as 0."""
+    x = x.astype(xp.float64) if x.dtype.kind in "biu" else x  # the squares of small integers would wrap around
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims, dtype=x.dtype))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.nn.module import Buffer
 
 
 def model(seed=0):
@@ -175,6 +176,42 @@ def test_a_computed_attribute_replaces_a_parameter_and_cannot_be_set():
     layer.compute("weight", None)
     layer.weight = nn.Parameter(np.ones((2, 2)))
     assert len(layer.parameters()) == 2
+
+
+@pytest.mark.parametrize("other", [np.ones((2, 2)), mg.tensor(np.ones((2, 2))), 1.0])
+def test_nothing_else_takes_the_place_of_a_parameter_or_a_buffer(other):
+    layers = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm(2))
+    before = numbers(layers)
+    for layer, name in ((layers[0], "weight"), (layers[1], "weight"), (layers[1], "running_mean")):
+        with pytest.raises(TypeError, match=f"{type(layer).__name__}.{name}.*data"):
+            setattr(layer, name, other)
+    same(numbers(layers), before)
+    layers[0].weight = nn.Parameter(np.zeros((2, 2)))
+    layers[0].bias = None
+    assert [name for name, _ in layers[0].named_parameters()] == ["weight"]
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, Buffer])
+def test_parameters_and_buffers_are_made_of_whatever_tensors_are(kind):
+    for data in (1.5, [1.0, 2.0], np.float32(1), np.ones((2, 1)), mg.tensor([1.0])):
+        made, wanted = kind(data), mg.tensor(data)
+        assert type(made) is kind and isinstance(made.data, np.ndarray) and made.dtype == wanted.dtype
+        np.testing.assert_array_equal(made.numpy(), wanted.numpy())
+        assert made.requires_grad == (kind is nn.Parameter)
+    array = np.ones(2)
+    assert kind(array).data is array  # which it keeps
+
+
+def test_a_module_that_was_not_initialized_says_so():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\)"):
+        Forgetful()(np.ones((1, 2), np.float32))
 
 
 def test_unknown_attributes_and_missing_forward_are_errors():
