@@ -12,8 +12,10 @@ class Sequential(Module):
         super().__init__()
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):  # it would be left out of forward() without a word
-                raise TypeError(f"Sequential takes layers one by one, but position {i} holds {layer!r}: write nn.ReLU(), "
-                                "not mg.relu or nn.ReLU, and Sequential(*layers) for a list of them")  # fmt: skip
+                raise TypeError(
+                    f"Sequential takes layers one by one; at position {i} there is {layer!r}. "
+                    "Write nn.ReLU() for mg.relu or nn.ReLU, and Sequential(*layers) for a list"
+                )
             setattr(self, str(i), layer)
 
     def __iter__(self):

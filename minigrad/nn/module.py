@@ -10,7 +10,8 @@ import numpy
 
 from minigrad import backend, guard
 from minigrad.graph import state as tape
-from minigrad.tensor import Tensor, tensor
+from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as make_tensor
 
 
 class Parameter(Tensor):
@@ -25,7 +26,7 @@ class Parameter(Tensor):
 
 def _array(data):
     """The array of a tensor, an array itself, and anything else as `mg.tensor` takes it."""
-    data = data if backend.is_array(data) or isinstance(data, Tensor) else tensor(data)
+    data = data if backend.is_array(data) or isinstance(data, Tensor) else make_tensor(data)
     data = data._data if isinstance(data, Tensor) else data
     return data.copy() if isinstance(data, guard.Held) else data
 
@@ -233,8 +234,8 @@ class Module:
         before = vars(self).get(name)
         if isinstance(before, (Parameter, Buffer)) and not (value is None or isinstance(value, (Parameter, Buffer))):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a {type(before).__name__}: a {type(value).__name__} in its place would "
-                f"not be trained or saved; wrap it in nn.{type(before).__name__}, or assign to {name}.data"
+                f"{type(self).__name__}.{name} is a {type(before).__name__}; a {type(value).__name__} in its place "
+                f"would not be trained or saved. Wrap it in {type(before).__name__}(…), or assign it to {name}.data"
             )
         super().__setattr__(name, value)
 

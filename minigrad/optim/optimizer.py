@@ -89,7 +89,9 @@ class Optimizer:
 def parameters_in(params, name):
     """`params` as a list; an error unless these are tensors that can be trained, and each is there once."""
     if isinstance(params, Tensor):
-        raise TypeError(f"{name} takes a sequence of parameters, such as model.parameters(); for a single one, pass [p]")
+        raise TypeError(
+            f"{name} takes a sequence such as model.parameters(), not one tensor; for a single one, pass [p]"
+        )
     params = list(params)
     if not params:
         raise ValueError(f"{name} got no parameters")
