@@ -402,11 +402,50 @@ def test_an_index_that_is_changed_before_backward_does_not_move_the_gradient(mak
      lambda: mg.conv2d(A, KERNEL), lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=0),
      lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=(1, 2, 3)), lambda: mg.conv2d(IMAGE, IMAGE, stride=1.5),
      lambda: mg.conv_transpose2d(IMAGE, KERNEL), lambda: mg.max_pool2d(A, 2), lambda: mg.avg_pool2d(IMAGE, 4),
-     lambda: mg.max_pool2d(IMAGE, 2, 0)],
+     lambda: mg.max_pool2d(IMAGE, 2, 0), lambda: mg.max_pool2d(IMAGE[0], 2), lambda: mg.avg_pool2d(IMAGE[0], 2)],
 )  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+@given_on_each_device(stride=st.integers(1, 3), padding=st.integers(0, 3), extra=st.integers(0, 3),
+                      kernel=st.integers(1, 3))  # fmt: skip
+def test_a_transposed_convolution_makes_only_what_a_convolution_takes_back(stride, padding, extra, kernel, device):
+    x, w = leaf(np.ones((1, 2, 2, 2)), device=device), leaf(np.ones((2, 3, kernel, kernel)), device=device)
+    size = stride - 2 * padding + kernel + extra
+    if size < 1 or (size + 2 * padding - kernel) // stride + 1 != 2:
+        with pytest.raises(ValueError, match=r"conv_transpose2d.*output_padding"):
+            mg.conv_transpose2d(x, w, None, stride, padding, extra)
+    else:
+        y = mg.conv_transpose2d(x, w, None, stride, padding, extra)
+        assert y.shape == (1, 3, size, size)
+        assert [g.shape for g in mg.grad(y.sum(), [x, w])] == [x.shape, w.shape]
+
+
+LOSSES = [F.mse_loss, F.huber_loss, F.binary_cross_entropy_with_logits]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
+@given_on_each_device(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3))
+def test_a_loss_compares_as_many_pairs_as_there_are_predictions(loss, shapes, device):
+    (shape, other), whole = shapes.input_shapes, shapes.result_shape
+    rng = np.random.default_rng(0)
+    prediction, target = rng.standard_normal(shape), rng.random(other)
+    on_device = [leaf(prediction, device=device), on(device, np.asarray(target))]
+    if whole != shape:
+        with pytest.raises(ValueError, match=loss.__name__):
+            loss(*on_device)
+    else:
+        repeated = on(device, np.array(np.broadcast_to(target, shape)))
+        np.testing.assert_allclose(loss(*on_device).numpy(), loss(on_device[0], repeated).numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
+def test_a_loss_refuses_targets_that_cannot_be_compared(loss):
+    with pytest.raises(ValueError, match=rf"{loss.__name__}.*\(2, 3\)|{loss.__name__}.*\(4, 5\)"):
+        loss(A, B)
+    assert loss(A, 1.0).shape == ()
 
 
 @pytest.mark.parametrize("subscripts", ["ij,ij->ij", "ij", "ij,jk->ik", "ijk,ab", "i1,ab", "ij,ab->ijj", "ij,ab->x",

@@ -132,10 +132,17 @@ def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
+    refuse_integers(x, "dropout")
     if backend.runs_kernels(array_of(x)) and random.supported(rng) and x.dtype.itemsize >= 4:
         return x * drawn_for(x, lambda shape: random.dropout_mask(rng, shape, p, x.dtype))
     keep = drawn_for(x, lambda shape: rng.random(shape, dtype=numpy.float32)) >= p
     return x * on_device_of(x, keep.astype(x.dtype) * x.dtype.type(1 / (1 - p)))
+
+
+def refuse_integers(x, name):
+    """TypeError unless `x` is floating-point: noise, rounded to whole numbers, would be none, or wrong."""
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name} needs floating-point numbers, not {x.dtype}; use astype(numpy.float32) first")
 
 
 def drawn_for(x, draw):
@@ -234,18 +241,31 @@ def _cross_entropy(xp, x, labels):
     return each.mean()
 
 
+def _one_target_each(name, prediction, target):
+    """ValueError where broadcasting would compare more pairs than there are predictions, as in (N, 1) with (N,)."""
+    shape, other = (getattr(x, "shape", ()) for x in (prediction, target))
+    if len(other) > len(shape) or any(n not in (1, m) for n, m in zip(other[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: targets of shape {other} do not fit predictions of shape {shape}; reshape them")
+
+
 def binary_cross_entropy_with_logits(logits, targets):
-    """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1."""
+    """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1.
+
+    Here and in the next two, `targets` have the shape of `logits` or can be broadcast to it, else a ValueError.
+    """
+    _one_target_each("binary_cross_entropy_with_logits", logits, targets)
     return mean(softplus(logits) - targets * logits)
 
 
 def mse_loss(prediction, target):
     """Mean squared difference."""
+    _one_target_each("mse_loss", prediction, target)
     return mean(square(prediction - target))
 
 
 def huber_loss(prediction, target, delta=1.0):
     """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta)."""
+    _one_target_each("huber_loss", prediction, target)
     d = abs(prediction - target)
     small = minimum(d, delta)
     return mean(0.5 * square(small) + delta * maximum(d - delta, 0))

@@ -32,6 +32,7 @@ class GaussianNoise(Module):
     def forward(self, x):
         if not self.training:
             return x
+        functional.refuse_integers(x, "GaussianNoise")
         noise = functional.drawn_for(x, self._drawn_ahead if self._waits_for_gpu(x) else self._drawn)
         noise *= numpy.float32(self.sigma)
         return x + functional.on_device_of(x, noise.astype(x.dtype, copy=False))
