@@ -24,6 +24,7 @@ class _State(threading.local):
 
 
 state = _State()
+_adding = threading.Lock()  # another thread may have a gradient for the same leaf
 
 
 @contextlib.contextmanager
@@ -64,8 +65,9 @@ def backward(output, grad=None, retain_graph=False, create_graph=False):
                            "requires_grad=True, or it was computed under no_grad()")  # fmt: skip
     starts = {output._node: _starting_gradient(output, grad)}
     found, lent = _sweep(starts, None, retain_graph, create_graph)
-    for node, total in found.items():
-        node.grad = _owned(total, lent) if node.grad is None else node.grad + total
+    with _adding:
+        for node, total in found.items():
+            node.grad = _owned(total, lent) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):

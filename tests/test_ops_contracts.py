@@ -1,5 +1,6 @@
 """What holds at the edges: kinks, ties, zeros, empty and 0-d arrays, dtypes, bad input."""
 
+import operator
 import re
 import warnings
 
@@ -499,6 +500,23 @@ def test_operators_are_the_functions_and_work_from_both_sides(seed, device):
     for found, wanted in pairs:
         assert isinstance(found, mg.Tensor)
         np.testing.assert_allclose(found.numpy(), host(wanted), rtol=1e-14)
+
+
+IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow, operator.imatmul]
+
+
+@pytest.mark.parametrize("change", IN_PLACE, ids=lambda f: f.__name__)
+def test_a_leaf_is_not_left_behind_by_an_operator_that_looks_as_if_it_changed_it(change, device):
+    other = on(device, np.array([1.0, 2.0]))
+    x = leaf([3.0, 4.0], device=device)
+    with mg.no_grad(), pytest.raises(RuntimeError, match=r"x\.data"):
+        change(x, other)
+    for y in (x * 1, x.detach()):  # of any other tensor, x += y is x = x + y
+        before, found = y.numpy().copy(), change(y, other)
+        wanted = change(before.copy(), host(other)) if change is not operator.imatmul else before @ host(other)
+        np.testing.assert_array_equal(found.numpy(), wanted)
+        np.testing.assert_array_equal(y.numpy(), before)
+        assert found is not y and found.requires_grad == y.requires_grad
 
 
 @pytest.mark.parametrize("name", ["abs", "argmax", "clip", "cumsum", "exp", "log", "max", "mean", "min", "norm", "prod",

@@ -108,6 +108,27 @@ def test_leaves_accumulate_and_can_be_cleared(device):
     assert x.grad.numpy().tolist() == [2, 4]
 
 
+def test_gradients_from_several_threads_add_up():
+    x, before = leaf(np.zeros(3)), sys.getswitchinterval()
+
+    def work():
+        for _ in range(200):
+            (x * 1.0).sum().backward()
+
+    sys.setswitchinterval(1e-6)  # without a lock, half of such runs lose a gradient
+    try:
+        for _ in range(5):
+            x.grad = None
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert x.grad.numpy().tolist() == [800] * 3
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_intermediate_gradients_do_not_leak_into_the_next_backward(device):
     x = leaf(2.0, device=device)
     y = x * x
