@@ -542,6 +542,36 @@ def test_a_computed_tensor_is_copied_without_its_record_or_not_at_all(duplicate)
     assert mg.grad(y.sum(), x).numpy().tolist() == y.numpy().tolist()
 
 
+VIEWS = {"part": lambda a: a[:2], "reversed": lambda a: a[::-1], "reshaped": lambda a: a.reshape(2, 2),
+         "transposed": lambda a: a.reshape(2, 2).T}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("kind", [mg.Tensor, lambda array: array], ids=["tensor", "array"])
+def test_what_backward_needs_cannot_be_changed_through_a_view_that_it_was_given(view, kind):
+    whole = np.arange(1.0, 5.0)
+    part = view(whole)
+    x, other = leaf(np.ones(part.shape)), kind(part)
+    for _ in range(2):
+        y = (x * other).sum()
+        z = (x * other).sum()
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 5
+        y.backward()
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 5
+        np.testing.assert_array_equal(mg.grad(z, x).numpy(), part)
+        part += 1  # neither is needed any more
+    np.testing.assert_array_equal(part, view(whole))
+
+
+def test_a_view_that_could_not_be_written_into_stays_so():
+    part = np.arange(4.0)[:2]
+    part.setflags(write=False)
+    (leaf([1.0, 1.0]) * part).sum().backward()
+    assert not part.flags.writeable and part.base.flags.writeable
+
+
 def test_detach_cuts_the_record_and_shares_the_numbers(device):
     x = leaf([1.0, 2.0], device=device)
     y = (x * 2.0).detach()
