@@ -52,10 +52,17 @@ def detect_anomaly():
     return _switched("detecting_anomaly", True)
 
 
-def check_finite(array, what):
-    """Raise FloatingPointError, naming `what` was being computed, if `array` holds a NaN or an infinity."""
-    if array.dtype.kind == "f" and not backend.array_module(array).isfinite(array).all():
-        raise FloatingPointError(f"{what} produced NaN or inf: {array.shape} {array.dtype}")
+def check_finite(array, what, given=()):
+    """Raise FloatingPointError, naming `what` was computed from `given`, if `array` holds a NaN or an infinity."""
+    if not _finite(array):
+        already = "" if all(map(_finite, given)) else "; it was given some already"
+        raise FloatingPointError(f"{what} produced NaN or inf: {array.shape} {array.dtype}{already}")
+
+
+def _finite(value):
+    if not backend.is_array(value) or value.dtype.kind != "f":
+        return True
+    return bool(backend.array_module(value).isfinite(value).all())
 
 
 def backward(output, grad=None, retain_graph=False, create_graph=False):

@@ -128,7 +128,7 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
         if not backend.is_array(value):  # NumPy turns 0-d results into scalars
             value = xp.asarray(value)
         if state.detecting_anomaly:
-            check_finite(value, name)
+            check_finite(value, name, values)
 
         if value.dtype.kind == "c":
             raise TypeError(f"{name}: tensors hold real numbers, not {value.dtype}")

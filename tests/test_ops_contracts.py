@@ -220,13 +220,21 @@ def test_sums_of_small_integers_do_not_wrap_around(function, dtype, device):
         assert found.dtype == wanted.dtype and np.array_equal(host(found), wanted)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
-def test_norms_of_small_integers_do_not_wrap_around(dtype, device):
-    x = np.array([[100, 3], [200, 0]]).astype(dtype)
-    for axis in (None, 0, 1, (0, 1)):
-        wanted = np.sqrt((x.astype(float) ** 2).sum(axis))
-        for found in (mg.norm(on(device, x), axis), mg.norm(mg.tensor(x, device=device), axis)):
-            np.testing.assert_allclose(host(found), wanted, rtol=1e-15)
+OF_INTEGERS = {
+    "norm": mg.norm, "norm of rows": lambda x: mg.norm(x, axis=1), "softmax": mg.softmax, "log_softmax": mg.log_softmax,
+    "logsumexp": mg.logsumexp, "softplus": mg.softplus, "std": mg.std, "var": mg.var, "elu": mg.elu,
+    "sigmoid": mg.sigmoid, "leaky_relu": mg.leaky_relu, "cross_entropy": lambda x: F.cross_entropy(x, np.array([1, 0])),
+    "bce": lambda x: F.binary_cross_entropy_with_logits(x, x > 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", OF_INTEGERS.values(), ids=OF_INTEGERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, bool])
+def test_functions_of_small_integers_do_not_wrap_around(function, dtype, device):
+    x = np.array([[100, 3], [90, 0]]).astype(dtype)
+    wanted = function(x.astype(float))
+    for found in (function(on(device, x)), function(mg.tensor(x, device=device))):
+        np.testing.assert_allclose(host(found), wanted, rtol=1e-6)
 
 
 def test_what_is_not_floating_point_is_not_recorded(device):

@@ -425,6 +425,16 @@ def test_detect_anomaly_names_the_op_that_made_a_nan():
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_detect_anomaly_says_if_an_op_was_given_what_it_passes_on(bad, device):
+    x, constant = leaf([1.0, 2.0], device=device), on(device, np.array([1.0, bad]))
+    with mg.detect_anomaly():
+        with pytest.raises(FloatingPointError, match=r"multiply.*given"):
+            x * constant
+        with pytest.raises(FloatingPointError, match=r"log.*float64$"), np.errstate(all="ignore"):
+            mg.log(x - 1.0)
+
+
 @pytest.mark.parametrize("ending", ["dropped", "backward", "grad", "grad of grad"])
 def test_a_graph_is_freed_by_reference_counting_alone(ending, device):
     gc.collect()

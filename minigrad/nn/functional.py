@@ -13,7 +13,7 @@ from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, multiply, softplus, square
 from minigrad.ops.linear_algebra import matmul
-from minigrad.ops.reduction import mean, softmax
+from minigrad.ops.reduction import floats, mean, softmax
 from minigrad.ops.shape import reshape, sum, swapaxes
 from minigrad.tensor import Tensor
 
@@ -234,6 +234,7 @@ def _cross_entropy(xp, x, labels):
     """Mean of log Σ exp(x) - x[label]."""
     if losses.takes(x):
         return losses.cross_entropy(x, labels)
+    x = floats(xp, x)
     shifted = x - x.max(axis=1, keepdims=True)
     each = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
     if xp is not numpy:  # CuPy counts on from the other end where a label is out of range
