@@ -20,9 +20,11 @@ class _State(threading.local):
 
     recording = True
     detecting_anomaly = False
+    transforming = False  # within a function that vjp, jvp, … differentiate: see transforms.py
 
 
 state = _State()
+_adding = threading.Lock()  # another thread may have a gradient for the same leaf
 
 
 @contextlib.contextmanager
@@ -50,10 +52,17 @@ def detect_anomaly():
     return _switched("detecting_anomaly", True)
 
 
-def check_finite(array, what):
-    """Raise FloatingPointError, naming `what` was being computed, if `array` holds a NaN or an infinity."""
-    if array.dtype.kind == "f" and not backend.array_module(array).isfinite(array).all():
-        raise FloatingPointError(f"{what} produced NaN or inf: {array.shape} {array.dtype}")
+def check_finite(array, what, given=()):
+    """Raise FloatingPointError, naming `what` was computed from `given`, if `array` holds a NaN or an infinity."""
+    if not _finite(array):
+        already = "" if all(map(_finite, given)) else "; it was given some already"
+        raise FloatingPointError(f"{what} produced NaN or inf: {array.shape} {array.dtype}{already}")
+
+
+def _finite(value):
+    if not backend.is_array(value) or value.dtype.kind != "f":
+        return True
+    return bool(backend.array_module(value).isfinite(value).all())
 
 
 def backward(output, grad=None, retain_graph=False, create_graph=False):
@@ -63,8 +72,9 @@ def backward(output, grad=None, retain_graph=False, create_graph=False):
                            "requires_grad=True, or it was computed under no_grad()")  # fmt: skip
     starts = {output._node: _starting_gradient(output, grad)}
     found, lent = _sweep(starts, None, retain_graph, create_graph)
-    for node, total in found.items():
-        node.grad = _owned(total, lent) if node.grad is None else node.grad + total
+    with _adding:
+        for node, total in found.items():
+            node.grad = _owned(total, lent) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -166,7 +176,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
             for hook in node.hooks:
                 replaced = hook(wrap(total))
                 lent.add(id(backend.owner(total)))
-                total = total if replaced is None else unwrap(replaced)
+                total = total if replaced is None else unwrap(_from_hook(replaced, node))
                 lent.add(id(backend.owner(total)))
             if node.retains if wanted is None else node in wanted:
                 complete[node] = wrap(total)
@@ -187,6 +197,14 @@ def _sweep(starts, wanted, retain_graph, create_graph):
     finally:
         state.recording = recording
     return complete, lent
+
+
+def _from_hook(replaced, node):
+    """What a hook returned in place of a gradient, checked: a Tensor of its shape, and in its dtype."""
+    if not isinstance(replaced, Tensor) or replaced.shape != node.shape:
+        raise TypeError(f"a hook on a tensor of shape {node.shape} must return None or a Tensor of that shape, not "
+                        f"{getattr(replaced, 'shape', '')} {type(replaced).__name__}")  # fmt: skip
+    return replaced if replaced.dtype == node.dtype else replaced.astype(node.dtype)
 
 
 def _is_lent(share, total, value, args):

@@ -4,9 +4,9 @@ A node of the tape keeps the arrays that its backward rules need. As long as it 
 writing into one raises an error instead of falsifying a gradient: `t.data[0] = 5` after `y = t * t` is refused, with
 the name of the op, until backward has run or y is gone. NumPy arrays only: CuPy's cannot be made read-only.
 
-Two gaps remain. A view of the array that was taken before the op ran, by `t.data[1:]` say, can be written into after
-it, since NumPy asks each view for its own permission. And NumPy's `ufunc.at` writes into read-only arrays too: it is
-refused on `t.data`, but not on the same array under another name.
+Two gaps remain. Another view of the array that was taken before the op ran, by `t.data[1:]` say, can be written into
+after it, since NumPy asks each view for its own permission. And NumPy's `ufunc.at` writes into read-only arrays too: it
+is refused on `t.data`, but not on the same array under another name.
 """
 
 import collections
@@ -15,7 +15,8 @@ import threading
 import numpy
 
 _lock = threading.Lock()
-_held = {}  # id of an array → [the array, how many nodes need it, whether it was writeable, name of the first one's op]
+_held = {}  # id of an array → [the array, how many nodes need it, whether it was writeable, name of the first one's op,
+#                               views of it that nodes need and that were writeable]
 _released = collections.deque()  # what nodes held that need it no longer
 
 
@@ -35,10 +36,13 @@ def hold(args, value, name):
                 owner = array if array.base is None else _owner(array)
                 found = _held.get(id(owner))
                 if found is None:
-                    found = _held[id(owner)] = [owner, 1, owner.flags.writeable, name]
+                    found = _held[id(owner)] = [owner, 1, owner.flags.writeable, name, []]
                     owner.setflags(write=False)
                 else:
                     found[1] += 1
+                if array is not owner and array.flags.writeable:  # a view has a permission of its own
+                    array.setflags(write=False)
+                    found[4].append(array)
                 holds.append(found)
         if _released:
             _settle()
@@ -64,10 +68,10 @@ def _settle():
         for found in _released.popleft():
             found[1] -= 1
             if not found[1]:
-                array, _, writeable, _ = found
+                array, _, writeable, _, views = found
                 del _held[id(array)]
-                if writeable:
-                    array.setflags(write=True)
+                for changed in (array, *views) if writeable else ():
+                    changed.setflags(write=True)
 
 
 def shown(array):

@@ -128,8 +128,10 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
         if not backend.is_array(value):  # NumPy turns 0-d results into scalars
             value = xp.asarray(value)
         if state.detecting_anomaly:
-            check_finite(value, name)
+            check_finite(value, name, values)
 
+        if value.dtype.kind == "c":
+            raise TypeError(f"{name}: tensors hold real numbers, not {value.dtype}")
         if not any(nodes) or not state.recording or value.dtype.kind != "f":
             return Tensor(value)
         parents = nodes[:operands]
@@ -218,7 +220,7 @@ def _agree_on_dtype(record, values, operands, params):
 
 def _plain_number(value):
     """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
-    return value.item() if isinstance(value, numpy.floating) else value
+    return value.item() if isinstance(value, numpy.number) else value
 
 
 def _explained(error, record, values):

@@ -100,7 +100,7 @@ class _WayBack:
         if isinstance(g, Tensor):
             raise RuntimeError("checkpoint: create_graph=True cannot go through a checkpointed call, which is computed "
                                "again without a record; call the function itself")  # fmt: skip
-        if self.g is not g:
+        if self.g is not g or position not in self.shares:
             self.g, self.shares = g, self.gradients(g, y, xs)
         share = self.shares.pop(position)
         if not self.shares:

@@ -104,7 +104,7 @@ class Tensor:
         if array.shape != self._data.shape:
             raise ValueError(f"data of a tensor of shape {self.shape} cannot be replaced by shape {array.shape}")
         if self._node is not None and array.dtype.kind != "f":
-            raise TypeError(f"this tensor requires a gradient: its data cannot be replaced by {array.dtype}")
+            raise TypeError(f"data of a tensor that requires a gradient must be floating-point, not {array.dtype}")
         self._data = array
         if self._node is not None:
             self._node.dtype = array.dtype
@@ -141,6 +141,14 @@ class Tensor:
 
     def __int__(self):
         return int(self._data)
+
+    def __format__(self, spec):
+        return format(self.item() if spec and self.size == 1 else str(self), spec)
+
+    def __reduce__(self):  # for copies and pickles
+        if not self.is_leaf:
+            raise RuntimeError("a computed tensor cannot be copied or pickled with its record; detach() it first")
+        return _restored, (type(self), self._data, self.requires_grad)
 
     def __array__(self, dtype=None, copy=None):
         if self.device != "cpu":
@@ -181,7 +189,11 @@ class Tensor:
     @grad.setter
     def grad(self, value):
         if self._node is None:
+            if value is None:  # there is nothing to forget: frozen parameters
+                return
             raise RuntimeError("this tensor does not require a gradient; make it with requires_grad=True")
+        if value is not None and not isinstance(value, Tensor) and not backend.is_array(value):
+            raise TypeError(f"grad must be a Tensor, an array or None, not {type(value).__name__}")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")
         value = value if value is None or isinstance(value, Tensor) else Tensor(value)
@@ -206,7 +218,10 @@ class Tensor:
         node.hooks = (*node.hooks, function)
 
         def remove():
-            node.hooks = tuple(hook for hook in node.hooks if hook is not function)
+            hooks = list(node.hooks)
+            if function in hooks:
+                hooks.remove(function)  # once, as it was put there
+                node.hooks = tuple(hooks)
 
         return remove
 
@@ -239,6 +254,12 @@ class Tensor:
         return self if target == self.device else to_device(self, self.device, target)
 
 
+def _restored(kind, data, requires_grad):
+    made = kind(data)
+    made.requires_grad = requires_grad
+    return made
+
+
 def tensor(data, dtype=None, device=None, requires_grad=False):
     """Make a Tensor from numbers, a nested list, an array or another tensor. The numbers are copied.
 
@@ -269,6 +290,8 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
         raise TypeError(f"tensor() takes real numbers, integers and booleans, not {data.dtype}")
     data = backend.to_device(data, device) if device is not None else data
     made = Tensor(backend.array_module(data).array(data, dtype=dtype))
+    if made.dtype.kind not in "bfiu":
+        raise TypeError(f"tensor() makes real numbers, integers and booleans, not {made.dtype}")
     made.requires_grad = requires_grad
     return made
 

@@ -22,6 +22,8 @@ STEP = EPSILON ** (1 / 3)
 def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     """Compare the gradients of `f` at `args` with central differences in float64, every entry of every argument.
 
+    Also with themselves: from the opposite starting gradient must come the opposite gradients.
+
     Parameters
     ----------
     f : callable
@@ -106,7 +108,8 @@ class Weighted:
 
 
 def _check_first_order(function, names, eps, rtol, atol, level):
-    for position, (arg, gradient) in enumerate(zip(function.args, function.gradients(), strict=True)):
+    gradients = function.gradients()
+    for position, (arg, gradient) in enumerate(zip(function.args, gradients, strict=True)):
         scale = numpy.abs(gradient[numpy.isfinite(gradient)]).max(initial=0.0)
         measured, allowed, wrong = numpy.full(arg.shape, numpy.nan), numpy.zeros(arg.shape), []
         for entry in numpy.ndindex(arg.shape):
@@ -124,6 +127,14 @@ def _check_first_order(function, names, eps, rtol, atol, level):
             )
             cause = likely_cause(function, position, eps, gradient, measured, allowed, wrong)
             raise AssertionError(message + (f"\nLikely cause: {cause}" if cause else ""))
+    opposite = Weighted(function.f, function.args, [-w for w in function.weights]).gradients()
+    for name, gradient, negated in zip(names, gradients, opposite, strict=True):
+        if gradient.size and abs(gradient + negated).max() > atol + rtol * abs(gradient).max():
+            raise AssertionError(
+                f"derivative of order {level} for {name} of shape {gradient.shape}: right for one gradient g that "
+                "backward starts from, but not for -g.\nLikely cause: a rule is not linear in g; look for abs, relu, "
+                "or a bound on g."
+            )
 
 
 def _size(difference):

@@ -1,13 +1,14 @@
 """vjp, jvp, hvp, jacobian, hessian: derivatives as functions of functions.
 
 Where an argument is not a Tensor or an array but numbers or lists of them, these count as float64. The results have no
-record: to differentiate further, put one function into another, as `hessian` does, or use `mg.grad`.
+record, so one of these functions within another would count as a constant, and is refused: to differentiate further,
+use `mg.grad` with `create_graph=True` inside, as `hessian` does.
 """
 
 import numpy
 
 from minigrad import backend
-from minigrad.graph import enable_grad, grad, zeros_like
+from minigrad.graph import _switched, enable_grad, grad, state, zeros_like
 from minigrad.tensor import Tensor
 
 
@@ -106,7 +107,7 @@ def jacobian(f, x):
 
 def hessian(f, x):
     """The Hessian of a scalar function `f` at `x`, of shape (*x.shape, *x.shape)."""
-    return jacobian(lambda leaf: grad(f(leaf), leaf, create_graph=True), x)
+    return jacobian(lambda leaf: grad(_one_tensor(f(leaf)), leaf, create_graph=True), x)
 
 
 # ---- what they share ------------------------------------------------------------------------------------------------
@@ -125,8 +126,14 @@ def _leaf(value):
 
 def _value(f, leaves):
     """f(*leaves), recorded even inside `no_grad`."""
-    with enable_grad():
-        value = f(*leaves)
+    if state.transforming and state.recording:
+        raise RuntimeError("vjp, jvp, hvp, jacobian and hessian give results without a record, which a function to be "
+                           "differentiated must not use: there, use mg.grad(..., create_graph=True)")  # fmt: skip
+    with enable_grad(), _switched("transforming", True):
+        return _one_tensor(f(*leaves))
+
+
+def _one_tensor(value):
     if not isinstance(value, Tensor):
         raise TypeError(f"the function to differentiate must return one Tensor, not {type(value).__name__}")
     return value

@@ -1,5 +1,6 @@
 """What holds at the edges: kinks, ties, zeros, empty and 0-d arrays, dtypes, bad input."""
 
+import operator
 import re
 import warnings
 
@@ -200,9 +201,10 @@ def test_scalars_and_integers_follow_float32(function, other, swapped, device):
     lambda x, c: F.normalize(x, (0,), c), lambda x, c: mg.leaky_relu(x, c + 2),
 ])  # fmt: skip
 def test_numpy_scalars_as_parameters_do_not_promote(function, device):
-    x = leaf([1.0, -2.0], np.float32, device)
-    y = function(mg.abs(x), np.float64(0.5))
-    assert y.dtype == mg.grad(y.sum(), x).dtype == np.float32
+    for number in (np.float64(0.5), np.int64(1), np.uint8(1)):
+        x = leaf([1.0, -2.0], np.float32, device)
+        y = function(mg.abs(x), number)
+        assert y.dtype == mg.grad(y.sum(), x).dtype == np.float32
 
 
 def test_an_explicit_float64_array_promotes_and_gradients_come_back_in_float32(device):
@@ -218,6 +220,23 @@ def test_sums_of_small_integers_do_not_wrap_around(function, dtype, device):
     wanted = getattr(np, function.__name__)(x)
     for found in (function(on(device, x)), function(mg.tensor(x, device=device))):
         assert found.dtype == wanted.dtype and np.array_equal(host(found), wanted)
+
+
+OF_INTEGERS = {
+    "norm": mg.norm, "norm of rows": lambda x: mg.norm(x, axis=1), "softmax": mg.softmax, "log_softmax": mg.log_softmax,
+    "logsumexp": mg.logsumexp, "softplus": mg.softplus, "std": mg.std, "var": mg.var, "elu": mg.elu,
+    "sigmoid": mg.sigmoid, "leaky_relu": mg.leaky_relu, "cross_entropy": lambda x: F.cross_entropy(x, np.array([1, 0])),
+    "bce": lambda x: F.binary_cross_entropy_with_logits(x, x > 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", OF_INTEGERS.values(), ids=OF_INTEGERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, bool])
+def test_functions_of_small_integers_do_not_wrap_around(function, dtype, device):
+    x = np.array([[100, 3], [90, 0]]).astype(dtype)
+    wanted = function(x.astype(float))
+    for found in (function(on(device, x)), function(mg.tensor(x, device=device))):
+        np.testing.assert_allclose(host(found), wanted, rtol=1e-6)
 
 
 def test_what_is_not_floating_point_is_not_recorded(device):
@@ -333,6 +352,61 @@ def test_axes_out_of_range_do_not_wrap_around(call):
         call()
 
 
+@pytest.mark.parametrize("axis", [(0, 1), (0,), None])
+@pytest.mark.parametrize("function", [mg.expand_dims, lambda x, axis: mg.split(x, 1, axis),
+                                      lambda x, axis: mg.stack([x, x], axis), lambda x, axis: mg.moveaxis(x, axis, 0),
+                                      lambda x, axis: mg.take(x, [0], axis or ())])  # fmt: skip
+def test_other_than_one_axis_where_one_is_meant_is_refused(function, axis):
+    with pytest.raises(TypeError, match="one axis"):
+        function(A, axis)
+
+
+def test_concatenate_without_an_axis_flattens_as_numpy_does(device):
+    x = leaf(np.arange(6.0).reshape(2, 3), device=device)
+    y = mg.concatenate([x, x[0]], axis=None)
+    assert y.numpy().tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+    assert mg.grad(y.sum(), x).numpy().tolist() == [[2, 2, 2], [1, 1, 1]]
+
+
+def test_split_takes_numpy_s_integers_and_no_zero():
+    assert [part.shape for part in mg.split(A, np.int64(3), 1)] == [(2, 1)] * 3
+    for sections in (0, -1):
+        with pytest.raises(ValueError, match="split"):
+            mg.split(A, sections)
+
+
+INDICES = {
+    "an array in a tuple": lambda i: (slice(None), i),
+    "arrays in a tuple": lambda i: (np.array([1, 0]), i),
+    "an array": lambda i: i,
+    "a list": lambda i: i.tolist(),
+    "a list in a tuple": lambda i: (slice(None), i.tolist()),
+    "a mask in a tuple": lambda i: (slice(None), np.isin(np.arange(2), i)),
+    "a tensor": mg.tensor,
+    "a tensor in a tuple": lambda i: (slice(None), mg.tensor(i)),
+}
+
+
+@pytest.mark.parametrize("make", INDICES.values(), ids=INDICES)
+def test_an_index_that_is_changed_before_backward_does_not_move_the_gradient(make):
+    def gradient_of(index, change=lambda index: None):
+        x = leaf(np.arange(4.0).reshape(2, 2))
+        y = (x * x)[index]
+        change(index)
+        return mg.grad(y.sum(), x).numpy()
+
+    def overwrite(index):
+        for part in index if isinstance(index, tuple) else (index,):
+            if not isinstance(part, slice):
+                try:
+                    (part.data if isinstance(part, mg.Tensor) else part)[0] = 0
+                except ValueError as error:
+                    assert "read-only" in str(error) or "getitem" in str(error)
+
+    wanted = gradient_of(make(np.array([1, 1])))
+    np.testing.assert_array_equal(gradient_of(make(np.array([1, 1])), overwrite), wanted)
+
+
 @pytest.mark.parametrize(
     "call",
     [lambda: mg.split(A, 2, 1), lambda: mg.squeeze(A, 0), lambda: mg.stack([A, B]), lambda: mg.tensordot(A, B, 1),
@@ -340,11 +414,50 @@ def test_axes_out_of_range_do_not_wrap_around(call):
      lambda: mg.conv2d(A, KERNEL), lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=0),
      lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=(1, 2, 3)), lambda: mg.conv2d(IMAGE, IMAGE, stride=1.5),
      lambda: mg.conv_transpose2d(IMAGE, KERNEL), lambda: mg.max_pool2d(A, 2), lambda: mg.avg_pool2d(IMAGE, 4),
-     lambda: mg.max_pool2d(IMAGE, 2, 0)],
+     lambda: mg.max_pool2d(IMAGE, 2, 0), lambda: mg.max_pool2d(IMAGE[0], 2), lambda: mg.avg_pool2d(IMAGE[0], 2)],
 )  # fmt: skip
 def test_shapes_that_do_not_fit_are_refused(call):
     with pytest.raises(ValueError):
         call()
+
+
+@given_on_each_device(stride=st.integers(1, 3), padding=st.integers(0, 3), extra=st.integers(0, 3),
+                      kernel=st.integers(1, 3))  # fmt: skip
+def test_a_transposed_convolution_makes_only_what_a_convolution_takes_back(stride, padding, extra, kernel, device):
+    x, w = leaf(np.ones((1, 2, 2, 2)), device=device), leaf(np.ones((2, 3, kernel, kernel)), device=device)
+    size = stride - 2 * padding + kernel + extra
+    if size < 1 or (size + 2 * padding - kernel) // stride + 1 != 2:
+        with pytest.raises(ValueError, match=r"conv_transpose2d.*output_padding"):
+            mg.conv_transpose2d(x, w, None, stride, padding, extra)
+    else:
+        y = mg.conv_transpose2d(x, w, None, stride, padding, extra)
+        assert y.shape == (1, 3, size, size)
+        assert [g.shape for g in mg.grad(y.sum(), [x, w])] == [x.shape, w.shape]
+
+
+LOSSES = [F.mse_loss, F.huber_loss, F.binary_cross_entropy_with_logits]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
+@given_on_each_device(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3))
+def test_a_loss_compares_as_many_pairs_as_there_are_predictions(loss, shapes, device):
+    (shape, other), whole = shapes.input_shapes, shapes.result_shape
+    rng = np.random.default_rng(0)
+    prediction, target = rng.standard_normal(shape), rng.random(other)
+    on_device = [leaf(prediction, device=device), on(device, np.asarray(target))]
+    if whole != shape:
+        with pytest.raises(ValueError, match=loss.__name__):
+            loss(*on_device)
+    else:
+        repeated = on(device, np.array(np.broadcast_to(target, shape)))
+        np.testing.assert_allclose(loss(*on_device).numpy(), loss(on_device[0], repeated).numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
+def test_a_loss_refuses_targets_that_cannot_be_compared(loss):
+    with pytest.raises(ValueError, match=rf"{loss.__name__}.*\(2, 3\)|{loss.__name__}.*\(4, 5\)"):
+        loss(A, B)
+    assert loss(A, 1.0).shape == ()
 
 
 @pytest.mark.parametrize("subscripts", ["ij,ij->ij", "ij", "ij,jk->ik", "ijk,ab", "i1,ab", "ij,ab->ijj", "ij,ab->x",
@@ -398,6 +511,23 @@ def test_operators_are_the_functions_and_work_from_both_sides(seed, device):
     for found, wanted in pairs:
         assert isinstance(found, mg.Tensor)
         np.testing.assert_allclose(found.numpy(), host(wanted), rtol=1e-14)
+
+
+IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow, operator.imatmul]
+
+
+@pytest.mark.parametrize("change", IN_PLACE, ids=lambda f: f.__name__)
+def test_a_leaf_is_not_left_behind_by_an_operator_that_looks_as_if_it_changed_it(change, device):
+    other = on(device, np.array([1.0, 2.0]))
+    x = leaf([3.0, 4.0], device=device)
+    with mg.no_grad(), pytest.raises(RuntimeError, match=r"x\.data"):
+        change(x, other)
+    for y in (x * 1, x.detach()):  # of any other tensor, x += y is x = x + y
+        before, found = y.numpy().copy(), change(y, other)
+        wanted = change(before.copy(), host(other)) if change is not operator.imatmul else before @ host(other)
+        np.testing.assert_array_equal(found.numpy(), wanted)
+        np.testing.assert_array_equal(y.numpy(), before)
+        assert found is not y and found.requires_grad == y.requires_grad
 
 
 @pytest.mark.parametrize("name", ["abs", "argmax", "clip", "cumsum", "exp", "log", "max", "mean", "min", "norm", "prod",

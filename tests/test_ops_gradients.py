@@ -694,7 +694,7 @@ CASES = {
     "cross_entropy": Case(F.cross_entropy, labelled(), naive_cross_entropy),
     "binary_cross_entropy_with_logits": Case(
         F.binary_cross_entropy_with_logits,
-        unary("nonzero", st.sampled_from([(2, 3), (1, 3), (1, 1)]), targets=targets), naive_bce,
+        unary("nonzero", st.sampled_from([(2, 3), (1, 3)]), targets=targets), naive_bce,
         keeps_dtype=False,  # targets in float64 ask for float64
     ),
     "mse_loss": Case(F.mse_loss, predicted(), lambda p, t: np.mean((p - t) ** 2)),

@@ -266,6 +266,39 @@ def test_bad_arguments_are_refused():
         optim.SGD([parameter()], 0.1).load_state_dict(optim.SGD([parameter(), parameter()], 0.1).state_dict())
 
 
+@pytest.mark.parametrize("make", [*MAKERS.values(), lambda params: optim.ExponentialMovingAverage(params, 0.9)],
+                         ids=[*MAKERS, "average"])  # fmt: skip
+def test_what_cannot_be_trained_is_refused(make):
+    p, model = parameter(), nn.Linear(2, 1)
+    for params, error, message in [
+        (p, TypeError, r"\[p\]"),  # it would be taken apart into its rows
+        (model.named_parameters(), TypeError, "position 0.*tuple"),
+        ([{"params": [p]}], TypeError, "position 0.*dict"),
+        ([p, p * 2], ValueError, "position 1.*computed"),
+        ([p, p], ValueError, "more than once"),
+    ]:
+        with pytest.raises(error, match=message):
+            make(params)
+    make([p, (p * 2).detach()])
+
+
+@every_optimizer
+@pytest.mark.parametrize("shape", [(1,), (2, 3), ()])
+def test_a_state_of_other_shapes_is_refused_and_changes_nothing(make, shape):
+    theirs, p = nn.Parameter(np.ones(shape)), parameter()
+    other, mine = make([theirs]), make([p])
+    for q in (theirs, p):
+        q.grad = np.ones(q.shape)
+    other.step()
+    mine.step()
+    saved, before = other.state_dict(), mine.state_dict()
+    if not saved["state"][0]:  # plain SGD remembers nothing
+        return
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        mine.load_state_dict(saved)
+    np.testing.assert_equal(mine.state_dict(), before)
+
+
 # ---- averages of parameters -----------------------------------------------------------------------------------------
 
 

@@ -175,3 +175,13 @@ def test_the_module_for_saving_runs_keeps_its_name():
     from minigrad.checkpoint import save
 
     assert callable(mg.checkpoint) and save is mg.save
+
+
+def test_gradients_can_be_asked_for_again_and_one_by_one(device):
+    a, b = leaf(normal(0, 3), device), leaf(normal(1, 3), device)
+    y, u = mg.checkpoint(lambda s, t: mg.sin(s) * t, a, b), mg.tensor(normal(2, 3), device=device)
+    wanted = [(u * mg.cos(a) * b).numpy(), (u * mg.sin(a)).numpy()]
+    for asked in ([0], [0], [1], [1, 0], [0, 1], [1]):  # the same u each time
+        found = mg.grad(y, [(a, b)[i] for i in asked], u, retain_graph=True)
+        for i, g in zip(asked, found, strict=True):
+            np.testing.assert_allclose(g.numpy(), wanted[i], rtol=1e-15)

@@ -1,6 +1,8 @@
 """The tape: what is recorded, what comes back, and what is freed."""
 
+import copy
 import gc
+import pickle
 import sys
 import threading
 import weakref
@@ -106,6 +108,27 @@ def test_leaves_accumulate_and_can_be_cleared(device):
     assert x.grad.numpy().tolist() == [2, 4]
 
 
+def test_gradients_from_several_threads_add_up():
+    x, before = leaf(np.zeros(3)), sys.getswitchinterval()
+
+    def work():
+        for _ in range(200):
+            (x * 1.0).sum().backward()
+
+    sys.setswitchinterval(1e-6)  # without a lock, half of such runs lose a gradient
+    try:
+        for _ in range(5):
+            x.grad = None
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert x.grad.numpy().tolist() == [800] * 3
+    finally:
+        sys.setswitchinterval(before)
+
+
 def test_intermediate_gradients_do_not_leak_into_the_next_backward(device):
     x = leaf(2.0, device=device)
     y = x * x
@@ -146,6 +169,9 @@ def test_retain_grad_keeps_the_gradient_of_a_computed_tensor(device):
 
 
 def test_grad_takes_arrays_and_refuses_what_does_not_fit():
+    for other in ([1.0, 2.0], 1.0):
+        with pytest.raises(TypeError, match="grad must be"):
+            leaf([1.0, 2.0]).grad = other
     x = leaf([1.0, 2.0])
     x.grad = np.ones(2)
     assert isinstance(x.grad, mg.Tensor)
@@ -167,6 +193,33 @@ def test_hooks_see_the_complete_gradient_and_may_replace_it(device):
     remove()
     (y * 1.0).backward()
     assert seen == [3]
+
+
+@pytest.mark.parametrize("on_leaf", [False, True])
+def test_a_hook_can_only_put_a_gradient_of_the_right_kind_in_its_place(on_leaf, device):
+    def gradient_with(replacement):
+        x = leaf([1.0, 2.0], np.float32, device)
+        y = x * 2
+        (x if on_leaf else y).register_hook(lambda g: replacement)
+        y.sum().backward()
+        assert (x.grad.dtype, x.grad.shape, x.grad.device) == (x.dtype, x.shape, device)
+        return x.grad.numpy()
+
+    for dtype in (np.float64, np.float16, int):
+        assert gradient_with(mg.tensor(np.ones(2, dtype), device=device)).tolist() == [2 - on_leaf, 2 - on_leaf]
+    for other in (mg.tensor([1.0], device=device), mg.tensor(1.0, device=device), on(device, np.ones(2)), 1.0):
+        with pytest.raises(TypeError, match=r"hook.*\(2,\)"):
+            gradient_with(other)
+
+
+def test_a_hook_that_was_registered_twice_is_removed_once():
+    x, calls = leaf(1.0), []
+    first, second = x.register_hook(calls.append), x.register_hook(calls.append)
+    for remove, count in ((lambda: None, 2), (first, 1), (second, 0), (second, 0)):
+        remove()
+        calls.clear()
+        (x * 2).backward()
+        assert len(calls) == count
 
 
 def test_a_leaf_s_hook_runs_once_per_backward():
@@ -372,6 +425,16 @@ def test_detect_anomaly_names_the_op_that_made_a_nan():
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_detect_anomaly_says_if_an_op_was_given_what_it_passes_on(bad, device):
+    x, constant = leaf([1.0, 2.0], device=device), on(device, np.array([1.0, bad]))
+    with mg.detect_anomaly():
+        with pytest.raises(FloatingPointError, match=r"multiply.*given"):
+            x * constant
+        with pytest.raises(FloatingPointError, match=r"log.*float64$"), np.errstate(all="ignore"):
+            mg.log(x - 1.0)
+
+
 @pytest.mark.parametrize("ending", ["dropped", "backward", "grad", "grad of grad"])
 def test_a_graph_is_freed_by_reference_counting_alone(ending, device):
     gc.collect()
@@ -453,6 +516,92 @@ def test_python_floats_become_float32_and_arrays_keep_their_dtype(data, dtype):
 def test_what_is_not_a_rectangle_of_real_numbers_is_refused(data):
     with pytest.raises((TypeError, ValueError)):
         mg.tensor(data)
+
+
+@pytest.mark.parametrize("dtype", [complex, object, str])
+def test_a_dtype_that_is_no_real_number_is_refused(dtype):
+    with pytest.raises(TypeError, match="real numbers"):
+        mg.tensor([1.0], dtype=dtype)
+
+
+@pytest.mark.parametrize("other", [np.array([1j, 2]), np.ones(2, np.complex64)])
+def test_no_op_makes_complex_tensors(other, device):
+    for make in (lambda: leaf([1.0, 2.0], device=device) * on(device, other),
+                 lambda: mg.tensor([1, 2], device=device).astype(complex)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"(multiply|astype).*real"):
+            make()
+
+
+@pytest.mark.parametrize("dtype", [int, bool])
+def test_data_that_requires_a_gradient_stays_floating_point(dtype):
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match=str(np.dtype(dtype))):
+        x.data = np.ones(2, dtype)
+    assert x.numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("spec", ["", ".2f", ">12", "e"])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_number_is_formatted_as_a_number(spec, shape):
+    x = mg.tensor(np.full(shape, 2 / 3))
+    assert f"{x:{spec}}" == (f"{2 / 3:{spec}}" if spec else str(x))
+    with pytest.raises(ValueError, match="format"):
+        format(mg.tensor([1.0, 2.0]), ".2f")
+
+
+DUPLICATES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda t: pickle.loads(pickle.dumps(t))}
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_copies_of_a_leaf_are_leaves_of_their_own(duplicate, requires_grad):
+    x = mg.tensor([1.0, 2.0], requires_grad=requires_grad)
+    twin = duplicate(x)
+    assert type(twin) is mg.Tensor and twin.requires_grad == requires_grad and twin.dtype == x.dtype
+    np.testing.assert_array_equal(twin.numpy(), x.numpy())
+    if requires_grad:
+        (twin * x).sum().backward()
+        assert twin.grad is not x.grad and twin.grad.numpy().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
+def test_a_computed_tensor_is_copied_without_its_record_or_not_at_all(duplicate):
+    x = leaf([1.0, 2.0])
+    y = mg.exp(x)
+    with pytest.raises(RuntimeError, match="detach"):
+        duplicate(y)
+    assert not duplicate(y.detach()).requires_grad
+    assert mg.grad(y.sum(), x).numpy().tolist() == y.numpy().tolist()
+
+
+VIEWS = {"part": lambda a: a[:2], "reversed": lambda a: a[::-1], "reshaped": lambda a: a.reshape(2, 2),
+         "transposed": lambda a: a.reshape(2, 2).T}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("kind", [mg.Tensor, lambda array: array], ids=["tensor", "array"])
+def test_what_backward_needs_cannot_be_changed_through_a_view_that_it_was_given(view, kind):
+    whole = np.arange(1.0, 5.0)
+    part = view(whole)
+    x, other = leaf(np.ones(part.shape)), kind(part)
+    for _ in range(2):
+        y = (x * other).sum()
+        z = (x * other).sum()
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 5
+        y.backward()
+        with pytest.raises(ValueError, match="read-only"):
+            part[0] = 5
+        np.testing.assert_array_equal(mg.grad(z, x).numpy(), part)
+        part += 1  # neither is needed any more
+    np.testing.assert_array_equal(part, view(whole))
+
+
+def test_a_view_that_could_not_be_written_into_stays_so():
+    part = np.arange(4.0)[:2]
+    part.setflags(write=False)
+    (leaf([1.0, 1.0]) * part).sum().backward()
+    assert not part.flags.writeable and part.base.flags.writeable
 
 
 def test_detach_cuts_the_record_and_shares_the_numbers(device):

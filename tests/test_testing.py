@@ -79,6 +79,15 @@ def test_a_rule_that_is_wrong_at_second_order_only_is_found(mistake):
         mg.testing.check_grads(f, [X], order=2)
 
 
+@pytest.mark.parametrize("bent", [mg.abs, mg.relu, lambda g: -mg.relu(-g), lambda g: mg.leaky_relu(g, 0.5),
+                                  lambda g: mg.minimum(g, 0.1), lambda g: mg.maximum(g, -0.1)])  # fmt: skip
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_rule_that_is_right_for_gradients_of_one_sign_only_is_found(bent, order):
+    f = planted(lambda xp, x: (x**3).sum(), lambda g, _y, x: bent(g) * 3 * x**2)
+    with pytest.raises(AssertionError, match="derivative of order 1 for argument 0"):
+        mg.testing.check_grads(f, [X], order=order)
+
+
 def test_the_right_rule_passes_to_third_order():
     mg.testing.check_grads(planted(cube, lambda g, _y, x: g * 3 * x**2), [X], order=3)
 

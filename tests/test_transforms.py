@@ -208,9 +208,31 @@ def test_vectors_of_other_shapes_are_refused_rather_than_broadcast(transform, ve
 
 def test_functions_must_return_one_tensor():
     x = np.ones(2)
-    for call in (mg.vjp, mg.jacobian, lambda f, x: mg.jvp(f, x, x), lambda f, x: mg.hvp(f, x, x)):
+    for call in (mg.vjp, mg.jacobian, mg.hessian, lambda f, x: mg.jvp(f, x, x), lambda f, x: mg.hvp(f, x, x)):
         for result in ((mg.tensor(x), mg.tensor(x)), None, x):
             with pytest.raises(TypeError, match="one Tensor"):
                 call(lambda t, result=result: result, x)
     with pytest.raises(RuntimeError, match="sum"):
         mg.hvp(mg.square, x, x)
+
+
+TRANSFORMS = {
+    "vjp": lambda f, x: mg.vjp(f, x)[1](1.0), "jvp": lambda f, x: mg.jvp(f, [x], [x])[1],
+    "hvp": lambda f, x: mg.hvp(f, [x], [x])[0], "jacobian": mg.jacobian, "hessian": mg.hessian,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("inner", TRANSFORMS.values(), ids=TRANSFORMS)
+@pytest.mark.parametrize("outer", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_one_within_another_is_refused_rather_than_taken_for_a_constant(outer, inner):
+    x, unit = np.array(2.0), mg.tensor(np.array(1.0))
+    for f in (lambda t: inner(lambda s: s**3, t), lambda t: inner(lambda s: s**3 * t, unit)):
+        with pytest.raises(RuntimeError, match="create_graph=True"):
+            outer(f, x)
+
+    def constant(t):
+        with mg.no_grad():
+            return inner(lambda s: s**3, unit) * t
+
+    outer(constant, x)  # where nothing is recorded, a constant is what one wants
+    assert mg.hessian(lambda t: mg.grad(t**4, t, create_graph=True), x).item() == 48  # 24 t

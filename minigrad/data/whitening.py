@@ -30,7 +30,14 @@ def scale_pixels(images):
     Returns
     -------
     ndarray of float32, same shape
+
+    Raises
+    ------
+    TypeError
+        If `images` is of another dtype: floating-point pictures have been scaled already, to this range or another.
     """
+    if images.dtype != np.uint8:
+        raise TypeError(f"scale_pixels takes uint8 images, got {images.dtype}")
     return (images.astype(np.float32) - np.float32(127.5)) / np.float32(128)
 
 
@@ -73,8 +80,7 @@ class ZCA:
         ValueError
             If there is no picture, or `epsilon` is not above 0.
         """
-        if not np.issubdtype(images.dtype, np.floating):
-            raise TypeError(f"ZCA.fit needs floating-point images, got {images.dtype}; use scale_pixels first")
+        _refuse_integers(images, "ZCA.fit")
         if images.size == 0:
             raise ValueError(f"ZCA.fit needs at least one picture, got images of shape {images.shape}")
         if not epsilon > 0:
@@ -99,9 +105,12 @@ class ZCA:
 
         Raises
         ------
+        TypeError
+            If `images` is not of floating point (see `scale_pixels`).
         ValueError
             If a picture has another number of values than those of the fit.
         """
+        _refuse_integers(images, "ZCA")
         values = int(np.prod(images.shape[1:]))
         if values != len(self.mean):
             raise ValueError(
@@ -113,6 +122,11 @@ class ZCA:
             chunk = slice(start, start + CHUNK)
             np.matmul(rows[chunk].astype(np.float32) - self.mean, self.matrix, out=whitened[chunk])
         return whitened.reshape(images.shape)
+
+
+def _refuse_integers(images, name):
+    if not np.issubdtype(images.dtype, np.floating):
+        raise TypeError(f"{name} needs floating-point images, got {images.dtype}; use scale_pixels first")
 
 
 def mean_and_covariance(rows):

@@ -11,6 +11,11 @@ class Sequential(Module):
     def __init__(self, *layers):
         super().__init__()
         for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):  # it would be left out of forward() without a word
+                raise TypeError(
+                    f"Sequential takes layers one by one; at position {i} there is {layer!r}. "
+                    "Write nn.ReLU() for mg.relu or nn.ReLU, and Sequential(*layers) for a list"
+                )
             setattr(self, str(i), layer)
 
     def __iter__(self):

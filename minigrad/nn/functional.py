@@ -14,7 +14,7 @@ from minigrad.op import primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from minigrad.ops.elementwise import abs, maximum, minimum, multiply, softplus, square
 from minigrad.ops.linear_algebra import matmul
-from minigrad.ops.reduction import mean, softmax
+from minigrad.ops.reduction import floats, mean, softmax
 from minigrad.ops.shape import reshape, sum, swapaxes
 from minigrad.tensor import Tensor
 
@@ -140,6 +140,8 @@ def drawn_for(x, rng, on_host, on_gpu, parameter):
     """A number for each entry of `x`, on its device, in its dtype, in images' order: what `on_host(rng, shape, dtype,
     parameter)` draws, made by `on_gpu` where that can."""
     data, dtype = array_of(x), x.dtype
+    if dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
+        raise TypeError(f"noise needs floating-point numbers, not {dtype}; use astype(numpy.float32) first")
     if backend.runs_kernels(data) and random.supported(rng) and dtype.itemsize >= 4:
         make = on_gpu
     else:
@@ -235,6 +237,7 @@ def _cross_entropy(xp, x, labels):
     """Mean of log Σ exp(x) - x[label]."""
     if losses.takes(x):
         return losses.cross_entropy(x, labels)
+    x = floats(xp, x)
     shifted = x - x.max(axis=1, keepdims=True)
     each = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]
     if xp is not numpy:  # CuPy counts on from the other end where a label is out of range
@@ -242,18 +245,31 @@ def _cross_entropy(xp, x, labels):
     return each.mean()
 
 
+def _one_target_each(name, prediction, target):
+    """ValueError where broadcasting would compare more pairs than there are predictions, as in (N, 1) with (N,)."""
+    shape, other = (getattr(x, "shape", ()) for x in (prediction, target))
+    if len(other) > len(shape) or any(n not in (1, m) for n, m in zip(other[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: targets of shape {other} do not fit predictions of shape {shape}; reshape them")
+
+
 def binary_cross_entropy_with_logits(logits, targets):
-    """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1."""
+    """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1.
+
+    Here and in the next two, `targets` have the shape of `logits` or can be broadcast to it, else a ValueError.
+    """
+    _one_target_each("binary_cross_entropy_with_logits", logits, targets)
     return mean(softplus(logits) - targets * logits)
 
 
 def mse_loss(prediction, target):
     """Mean squared difference."""
+    _one_target_each("mse_loss", prediction, target)
     return mean(square(prediction - target))
 
 
 def huber_loss(prediction, target, delta=1.0):
     """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta)."""
+    _one_target_each("huber_loss", prediction, target)
     d = abs(prediction - target)
     small = minimum(d, delta)
     return mean(0.5 * square(small) + delta * maximum(d - delta, 0))

@@ -11,6 +11,7 @@ import numpy
 from minigrad import backend, guard
 from minigrad.graph import state as tape
 from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as make_tensor
 
 
 class Parameter(Tensor):
@@ -19,15 +20,15 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data):
-        data = data._data if isinstance(data, Tensor) else data
-        super().__init__(data.copy() if isinstance(data, guard.Held) else data)
+        super().__init__(_array(data))
         self.requires_grad = True
 
-    def __deepcopy__(self, memo):
-        return _parameter(type(self), self._data.copy(), self.requires_grad)
 
-    def __reduce__(self):
-        return _parameter, (type(self), self._data, self.requires_grad)
+def _array(data):
+    """The array of a tensor, an array itself, and anything else as `mg.tensor` takes it."""
+    data = data if backend.is_array(data) or isinstance(data, Tensor) else make_tensor(data)
+    data = data._data if isinstance(data, Tensor) else data
+    return data.copy() if isinstance(data, guard.Held) else data
 
 
 def _on_host(value):
@@ -35,22 +36,13 @@ def _on_host(value):
     return backend.to_numpy(value) if backend.is_array(value) else value
 
 
-def _parameter(kind, data, requires_grad):
-    made = kind(data)
-    made.requires_grad = requires_grad
-    return made
-
-
 class Buffer(Tensor):
     """A tensor that belongs to a module's state but is not trained, such as a running mean."""
 
     __slots__ = ()
 
-    def __deepcopy__(self, memo):
-        return type(self)(self._data.copy())
-
-    def __reduce__(self):
-        return type(self), (self._data,)
+    def __init__(self, data):
+        super().__init__(_array(data))
 
 
 class Module:
@@ -224,7 +216,8 @@ class Module:
     def __getattr__(self, name):  # only asked for what is not an ordinary attribute
         computed = vars(self).get("_computed", {})
         if name not in computed:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            hint = "" if "_computed" in vars(self) else "; its __init__ must call super().__init__() first"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
         if self._kept is None:
             return computed[name](self)
         key = name, tape.recording  # what no_grad() made has no record to go back through
@@ -237,6 +230,12 @@ class Module:
             raise AttributeError(
                 f"{type(self).__name__}.{name} is computed from other parameters ({self._computed[name]}); "
                 "set those, or remove the parameterization first"
+            )
+        before = vars(self).get(name)
+        if isinstance(before, (Parameter, Buffer)) and not (value is None or isinstance(value, (Parameter, Buffer))):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a {type(before).__name__}; a {type(value).__name__} in its place "
+                f"would not be trained or saved. Wrap it in {type(before).__name__}(…), or assign it to {name}.data"
             )
         super().__setattr__(name, value)
 

@@ -4,6 +4,8 @@ To add an op, write its forward function and its backward rules in one place, in
 in that file's `__all__`. Tests find it by themselves.
 """
 
+import functools
+
 from minigrad.ops import convolution, elementwise, linear_algebra, reduction, shape
 from minigrad.ops.convolution import *
 from minigrad.ops.elementwise import *
@@ -14,11 +16,21 @@ from minigrad.tensor import Tensor
 
 __all__ = [*convolution.__all__, *elementwise.__all__, *linear_algebra.__all__, *reduction.__all__, *shape.__all__]
 
+
 # x + y calls add(x, y); 2 + y, since the 2 does not know how, calls add(2, y).
+# x += y is x = x + y. Of a leaf, a parameter above all, nobody means that: the parameter would stay as it is.
+def _unless_leaf(x, y, function):
+    if x.requires_grad and x.is_leaf:
+        raise RuntimeError("tensors do not change in place, and x += y or the like would only give the name x to a new "
+                           "one; assign to x.data, or write x = x + y")  # fmt: skip
+    return function(x, y)
+
+
 for operator, function in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
                            "matmul": matmul}.items():  # fmt: skip
     setattr(Tensor, f"__{operator}__", function)
     setattr(Tensor, f"__r{operator}__", lambda self, other, function=function: function(other, self))
+    setattr(Tensor, f"__i{operator}__", functools.partialmethod(_unless_leaf, function=function))
 
 for operator, function in {"neg": negative, "abs": abs, "getitem": getitem, "eq": equal, "ne": not_equal, "gt": greater,
                            "ge": greater_equal, "lt": less, "le": less_equal}.items():  # fmt: skip

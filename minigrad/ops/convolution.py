@@ -123,6 +123,12 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     Returns
     -------
     (N, O, H', W') array or Tensor, with H' = (H - 1)·stride - 2·padding + kh + output_padding
+
+    Raises
+    ------
+    ValueError
+        If the channels differ, or if conv2d would not take an image of that size back to the size of `x`: if
+        `output_padding` is not less than `stride`, or nothing is left by `padding`.
     """
     stride, padding, extra = pair(stride, "stride"), pair(padding, "padding"), pair(output_padding, "output_padding")
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
@@ -131,6 +137,9 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
         (n - 1) * s - 2 * p + k + e
         for n, s, p, k, e in zip(x.shape[2:], stride, padding, weight.shape[2:], extra, strict=True)
     )
+    if min(size) < 1 or any(e >= s for e, s in zip(extra, stride, strict=True)):
+        raise ValueError(f"conv_transpose2d: an image of {size} would not come back as one of {x.shape[2:]}; "
+                         "output_padding must be less than stride, and padding must leave something")  # fmt: skip
     y = conv2d_input_gradient(x, weight, size, stride, padding)
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
@@ -139,6 +148,16 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
 #
 # Given x, pooling picks one entry of each window: the first that attains the maximum. `_spread` puts a value for each
 # window back to the entry picked, `_pick` reads the entry picked; each is the transpose of the other.
+
+
+def _pooled(x, size, stride):
+    """The output's height and width; ValueError if x does not hold images that are at least as large as a window."""
+    if x.ndim != 4:
+        raise ValueError("expected x of shape (N, C, H, W)")
+    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
+    if min(out) < 1:
+        raise ValueError(f"the window {size} is larger than the image")
+    return out
 
 
 def _window_entries(x, size, stride, out):
@@ -167,9 +186,7 @@ def _picked(xp, x, y, size, stride):
 @imagewise
 def _max_pool2d(xp, x, size, stride):
     """The largest entry of each window."""
-    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
-    if min(out) < 1:
-        raise ValueError(f"the window {size} is larger than the image")
+    out = _pooled(x, size, stride)
     if pooling.takes(x):
         return pooling.max_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)
@@ -222,9 +239,7 @@ def max_pool2d(x, size, stride=None):
 @imagewise
 def _avg_pool2d(xp, x, size, stride):
     """The mean of each window."""
-    out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True))
-    if min(out) < 1:
-        raise ValueError(f"the window {size} is larger than the image")
+    out = _pooled(x, size, stride)
     if pooling.takes(x):
         return pooling.mean_pool2d(x, size, stride)
     first, *others = _window_entries(x, size, stride, out)

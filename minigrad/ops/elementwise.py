@@ -60,7 +60,7 @@ sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2,
                  lambda g, y, _x: g * y * (1 - y),
                  "T(0.5) * (1 + tanh(T(0.5) * x))", "g * y * (1 - y)")  # fmt: skip
 softplus = _unary("softplus", "log(1 + exp(x)), computed without overflow.",
-                  lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x))),
+                  lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-1.0 * abs(x))),
                   lambda g, _y, x: g * sigmoid(x),
                   "(x <= 0 ? 0 : x) + log1p(exp(-fabs(x)))",
                   "g * (T(0.5) * (1 + tanh(T(0.5) * x)))")  # fmt: skip

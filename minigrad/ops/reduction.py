@@ -45,6 +45,11 @@ def mean(xp, x, axis=None, keepdims=False):
     return x.mean(axis=axis, keepdims=keepdims)
 
 
+def floats(xp, x):
+    """`x`, integers as floats: their differences and squares would wrap around."""
+    return x.astype(xp.float64) if x.dtype.kind in "biu" else x
+
+
 def max_1(n):
     """At least 1: the mean of nothing is NaN already, and its gradient has no entries."""
     return n or 1
@@ -100,6 +105,7 @@ argmax = op("argmax", "The position of the largest entry along `axis`; the first
 )
 def norm(xp, x, axis=None, keepdims=False):
     """The Euclidean norm √Σx² over `axis`; its gradient at 0 is taken as 0."""
+    x = floats(xp, x)
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims, dtype=x.dtype))
 
 
@@ -138,6 +144,7 @@ def prod(xp, x, axis=None, keepdims=False):
 )
 def logsumexp(xp, x, axis=-1, keepdims=False):
     """log Σ exp(x) over `axis` (the last by default)."""
+    x = floats(xp, x)
     largest = x.max(axis=axis, keepdims=True)
     largest = xp.where(xp.isfinite(largest), largest, 0)
     result = xp.log(xp.exp(x - largest).sum(axis=axis, keepdims=True)) + largest
@@ -147,6 +154,7 @@ def logsumexp(xp, x, axis=-1, keepdims=False):
 @primitive(lambda g, y, _x, axis=-1: y * (g - sum(g * y, axis, keepdims=True)))
 def softmax(xp, x, axis=-1):
     """exp(x) / Σ exp(x) along `axis` (the last by default)."""
+    x = floats(xp, x)
     e = xp.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
@@ -154,5 +162,6 @@ def softmax(xp, x, axis=-1):
 @primitive(lambda g, y, _x, axis=-1: g - exp(y) * sum(g, axis, keepdims=True))
 def log_softmax(xp, x, axis=-1):
     """x - log Σ exp(x) along `axis` (the last by default)."""
+    x = floats(xp, x)
     shifted = x - x.max(axis=axis, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))

@@ -7,6 +7,8 @@
 import builtins
 import itertools
 
+import numpy
+
 from minigrad import backend
 from minigrad.kernels.cuda import channels
 from minigrad.op import op, primitive
@@ -34,6 +36,13 @@ def normalized_axes(axis, ndim):
         if not -ndim <= a < ndim:
             raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
     return tuple(a % ndim for a in axes)
+
+
+def _one_axis(axis, ndim):
+    """`axis`, which must be a single one, as a non-negative int."""
+    if axis is None or isinstance(axis, tuple):
+        raise TypeError(f"expected one axis, an int, not {axis!r}")
+    return normalized_axes(axis, ndim)[0]
 
 
 def with_reduced_axes(g, shape, axis):
@@ -102,7 +111,7 @@ swapaxes = op("swapaxes", "Two axes exchanged.", lambda xp, x, axis1, axis2: xp.
 
 def moveaxis(x, source, destination):
     """One axis moved to another position, the others kept in order."""
-    source, destination = normalized_axes((source, destination), x.ndim)
+    source, destination = _one_axis(source, x.ndim), _one_axis(destination, x.ndim)
     axes = [a for a in range(x.ndim) if a != source]
     axes.insert(destination, source)
     return transpose(x, axes)
@@ -110,7 +119,7 @@ def moveaxis(x, source, destination):
 
 def expand_dims(x, axis):
     """A new axis of size 1 at position `axis` of the result."""
-    axis = normalized_axes(axis, x.ndim + 1)[0]
+    axis = _one_axis(axis, x.ndim + 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -155,9 +164,15 @@ def scatter(xp, x, index, shape):
 
 
 def _plain(index):
-    """An index without Tensors in it."""
+    """An index without Tensors in it.
+
+    It has its own copy of what the tape would not see in it: an array in a tuple, or a list. What the user does with
+    those before backward must not change where the gradients go. (An array alone is held, see guard.py.)
+    """
     if isinstance(index, tuple):
-        return tuple(_plain(i) for i in index)
+        return tuple(i.copy() if backend.is_array(i) else i for i in map(_plain, index))
+    if isinstance(index, list):
+        return numpy.asarray(index, None if index else int)
     return getattr(index, "_data", index)
 
 
@@ -171,7 +186,7 @@ def take(x, indices, axis=None):
     """The entries of `x` at integer `indices` along `axis` (None: of the flattened array)."""
     if axis is None:
         return getitem(reshape(x, -1), indices)
-    return getitem(x, (slice(None),) * normalized_axes(axis, x.ndim)[0] + (indices,))
+    return getitem(x, (slice(None),) * _one_axis(axis, x.ndim) + (indices,))
 
 
 @primitive(lambda g, _y, _x, pad_width, value=0: getitem(g, _inside(pad_width, _x.shape)))
@@ -206,7 +221,9 @@ def _concatenate(xp, *xs, axis):
 
 
 def concatenate(xs, axis=0):
-    """The arrays or tensors in the sequence `xs`, one after the other along an axis that exists."""
+    """The arrays or tensors in the sequence `xs`, one after the other along an axis that exists (None: flattened)."""
+    if axis is None:
+        xs, axis = [reshape(x, -1) for x in xs], 0
     return _concatenate(*xs, axis=axis)
 
 
@@ -217,10 +234,10 @@ def stack(xs, axis=0):
 
 def split(x, sections, axis=0):
     """A list of parts of `x` along `axis`: `sections` equal ones, or, for a sequence, cut at those positions."""
-    axis = normalized_axes(axis, x.ndim)[0]
+    axis = _one_axis(axis, x.ndim)
     size = x.shape[axis]
-    if isinstance(sections, int):
-        if size % sections:
+    if isinstance(sections, (int, numpy.integer)):
+        if sections < 1 or size % sections:
             raise ValueError(f"split: axis {axis} of size {size} does not divide into {sections} equal parts")
         cuts = [i * (size // sections) for i in range(sections + 1)]
     else:

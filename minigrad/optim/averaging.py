@@ -6,6 +6,7 @@ import numpy
 
 from minigrad import backend
 from minigrad.nn.module import Module
+from minigrad.optim.optimizer import parameters_in
 
 
 class ExponentialMovingAverage:
@@ -31,9 +32,8 @@ class ExponentialMovingAverage:
 
     def __init__(self, module_or_params, decay):
         is_module = isinstance(module_or_params, Module)
-        self.params = list(module_or_params.parameters() if is_module else module_or_params)
-        if not self.params:
-            raise ValueError("ExponentialMovingAverage got no parameters")
+        params = module_or_params.parameters() if is_module else module_or_params
+        self.params = parameters_in(params, type(self).__name__)
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be at least 0 and less than 1, not {decay}")
         self.decay = float(decay)

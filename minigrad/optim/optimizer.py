@@ -7,6 +7,7 @@ numbers keeps them, so a step between forward and backward cannot falsify a grad
 import numpy
 
 from minigrad import backend, parallel
+from minigrad.tensor import Tensor
 
 LARGE = 2**16  # entries from which on a parameter's step is worth a thread
 
@@ -21,9 +22,7 @@ class Optimizer:
     """
 
     def __init__(self, params, lr):
-        self.params = list(params)
-        if not self.params:
-            raise ValueError(f"{type(self).__name__} got no parameters")
+        self.params = parameters_in(params, type(self).__name__)
         if lr < 0:
             raise ValueError(f"the learning rate must not be negative, got {lr}")
         self.lr = lr
@@ -74,13 +73,38 @@ class Optimizer:
         return {"state": [{key: _on_host(value) for key, value in s.items()} for s in self.state]}
 
     def load_state_dict(self, saved):
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave; ValueError if it is of other parameters. Nothing has changed then."""
         if len(saved["state"]) != len(self.params):
             raise ValueError(f"saved state of {len(saved['state'])} parameters, the optimizer has {len(self.params)}")
+        for parameter, s in zip(self.params, saved["state"], strict=True):
+            for key, v in s.items():
+                if not isinstance(v, int) and v.shape != parameter.shape:
+                    raise ValueError(f"saved {key!r} has shape {v.shape}, its parameter {parameter.shape}")
         self.state = [
             {key: v if isinstance(v, int) else backend.to_device(v, parameter.device).copy() for key, v in s.items()}
             for parameter, s in zip(self.params, saved["state"], strict=True)
         ]
+
+
+def parameters_in(params, name):
+    """`params` as a list; an error unless these are tensors that can be trained, and each is there once."""
+    if isinstance(params, Tensor):
+        raise TypeError(
+            f"{name} takes a sequence such as model.parameters(), not one tensor; for a single one, pass [p]"
+        )
+    params = list(params)
+    if not params:
+        raise ValueError(f"{name} got no parameters")
+    for position, parameter in enumerate(params):
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"{name} takes parameters, such as model.parameters(); at position {position} there is a "
+                            f"{type(parameter).__name__}")  # fmt: skip
+        if not parameter.is_leaf:
+            raise ValueError(f"{name}: the tensor at position {position} was computed; it would be changed, but not "
+                             "what it was computed from. Give it those tensors, or detach() it")  # fmt: skip
+    if len(set(params)) < len(params):
+        raise ValueError(f"{name} got a parameter more than once")
+    return params
 
 
 def _on_host(value):

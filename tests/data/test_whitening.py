@@ -22,6 +22,19 @@ def test_scale_pixels():
     assert scaled.tolist() == [[-127.5 / 128, -0.5 / 128, 0.5 / 128, 127.5 / 128]]  # exact in float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, bool])
+def test_pictures_are_not_scaled_twice(dtype):
+    with pytest.raises(TypeError, match=np.dtype(dtype).name):
+        scale_pixels(np.ones((1, 3), dtype))
+
+
+def test_pictures_that_were_not_scaled_are_not_whitened():
+    images = np.random.default_rng(0).integers(0, 256, (50, 1, 2, 2), np.uint8)
+    zca = ZCA.fit(scale_pixels(images))
+    with pytest.raises(TypeError, match=r"ZCA.*uint8.*scale_pixels"):
+        zca(images)
+
+
 @given(seed=seeds, dtype=st.sampled_from([np.float32, np.float64]))
 def test_whitened_pictures_have_mean_zero_and_covariance_s_over_s_plus_epsilon(seed, dtype):
     images = correlated_pictures(seed, dtype=dtype)

@@ -159,6 +159,16 @@ def test_dropout_of_nothing_keeps_everything_and_of_all_is_refused():
             F.dropout(x, p, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_noise_on_whole_numbers_is_refused_rather_than_rounded_away(make, dtype, device):
+    x = on(device, np.ones((2, 3), dtype))
+    for given in (x, mg.Tensor(x)):
+        with pytest.raises(TypeError, match=f"{np.dtype(dtype)}.*float32"):
+            make(0)(given)
+        assert make(0).eval()(given) is given
+
+
 def test_gaussian_noise_has_its_deviation():
     y = nn.GaussianNoise(0.15, np.random.default_rng(0))(np.zeros((400, 500), np.float32))
     assert y.std() == pytest.approx(0.15, rel=0.01)  # standard error 1/√(2·200,000) = 0.16 %

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.nn.module import Buffer
 
 
 def model(seed=0):
@@ -62,6 +63,12 @@ def test_sequential_is_a_sequence():
     assert len(layers) == 5 and layers[-1] is list(layers)[4] and isinstance(layers[1], nn.BatchNorm)
 
 
+@pytest.mark.parametrize("other", [mg.relu, nn.ReLU, None, [nn.ReLU()]], ids=["function", "class", "None", "list"])
+def test_sequential_refuses_what_it_would_leave_out(other):
+    with pytest.raises(TypeError, match=r"position 1.*nn\.ReLU\(\)"):
+        nn.Sequential(nn.Linear(2, 2), other)
+
+
 def test_train_and_eval_reach_everything():
     nested = Nested()
     assert nested.eval() is nested and not any(m.training for m in nested.modules())
@@ -74,6 +81,20 @@ def test_zero_grad_forgets_all_gradients():
     assert all(p.grad is not None for p in layer.parameters())
     layer.zero_grad()
     assert all(p.grad is None for p in layer.parameters())
+
+
+def test_frozen_parameters_have_no_gradient_to_forget():
+    layer = nn.Linear(2, 2)
+    layer.weight.requires_grad = False
+    optimizer = mg.optim.SGD(layer.parameters(), 1.0)
+    before = layer.weight.numpy()
+    for zero_grad in (layer.zero_grad, optimizer.zero_grad):
+        layer(np.ones((1, 2), np.float32)).sum().backward()
+        optimizer.step()
+        zero_grad()
+    assert layer.weight.numpy() is before and layer.weight.grad is layer.bias.grad is None
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        layer.weight.grad = mg.tensor(before)
 
 
 def test_state_dict_round_trip():
@@ -155,6 +176,42 @@ def test_a_computed_attribute_replaces_a_parameter_and_cannot_be_set():
     layer.compute("weight", None)
     layer.weight = nn.Parameter(np.ones((2, 2)))
     assert len(layer.parameters()) == 2
+
+
+@pytest.mark.parametrize("other", [np.ones((2, 2)), mg.tensor(np.ones((2, 2))), 1.0])
+def test_nothing_else_takes_the_place_of_a_parameter_or_a_buffer(other):
+    layers = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm(2))
+    before = numbers(layers)
+    for layer, name in ((layers[0], "weight"), (layers[1], "weight"), (layers[1], "running_mean")):
+        with pytest.raises(TypeError, match=f"{type(layer).__name__}.{name}.*data"):
+            setattr(layer, name, other)
+    same(numbers(layers), before)
+    layers[0].weight = nn.Parameter(np.zeros((2, 2)))
+    layers[0].bias = None
+    assert [name for name, _ in layers[0].named_parameters()] == ["weight"]
+
+
+@pytest.mark.parametrize("kind", [nn.Parameter, Buffer])
+def test_parameters_and_buffers_are_made_of_whatever_tensors_are(kind):
+    for data in (1.5, [1.0, 2.0], np.float32(1), np.ones((2, 1)), mg.tensor([1.0])):
+        made, wanted = kind(data), mg.tensor(data)
+        assert type(made) is kind and isinstance(made.data, np.ndarray) and made.dtype == wanted.dtype
+        np.testing.assert_array_equal(made.numpy(), wanted.numpy())
+        assert made.requires_grad == (kind is nn.Parameter)
+    array = np.ones(2)
+    assert kind(array).data is array  # which it keeps
+
+
+def test_a_module_that_was_not_initialized_says_so():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\)"):
+        Forgetful()(np.ones((1, 2), np.float32))
 
 
 def test_unknown_attributes_and_missing_forward_are_errors():
