@@ -949,7 +949,8 @@ lesson.claim(
 # 2. *Second derivatives.* Use ``mg.testing.check_grads`` with ``order=2`` on ``weight``. Then derive the
 #    Hessian of $L$ in $g$ alone, and explain with it the catch of the plane: for which $\eta$ does $g$ diverge?
 # 3. *Choose ‖v₀‖.* Start the plane from $\|v\| = g\,r$ for $r$ from 0.1 to 10 and plot the steps needed until the loss
-#    is below $10^{-6}$. Where is the best $r$, and what does the table of condition numbers predict?
+#    is below $10^{-6}$, with $\eta = 1$ and with the best $\eta$ for each $r$. Where is the best $r$, and what does the
+#    table of condition numbers predict?
 # 4. *Two rates.* In the small network, give $g$ and $b$ the rate $\min(\eta, \eta_0)$. How large can $\eta_0$ be before
 #    the flat curve breaks off? Is it the second derivative for $g$ that decides?
 # 5. *No floor.* Take the noise out of the small network's targets and leave 512 examples. What happens to the usable

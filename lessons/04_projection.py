@@ -1338,9 +1338,9 @@ lesson.figure(figure, "curvature", note=f"6-4-1 tanh networks, {problems} proble
 # Exercises
 # ---------
 #
-# 1. *Which neurons?* In the first convolution on white pictures a few neurons may have a small $|\cos|$. Find them in
-#    ``results`` and look at the whole spectrum of their $C$. Is $w$ then the second eigenvector, or is the leading
-#    eigenvalue close to the next one?
+# 1. *Which neurons?* In the first convolution on white pictures a few neurons may have a small $|\cos|$, above all
+#    before training. Find them in ``results``, compute their $C$ with ``per_example_gradients``, and look at its whole
+#    spectrum. Is $w$ then the second eigenvector, is the leading eigenvalue close to the next one, or neither?
 # 2. *Another nonlinearity.* Put ``nn.ELU()`` or no activation at all in the place of ``nn.LeakyReLU(0.1)`` after the
 #    first convolution. What does the argument of section 3 predict for $r$ without an activation? Measure the first
 #    layer.

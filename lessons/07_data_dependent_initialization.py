@@ -1171,12 +1171,14 @@ lesson.claim(
 # Exercises
 # ---------
 #
-# 1. *Half a step.* What if equation 6 is applied only halfway, $g \leftarrow g\,\sigma^{-1/2}$? Find the RMS to which a
-#    deep ReLU network then settles, with pencil and with ``pre_activations``.
+# 1. *Half a step.* What if equation 6 is applied only halfway, $g \leftarrow \sigma^{-1/2}$ and
+#    $b \leftarrow -\mu\,\sigma^{-1/2}$? Find the RMS to which a deep ReLU network then settles, with pencil and with
+#    two lines of ``initialize`` changed. What becomes of it without the $b$?
 # 2. *Closer to linear.* Compute $\chi$ of the leaky ReLU as a function of its slope. Which slope gives a growth of less
 #    than 10 over 50 layers, and does a 32-layer network with it learn?
-# 3. *Shortcuts.* Change ``logits_of`` to ``x + ...`` in every layer whose width does not change. Repeat the depth
-#    experiment. What happens to the gradients, and why does $\chi$ no longer apply?
+# 3. *Shortcuts.* Change ``logits_of`` and ``initialize`` to ``x + ...`` in every layer whose width does not change.
+#    Repeat the depth experiment. What happens to the gradients, and why does $\chi$ no longer apply? What goes wrong if
+#    ``initialize`` does not know of the shortcuts?
 # 4. *Free of s.* After equations 5 and 6 multiply each $v$ by $g/\|v\|$. Add the curve to the right panel of the figure
 #    "training". Is it flat, and where does it lie relative to the blue one?
 # 5. *Which batch?* Initialize a 10-layer network with 500 examples of a single class and look at the statistics of the

@@ -573,7 +573,8 @@ if RATES["WN + mean-only BN"] == RATES["mean-only BN"]:
 # 4. Set ``late_beta1`` to 0.5 in the quick run. In the figure of ‖v‖, look for the step at which it happens, and at the
 #    relative step $c$ there.
 # 5. The table above shows the dense layer's $g$ beside the others. After ``wn.data_dependent_init``, set that one to 1
-#    and its bias to 0. How much of the lead of the mean-subtracting parameterizations is left?
+#    and its bias to 0. How much of the lead of the mean-subtracting parameterizations is left? (The claim on one
+#    starting point then fails. Why?)
 # 6. Kill the lesson while it trains (Ctrl-C, or ``kill -9``), start it again with the same flags, and compare
 #    ``metrics.json`` with that of a run that was left alone.
 
