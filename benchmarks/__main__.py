@@ -81,7 +81,7 @@ def main():
         "--json",
         metavar="FILE",
         type=Path,
-        help="write what was measured into this file (a median with its 5 % and 95 %: a list of three)",
+        help="write what was measured into this file (a median with its 5 %% and 95 %%: a list of three)",
     )
     parser.add_argument("--figure", metavar="FILE", type=Path, help="draw the table `scaling` into this file")
     flags = parser.parse_args()

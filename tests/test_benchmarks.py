@@ -221,3 +221,11 @@ def test_command_line_refuses_what_it_cannot_do(monkeypatch, capsys, arguments, 
     with pytest.raises(SystemExit):
         run_command(monkeypatch, *arguments)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["benchmarks", "benchmarks.gpu", "benchmarks.engine_overhead", "lessons"])
+def test_each_command_says_what_it_can_do(module):
+    """Texts of argparse are format strings: a lone % in one of them is an error when it is asked for help."""
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=Path(benchmarks.__file__).parent.parent, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr

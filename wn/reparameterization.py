@@ -170,8 +170,8 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     lengths = mg.norm(weight.data, other_axes(weight.ndim, axis), keepdims=True)
     g = lengths if scale == "linear" else mg.log(lengths)
     layer.compute(name, WeightNormalization(name, axis, scale))
-    setattr(layer, f"{name}_g", nn.Parameter(g.reshape(()) if axis is None else g))
-    setattr(layer, f"{name}_v", nn.Parameter(weight.data))
+    for part, array in (("g", g.reshape(()) if axis is None else g), ("v", weight.data)):
+        setattr(layer, f"{name}_{part}", _parameter(array, weight.requires_grad))
     return layer
 
 
@@ -204,13 +204,21 @@ def remove_weight_norm(module):
     for layer in module.modules():
         for normalization in normalizations(layer):
             name = normalization.name
+            trained = getattr(layer, f"{name}_v").requires_grad
             with mg.no_grad():
                 weight = normalization(layer).data.copy()
             layer.compute(name, None)
             delattr(layer, f"{name}_g")
             delattr(layer, f"{name}_v")
-            setattr(layer, name, nn.Parameter(weight))
+            setattr(layer, name, _parameter(weight, trained))
     return module
+
+
+def _parameter(array, trained):
+    """A Parameter; one that is frozen, as that was from which it is made, unless `trained`."""
+    made = nn.Parameter(array)
+    made.requires_grad = trained
+    return made
 
 
 def _where(layer, name, path=""):

@@ -172,6 +172,16 @@ def test_apply_finds_every_layer_with_its_output_axis_and_skips_what_is_done():
     assert sorted(model.state_dict()) == sorted(network().state_dict())
 
 
+@each_scale
+def test_a_frozen_weight_stays_frozen(scale):
+    for trained in (True, False):
+        layer, *_ = made("Linear")
+        layer.weight.requires_grad = trained
+        wn.WeightNorm(layer, scale=scale)
+        assert layer.weight_v.requires_grad == layer.weight_g.requires_grad == trained
+        assert wn.remove_weight_norm(layer).weight.requires_grad == trained
+
+
 def test_a_shared_layer_is_wrapped_once():
     layer = nn.Linear(4, 4)
     model = wn.apply_weight_norm(nn.Sequential(layer, nn.ReLU(), layer))
