@@ -53,6 +53,8 @@ class LSTMCell(Module):
         shape = (*x.shape[:-1], self.hidden_size)
         if state is None:
             state = (backend.array_module(getattr(x, "_data", x)).zeros(shape, x.dtype),) * 2
+        if not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise TypeError(f"LSTMCell: the state is a pair (h, c), not {type(state).__name__}")
         h, c = state
         if x.shape[-1:] != (self.input_size,) or h.shape != shape or c.shape != shape:
             raise ValueError(

@@ -99,6 +99,12 @@ def test_other_shapes_are_refused(shapes):
         made()(x, (h, c))
 
 
+def test_a_state_is_a_pair():
+    x, h = np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)
+    with pytest.raises(TypeError, match=r"pair \(h, c\), not ndarray"):
+        made()(x, h)
+
+
 # ---- weight normalization -------------------------------------------------------------------------------------------
 
 
