@@ -137,8 +137,10 @@ def dropout(x, p, rng):
 
 
 def drawn_for(x, rng, on_host, on_gpu, parameter):
-    """A number for each entry of `x`, on its device, in its dtype, in images' order: what `on_host(rng, shape, dtype,
-    parameter)` draws, made by `on_gpu` where that can."""
+    """A number for each entry of `x`, in its dtype, on its device, of images in the order of convolutions.
+
+    They are what `on_host(rng, shape, dtype, parameter)` draws, made by `on_gpu` where there are kernels.
+    """
     data, dtype = array_of(x), x.dtype
     if dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
         raise TypeError(f"noise needs floating-point numbers, not {dtype}; use astype(numpy.float32) first")
@@ -156,9 +158,9 @@ def drawn_for(x, rng, on_host, on_gpu, parameter):
     return make(rng, (n, h, w, c), dtype, parameter).transpose(0, 3, 1, 2)
 
 
-def on_device_of(x, drawn):
-    """Numbers drawn on the host, moved to where `x` is."""
-    return backend.to_device(drawn, backend.device_of(array_of(x)))
+def on_device_of(x, array):
+    """`array` where `x` is: itself, or a copy."""
+    return backend.to_device(array, backend.device_of(array_of(x)))
 
 
 def array_of(x):
