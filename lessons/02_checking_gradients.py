@@ -429,10 +429,10 @@ def end_share(g, count):
 
 
 square, product = lambda xp, x: x * x, lambda xp, a, b: a * b
-neighbours = lambda xp, x: x[1:] - x[:-1]  # noqa: E731
+neighbours = lambda xp, x: x[1:] - x[:-1]
 larger, picked = lambda xp, a, b: xp.maximum(a, b), lambda xp, x, index: x[index]
 by_first, by_second = lambda g, _y, _a, b: unbroadcast(g * b, _a), lambda g, _y, a, _b: unbroadcast(g * a, _b)
-square_rule = lambda g, _y, x: g * 2 * x  # noqa: E731
+square_rule = lambda g, _y, x: g * 2 * x
 vector, matrix = rng.uniform(0.5, 2, 4), rng.uniform(0.5, 2, (3, 3))
 
 # name: (NumPy's function, the right op, the wrong op, the operands of the example, what else the op takes)
@@ -771,7 +771,7 @@ lesson.claim("near a kink the central quotient of relu is 1/2 + x/2h (largest di
 
 for count in (1, 2, 3, 4):
     x = np.ones(count)
-    quotients = [central_difference(lambda t, e=e: mg.max(x + t * e), 0.0, h) for e in np.eye(count)]  # noqa: B023
+    quotients = [central_difference(lambda t, e=e: mg.max(x + t * e), 0.0, h) for e in np.eye(count)]
     gradient = mg.vjp(mg.max, x)[1](1.0).data
     print(f"max of {count} equal entries: differences {np.round(quotients, 6)}, backward {np.round(gradient, 6)}")
     if count == 3:

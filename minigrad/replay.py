@@ -21,7 +21,7 @@ from minigrad import backend
 from minigrad.backend import gpu
 from minigrad.graph import state as tape
 from minigrad.kernels import convolution
-from minigrad.kernels.cuda import empty_like, has_no_gaps
+from minigrad.kernels.cuda import empty_like
 from minigrad.kernels.cuda.copying import copy_all
 from minigrad.tensor import Tensor
 
@@ -92,7 +92,7 @@ class _Graph:
     def __call__(self, inputs):
         given = [_array(value) for value in (*inputs, *self.tensors)]
         if self.calls == 0:
-            self.read = self.recording.rehearse(lambda: [_copy(array) for array in given])
+            self.read = self.recording.rehearse(lambda: [array.copy(order="K") for array in given])
             self.made = self._run(self.recording.rehearse, inputs)
         else:
             if self.calls == 1:
@@ -129,7 +129,7 @@ class _Graph:
         results, grads, buffers = self.made
         results = results if isinstance(results, tuple) else (results,)
         arrays = [*(t._data for t in results), *(g._data for g in grads if g is not None), *buffers]
-        copies = [empty_like(a) if has_no_gaps(a) else a.copy() for a in arrays]
+        copies = [empty_like(a) for a in arrays]
         copy_all(list(zip(copies, arrays, strict=True)))
         rest = map(Tensor, copies)
         found = tuple(next(rest) for _ in results)
@@ -143,14 +143,6 @@ class _Graph:
 
 def _array(value):
     return value._data if isinstance(value, Tensor) else value
-
-
-def _copy(array):
-    if not has_no_gaps(array):
-        return array.copy()
-    copy = empty_like(array)
-    copy[...] = array
-    return copy
 
 
 def _detached(results):

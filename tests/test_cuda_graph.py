@@ -70,8 +70,8 @@ def test_every_optimizer_steps_outside_of_the_graph(make, cuda):
     same(trained("perceptron", make, cuda, True), trained("perceptron", make, cuda, False))
 
 
-def test_on_the_cpu_the_function_runs(cpu="cpu"):
-    same(trained("perceptron", "SGD", cpu, True), trained("perceptron", "SGD", cpu, False))
+def test_on_the_cpu_the_function_runs():
+    same(trained("perceptron", "SGD", "cpu", True), trained("perceptron", "SGD", "cpu", False))
 
 
 class Linear:

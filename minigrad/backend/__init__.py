@@ -106,14 +106,14 @@ def from_host(make, device):
 
     Whoever draws numbers on the host does it through this: a CUDA graph that is replayed then calls `make` anew.
     """
-    if device == "cpu" or _state.recording is None:
+    if device == "cpu" or not is_recording():
         return to_device(make(), device)
     return _state.recording.from_host(make)
 
 
-def is_recording(device):
-    """Whether what is asked of `device` becomes part of a CUDA graph: see `gpu.Recording`."""
-    return device != "cpu" and _state.recording is not None
+def is_recording():
+    """Whether what this thread asks of the GPU becomes part of a CUDA graph: see `gpu.Recording`."""
+    return _state.recording is not None
 
 
 class _State(threading.local):

@@ -22,8 +22,8 @@ def address(array):
 def raw_kernel(name, source):
     """The function `name` of some CUDA source as a kernel: call it with (grid, block, arguments). Compiled when used.
 
-    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), NumPy's numbers, and
-    bytearrays (their contents arrive: a struct by value).
+    Arguments are arrays (their addresses arrive), Python's ints and floats (as 64 bits each), and bytearrays (their
+    contents arrive: a struct by value).
     """
     return _Launcher(name, source)
 
@@ -77,8 +77,7 @@ class _Launcher(threading.local):
         self.start(self.function.ptr, grid[0], rows, 1, block[0], 1, 1, 0, self.stream().ptr, address, 0)
 
 
-_CODES = {float: "d", int: "q", bytearray: "Q", numpy.int64: "q", numpy.uint64: "Q", numpy.int32: "i4x",
-          numpy.uint32: "I4x", numpy.float64: "d", numpy.float32: "f4x"}  # fmt: skip # struct's, each padded to 8 bytes
+_CODES = {float: "d", int: "q", bytearray: "Q"}  # struct's, of 8 bytes each; of all other types the address arrives
 
 
 def stream():

@@ -155,7 +155,7 @@ def drawn_on_gpu(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
             rng.bit_generator.state = advanced(state, count)
             return _PLACE.pack(*words, state["has_uint32"], state["uinteger"])
 
-        if backend.is_recording("cuda"):  # the numbers are to be others each time
+        if backend.is_recording():  # the numbers are to be others each time
             words = functools.partial(_as_words, place)
             given, passed = backend.from_host(words, "cuda"), bytes(_PLACE.size)
         else:

@@ -288,21 +288,19 @@ with strict_cupy.installed(), strict_cupy.transfers() as seen:
 def test_an_epoch_on_a_gpu_is_looked_at_three_times_and_learns_the_same(small_lesson, undisturbed):
     """On the stand-in for CuPy: errors and losses after training, errors after the test; no step copies to the host.
 
-    Convolutions are computed another way there, and Adam divides small gradients, rounding included, by their own size:
-    losses that agree to 1e-6 in the first epoch may be 1e-3 apart in the second. Other noise changes the first by 2e-2
-    and more.
+    Sums are rounded otherwise there. In some runs a rounding decides which pixel of a window is the largest: with
+    parameters changed by 1e-7 the losses of the other three come to differ by 1e-3 to 1e-2, on the CPU too, and those
+    of the two here by 2e-5 at most. Other noise changes each of them by 1e-2 and more.
     """
-    process = small_lesson("stand-in", "--device", "cuda", "--only", "normal", "WN + mean-only BN",
+    process = small_lesson("stand-in", "--device", "cuda", "--only", "batch norm", "mean-only BN",
                            before=["-c", ON_THE_STAND_IN])  # fmt: skip
     _, error = process.communicate()
     assert process.returncode == 0 and f"read in training: {2 * 4 * 3} times" in error, error
     folder = small_lesson.results("stand-in") / "checkpoints" / "quick-synthetic-seed0"
-    for run in ("normal", "WN + mean-only BN"):
+    for run in ("batch norm", "mean-only BN"):
         state = lessons.mg.load(folder / f"{lessons.file_name(run)}.npz")["state"]
         assert state["pieces"][0]["machine"] == "the stand-in for CuPy"
-        first, *later = state["curves"]["loss"]
-        assert first == pytest.approx(undisturbed[run]["loss"][0], rel=1e-5)
-        assert later == pytest.approx(undisturbed[run]["loss"][1:], rel=2e-2)
+        assert state["curves"]["loss"] == pytest.approx(undisturbed[run]["loss"], rel=1e-4)
 
 
 def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
