@@ -20,7 +20,7 @@ import threadpoolctl
 
 from benchmarks import evaluation, measure, memory, operations, paper_network, parameterizations, scaling, small
 from lessons import commit
-from minigrad import parallel
+from minigrad.fast.cpu import parallel
 
 TABLES = {
     module.__name__.rpartition(".")[2]: module

@@ -16,7 +16,8 @@ import minigrad as mg
 import wn
 from benchmarks import in_minigrad as networks
 from benchmarks import measure
-from minigrad import nn, parallel
+from minigrad import nn
+from minigrad.fast.cpu import parallel
 
 COPIED = 2**26  # bytes: twice as many as caches hold
 

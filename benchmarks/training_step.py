@@ -17,7 +17,8 @@ import numpy as np
 
 import minigrad as mg
 import wn
-from minigrad import nn, op, optim, parallel
+from minigrad import nn, op, optim
+from minigrad.fast.cpu import parallel
 from minigrad.nn import functional as F
 
 PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]

@@ -21,7 +21,7 @@ import numpy
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checkpoint import CheckpointError
+from minigrad.saving import CheckpointError
 from minigrad.data import DataError, cache_folder
 
 FOLDER = Path(__file__).parent

@@ -18,7 +18,7 @@ import numpy as np
 
 import minigrad as mg
 from lessons import COLOURS, UsageError, report_error, writable_folder
-from minigrad.checkpoint import CheckpointError
+from minigrad.saving import CheckpointError
 
 PAPER = {"normal": 8.43, "weight norm": 8.46, "batch norm": 8.05, "mean-only BN": 8.52, "WN + mean-only BN": 7.31}
 PAPERS_EPOCHS = 200

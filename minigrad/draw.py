@@ -117,11 +117,9 @@ def _kept(node, number, charged, of_leaves):
 
 def _argument_names(op, count):
     """What the backward rules of `op` call its arguments, without the underscores."""
-    if op.rule_for_every is not None:
-        name = list(inspect.signature(op.rule_for_every).parameters)[3].lstrip("_")
-        return [f"{name}[{i}]" for i in range(count)]
-    rule = op.joint_rule or next(rule for rule in op.rules if rule is not None)
-    return [name.lstrip("_") for name in list(inspect.signature(rule).parameters)[2 : 2 + count]]
+    rule = op.joint or next(rule for rule in op.rules if rule is not None)
+    names = [name.lstrip("_") for name in list(inspect.signature(rule).parameters)[2:]]
+    return names[:count] if op.operands is not None else [f"{names[0]}[{i}]" for i in range(count)]
 
 
 def _short(value, longest=24):

@@ -1,4 +1,4 @@
-"""The tape: whether to record, and how to go back through what was recorded.
+"""The tape: whether to record, and the backward pass through what was recorded.
 
 The backward pass is one loop over the nodes, from the youngest to the oldest. There is no recursion, so a graph may
 be as deep as memory allows, and each node is visited once however many paths lead through it.
@@ -12,10 +12,10 @@ import threading
 import numpy
 
 from minigrad import backend
-from minigrad.tensor import Tensor
+from minigrad.tensors import Tensor
 
 
-class _State(threading.local):
+class TapeState(threading.local):
     """What each thread has switched on or off for itself."""
 
     recording = True
@@ -23,7 +23,7 @@ class _State(threading.local):
     transforming = False  # within a function that vjp, jvp, … differentiate: see transforms.py
 
 
-state = _State()
+state = TapeState()
 _adding = threading.Lock()  # another thread may have a gradient for the same leaf
 
 
@@ -65,16 +65,27 @@ def _finite(value):
     return bool(backend.array_module(value).isfinite(value).all())
 
 
-def backward(output, grad=None, retain_graph=False, create_graph=False):
-    """Add the gradient of `output` to `.grad` of every leaf that it was made from. See `Tensor.backward`."""
-    if output._node is None:
-        raise RuntimeError("backward() on a tensor that does not require a gradient: none of its inputs was made with "
-                           "requires_grad=True, or it was computed under no_grad()")  # fmt: skip
-    starts = {output._node: _starting_gradient(output, grad)}
-    found, lent = _sweep(starts, None, retain_graph, create_graph)
+def backward(tensor, grad=None, retain_graph=False, create_graph=False):
+    """Add the gradient of this tensor to `.grad` of every leaf that it was made from.
+
+    Parameters
+    ----------
+    grad : array_like, optional
+        The gradient to start from, of this tensor's shape; 1 for a tensor of one element.
+    retain_graph : bool
+        Keep what the tape has stored, so that backward can run through it again.
+    create_graph : bool
+        Record the backward pass itself, so that the gradients can be differentiated in turn.
+    """
+    if tensor._node is None:
+        raise RuntimeError(
+            "backward() on a tensor that does not require a gradient: none of its inputs was made with "
+            "requires_grad=True, or it was computed under no_grad()"
+        )
+    found = _sweep({tensor._node: _starting_gradient(tensor, grad)}, None, retain_graph, create_graph)
     with _adding:
         for node, total in found.items():
-            node.grad = _owned(total, lent) if node.grad is None else node.grad + total
+            node.grad = _owned(total) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -111,22 +122,15 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found, lent = _sweep(starts, wanted, retain_graph, create_graph)
-    results = [_owned(found[t._node], lent) if t._node in found else zeros_like(t) for t in input_list]
+    found = _sweep(starts, wanted, retain_graph, create_graph)
+    results = [_owned(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
 
-def _owned(total, lent):
-    """A gradient in memory, and at a node, of its own: the same may have reached several inputs, or be a view.
-
-    `lent` are the ids of arrays whose memory something else uses too; that of `total` is added, for the next to get it.
-    """
+def _owned(total):
+    """A gradient in memory, and at a node, of its own: the same may have reached several inputs, or be a view."""
     if total._node is None:
-        memory = backend.owner(total._data)
-        if id(memory) in lent or memory.size != total.size:
-            return Tensor(total._data.copy())
-        lent.add(id(memory))
-        return total
+        return Tensor(total._data.copy(order="K"))
     with enable_grad():
         return total.astype(total.dtype)
 
@@ -140,8 +144,10 @@ def _starting_gradient(output, grad):
     xp = backend.array_module(output._data)
     if grad is None:
         if output.size != 1:
-            raise RuntimeError(f"backward from a tensor of shape {output.shape} needs a gradient of that shape to "
-                               "start from; or reduce it to one number first, with sum() or mean()")  # fmt: skip
+            raise RuntimeError(
+                f"backward from a tensor of shape {output.shape} needs a gradient of that shape to start from; or "
+                "reduce it to one number first, with sum() or mean()"
+            )
         return Tensor(xp.ones_like(output._data))
     start = getattr(grad, "_data", grad)
     if backend.is_array(start):
@@ -153,8 +159,7 @@ def _starting_gradient(output, grad):
 
 
 def _sweep(starts, wanted, retain_graph, create_graph):
-    """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for, and the
-    ids of the arrays whose memory such a gradient may share with something else.
+    """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for.
 
     With `wanted`, a set of nodes, those are asked for, and only what lies between the starts and them is computed;
     else the leaves are, and whatever retains its gradient. The rules run on plain arrays and record nothing, unless
@@ -166,7 +171,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
         within = set(order)
     wrap, unwrap = (_same, _same) if create_graph else (Tensor, _array)
     totals = {node: unwrap(start) for node, start in starts.items()}
-    complete, lent = {}, {id(backend.owner(start)) for start in totals.values()}
+    complete = {}
     recording, state.recording = state.recording, create_graph
     try:
         for node in order:
@@ -175,48 +180,32 @@ def _sweep(starts, wanted, retain_graph, create_graph):
                 continue
             for hook in node.hooks:
                 replaced = hook(wrap(total))
-                lent.add(id(backend.owner(total)))
                 total = total if replaced is None else unwrap(_from_hook(replaced, node))
-                lent.add(id(backend.owner(total)))
             if node.retains if wanted is None else node in wanted:
                 complete[node] = wrap(total)
             if node.op is None:
                 continue
-            args, value = _seen_by_rules(node, create_graph)
-            rules = node.op.rules_for(len(node.parents))
-            for position, parent in enumerate(node.parents):
-                if parent is not None and (wanted is None or parent in within):
-                    share = rules[position](total, value, *args, **node.params)
-                    if _is_lent(share, total, value, args):
-                        lent.add(id(backend.owner(share)))
-                    share = _fitting(share, node, position)
+            towards = [i for i, p in enumerate(node.parents) if p is not None and (wanted is None or p in within)]
+            if towards:
+                args, value = _seen_by_rules(node, create_graph)
+                shares = node.op.gradients(towards, total, value, args, node.params)
+                for i, share in zip(towards, shares, strict=True):
+                    parent, share = node.parents[i], _fitting(share, node, i)
                     # Never in place: the same array may be on its way to another node.
                     totals[parent] = _as_array(totals[parent] + share) if parent in totals else share
-            if not (retain_graph or create_graph):
-                node.free()
+                if not (retain_graph or create_graph):
+                    node.free()
     finally:
         state.recording = recording
-    return complete, lent
+    return complete
 
 
 def _from_hook(replaced, node):
     """What a hook returned in place of a gradient, checked: a Tensor of its shape, and in its dtype."""
     if not isinstance(replaced, Tensor) or replaced.shape != node.shape:
-        raise TypeError(f"a hook on a tensor of shape {node.shape} must return None or a Tensor of that shape, not "
-                        f"{getattr(replaced, 'shape', '')} {type(replaced).__name__}")  # fmt: skip
+        came = f"{getattr(replaced, 'shape', '')} {type(replaced).__name__}"
+        raise TypeError(f"a hook on a tensor of shape {node.shape} must return None or a Tensor of that shape: {came}")
     return replaced if replaced.dtype == node.dtype else replaced.astype(node.dtype)
-
-
-def _is_lent(share, total, value, args):
-    """Whether what a rule returned is, or is a view of, something that it was given."""
-    given = (total, value, *args)
-    for array in given:
-        if array is share:
-            return True
-    if getattr(share, "base", None) is None:
-        return False
-    memory = backend.owner(share)
-    return any(backend.is_array(array) and backend.owner(array) is memory for array in given)
 
 
 def _same(gradient):
@@ -239,8 +228,10 @@ def _leading_to(wanted, order):
 def _seen_by_rules(node, create_graph):
     """The arguments and the output of a node, as Tensors that are part of the tape if the rules are to be recorded."""
     if node.args is None:
-        raise RuntimeError(f"backward has already run through this graph ({node.op.name}) and freed it; "
-                           "pass retain_graph=True to the first call to go through it twice")  # fmt: skip
+        raise RuntimeError(
+            f"backward has already run through this graph ({node.op.name}) and freed it; pass retain_graph=True to the "
+            "first call to go through it twice"
+        )
     if not create_graph:
         return node.args, node.value
     pairs = itertools.zip_longest(node.args, node.parents)  # what follows the operands has no parent
@@ -257,8 +248,10 @@ def _fitting(share, node, position):
     """What a rule returned, checked: with the shape of the argument that it belongs to, and in its dtype."""
     share, parent = _as_array(share), node.parents[position]
     if share.shape != parent.shape:
-        raise RuntimeError(f"the backward rule of {node.op.name} for argument {position} returned shape {share.shape} "
-                           f"for an argument of shape {parent.shape}; unbroadcast it, if it was broadcast")  # fmt: skip
+        raise RuntimeError(
+            f"the backward rule of {node.op.name} for argument {position} returned shape {share.shape} for an argument "
+            f"of shape {parent.shape}; unbroadcast it, if it was broadcast"
+        )
     if share.dtype != parent.dtype:
         share = share.astype(parent.dtype)
     if state.detecting_anomaly:

@@ -14,7 +14,6 @@ A parameter of a rule whose name begins with an underscore stands for something 
 shape and dtype. If no rule that is going to run needs its numbers, the tape does not keep them.
 """
 
-import functools
 import inspect
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ import numpy
 
 from minigrad import backend
 from minigrad.graph import check_finite, state
-from minigrad.tensor import Node, Tensor
+from minigrad.tensors import Node, Tensor
 
 REGISTRY = {}  # name → Op: the test suite walks it
 
@@ -39,34 +38,32 @@ class Spec(NamedTuple):
 
 
 class Op:
-    """The record of an op: its name, its forward function, its rules, and what those rules need."""
+    """The record of an op: its name, its forward function, its rules, and which numbers those need."""
 
-    def __init__(self, name, forward, rules, rule_for_every=None, joint_rule=None):
-        self.name, self.forward, self.rules, self.rule_for_every = name, forward, rules, rule_for_every
-        self.joint_rule = joint_rule
-        self._needs = [_needs(joint_rule or rule, first=1) for rule in rules]
-        self._all_needs = frozenset().union(*self._needs)
-        self._every_needs = _needs(rule_for_every, first=2)  # such a rule takes the operand's position first
+    def __init__(self, name, forward, rules=(), joint=None, operands=None):
+        self.name, self.forward, self.rules, self.joint = name, forward, list(rules), joint
+        self.operands = len(rules) if joint is None else operands  # None: any number
+        self.has_gaps = None in rules
+        self._needs = [_needs(rule) for rule in self.rules]
+        self._all_needs = _needs(joint).union(*self._needs)
 
-    def rules_for(self, operands):
-        """The backward rules of so many operands, in order; None where there is no derivative."""
-        if self.joint_rule is not None:
-            return _sharing(self.joint_rule, operands)
-        if self.rule_for_every is None:
-            return self.rules
-        return [functools.partial(self.rule_for_every, position) for position in range(operands)]
+    def gradients(self, positions, g, y, args, params):
+        """The gradients of the operands at these positions, given the gradient `g` of the output."""
+        if self.joint is None:
+            return [self.rules[i](g, y, *args, **params) for i in positions]
+        shares = self.joint(g, y, *args, **params)
+        return [shares[i] for i in positions]
 
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
-        if self.rule_for_every is not None:
-            operands = range(len(parents)) if 0 in self._every_needs else ()
-            return {-1, *operands} if -1 in self._every_needs else set(operands)
-        if None not in parents:
+        if STARRED in self._all_needs:
+            return {-1, *range(len(parents))} if -1 in self._all_needs else range(len(parents))
+        if self.joint or None not in parents:
             return self._all_needs
         return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
 
 
-def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operands=0):
+def op(name, doc, forward, *rules, joint=None, operands=None):
     """Make a function of arrays and Tensors out of a forward function and its backward rules.
 
     Parameters
@@ -76,11 +73,11 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
     forward : callable(xp, *arrays, **params)
     *rules : callable(g, y, *arrays, **params) or None
         One per operand, in order; None where there is no derivative. Arguments beyond the operands are parameters.
-    rule_for_every : callable(i, g, y, *arrays, **params), optional
-        Instead of `rules`, for an op on any number of operands.
-    joint_rule : callable(g, y, *arrays, **params), optional
-        Instead of `rules`, for an op on so many `operands` whose gradients share much of their work: it returns all of
-        them, in order.
+    joint : callable(g, y, *arrays, **params), optional
+        Instead of `rules`, one rule that returns the gradients of all operands, in order: for gradients that share
+        much of their work, and for any number of operands. Of what it returns only the entries wanted are looked up.
+    operands : int, optional
+        How many there are, with `joint`; by default any number.
 
     Returns
     -------
@@ -88,13 +85,9 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
         Given a Tensor among its operands it returns a Tensor, recorded if any of them requires a gradient; given
         plain arrays only, a plain array.
     """
-    if joint_rule is not None:
-        rules = [lambda *args, _i=i, **params: joint_rule(*args, **params)[_i] for i in range(operands)]
-    record = Op(name, forward, rules, rule_for_every, joint_rule)
     if name in REGISTRY:
         raise ValueError(f"there is already an op named {name!r}")
-    REGISTRY[name] = record
-    count, has_gaps = len(rules), None in rules
+    record = REGISTRY[name] = Op(name, forward, rules, joint, operands)
 
     def apply(*args, **params):
         for value in params.values():
@@ -102,48 +95,8 @@ def op(name, doc, forward, *rules, rule_for_every=None, joint_rule=None, operand
                 raise TypeError(f"{name}: pass tensors by position, not by keyword")
         for arg in args:
             if isinstance(arg, Tensor):
-                break
-        else:  # plain arrays only, as in the backward rules
-            return record.forward(backend.array_module(*args), *args, **params)
-
-        values, nodes = [], []
-        for arg in args:
-            if isinstance(arg, Tensor):
-                values.append(arg._data)
-                nodes.append(arg._node)
-            else:
-                values.append(arg)
-                nodes.append(None)
-        operands = count
-        if rule_for_every is not None:
-            operands = len(args)
-        elif len(args) != count:
-            _check_arguments(record, len(args), count, nodes)
-        _agree_on_dtype(record, values, operands, params)
-        try:
-            xp = backend.array_module(*values)  # TypeError if they are on two devices
-            value = record.forward(xp, *values, **params)
-        except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, record, values[:operands]) from error
-        if not backend.is_array(value):  # NumPy turns 0-d results into scalars
-            value = xp.asarray(value)
-        if state.detecting_anomaly:
-            check_finite(value, name, values)
-
-        if value.dtype.kind == "c":
-            raise TypeError(f"{name}: tensors hold real numbers, not {value.dtype}")
-        if not any(nodes) or not state.recording or value.dtype.kind != "f":
-            return Tensor(value)
-        parents = nodes[:operands]
-        if has_gaps:
-            parents = [node if rule else None for node, rule in zip(parents, rules, strict=True)]
-            if not any(parents):
-                return Tensor(value)
-        needed = record.needed(parents)
-        for i, parent in enumerate(parents):
-            if i not in needed and backend.is_array(values[i]):
-                values[i] = parent or Spec(values[i].shape, values[i].dtype)
-        return Tensor(value, Node(value, record, parents, values, params, keeps_value=-1 in needed))
+                return _run(record, args, params)
+        return record.forward(backend.array_module(*args), *args, **params)  # as in the backward rules
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
@@ -158,34 +111,64 @@ def primitive(*rules, **options):
     return lambda forward: op(forward.__name__.strip("_"), inspect.getdoc(forward), forward, *rules, **options)
 
 
-def _sharing(joint_rule, operands):
-    """A rule for each operand, of which only the first to be called, in one backward pass, does the work."""
-    found = []
+def _run(record, args, params):
+    """Compute an op on arguments with a Tensor among them, and record it if a gradient is going to be wanted."""
+    values, nodes = [], []
+    for arg in args:
+        if isinstance(arg, Tensor):
+            values.append(arg._data)
+            nodes.append(arg._node)
+        else:
+            values.append(arg)
+            nodes.append(None)
+    operands = len(args) if record.operands is None else record.operands
+    if len(args) != operands:
+        _check_arguments(record, nodes)
+    _agree_on_dtype(record, values, operands, params)
+    try:
+        xp = backend.array_module(*values)  # TypeError if they are on two devices
+        value = record.forward(xp, *values, **params)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, record, values[:operands]) from error
+    if not backend.is_array(value):  # NumPy turns 0-d results into scalars
+        value = xp.asarray(value)
+    if state.detecting_anomaly:
+        check_finite(value, record.name, values)
+    if value.dtype.kind == "c":
+        raise TypeError(f"{record.name}: tensors hold real numbers, not {value.dtype}")
+    if not any(nodes) or not state.recording or value.dtype.kind != "f":
+        return Tensor(value)
+    parents = nodes[:operands]
+    if record.has_gaps:
+        parents = [node if rule else None for node, rule in zip(parents, record.rules, strict=True)]
+        if not any(parents):
+            return Tensor(value)
+    needed = record.needed(parents)
+    for i, parent in enumerate(parents):
+        if i not in needed and backend.is_array(values[i]):
+            values[i] = parent or Spec(values[i].shape, values[i].dtype)
+    return Tensor(value, Node(value, record, parents, values, params, keeps_value=-1 in needed))
 
-    def rule(position, *args, **params):
-        if not found:
-            found.extend(joint_rule(*args, **params))
-        return found[position]
 
-    return [functools.partial(rule, position) for position in range(operands)]
+STARRED = "*"  # among the needs: all operands
 
 
-def _needs(rule, first):
-    """The positions of the arguments whose numbers a rule needs, by its parameters' names; -1 for the output.
-
-    `first` is where the output stands among the parameters. A starred parameter stands for all operands: {0}.
-    """
+def _needs(rule):
+    """The positions of the arguments whose numbers a rule needs, by its parameters' names; -1 for the output."""
     if rule is None:
         return frozenset()
-    names = list(inspect.signature(rule).parameters)[first:]
-    return frozenset(i - 1 for i, name in enumerate(names) if not name.startswith("_"))
+    parameters = list(inspect.signature(rule).parameters.values())[1:]  # without g
+    return frozenset(
+        STARRED if p.kind is p.VAR_POSITIONAL else i - 1 for i, p in enumerate(parameters) if not p.name.startswith("_")
+    )
 
 
-def _check_arguments(record, given, operands, nodes):
+def _check_arguments(record, nodes):
     """TypeError for too few operands, or for a tensor where the op has no derivative: its gradient would get lost."""
+    given, operands = len(nodes), record.operands
     if given < operands:
         raise TypeError(f"{record.name} takes {operands} arrays by position, got {given}")
-    if given > operands and any(nodes[operands:]):
+    if any(nodes[operands:]):
         raise TypeError(f"{record.name}: only its first {operands} arguments have derivatives; detach() the others")
 
 
@@ -195,16 +178,16 @@ def _agree_on_dtype(record, values, operands, params):
     NumPy 2 lets a Python scalar follow, but takes np.float64(2.0) and integer arrays as requests for float64.
     """
     for i in range(operands, len(values)):
-        values[i] = _plain_number(values[i])
+        values[i] = _python_number(values[i])
     for key in params:
-        params[key] = _plain_number(params[key])
+        params[key] = _python_number(params[key])
     first = getattr(values[0], "dtype", None)
     for i in range(1, operands):
         if first is None or getattr(values[i], "dtype", None) is not first:
             break
     else:
         return
-    movable = [i for i in range(operands) if record.rule_for_every is not None or record.rules[i] is not None]
+    movable = [i for i in range(operands) if record.joint or record.rules[i]]
     floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
     for i in movable:
         value = values[i]
@@ -214,12 +197,12 @@ def _agree_on_dtype(record, values, operands, params):
             if floats and value.dtype.kind in "biu":
                 values[i] = value.astype(max(floats, key=lambda dtype: dtype.itemsize))
         elif not isinstance(value, (int, float, bool)):
-            raise TypeError(f"{record.name}: cannot combine a tensor with {type(value).__name__}; "
-                            "make it a tensor with mg.tensor(...)")  # fmt: skip
+            kind = type(value).__name__
+            raise TypeError(f"{record.name}: cannot combine a tensor with {kind}; make it a tensor with mg.tensor(...)")
 
 
-def _plain_number(value):
-    """A NumPy number as a Python number: the one, but not the other, would turn float32 into float64."""
+def _python_number(value):
+    """A NumPy number as a Python number, which would not turn float32 into float64."""
     return value.item() if isinstance(value, numpy.number) else value
 
 

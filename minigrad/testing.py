@@ -13,7 +13,7 @@ import numpy
 from minigrad import backend
 from minigrad.diagnosis import likely_cause
 from minigrad.graph import grad
-from minigrad.tensor import Tensor
+from minigrad.tensors import Tensor
 
 EPSILON = numpy.finfo(numpy.float64).eps
 STEP = EPSILON ** (1 / 3)

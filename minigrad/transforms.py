@@ -9,7 +9,7 @@ import numpy
 
 from minigrad import backend
 from minigrad.graph import _switched, enable_grad, grad, state, zeros_like
-from minigrad.tensor import Tensor
+from minigrad.tensors import Tensor
 
 
 def vjp(f, *args):

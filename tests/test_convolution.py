@@ -1,4 +1,4 @@
-"""The fast kernels against the plain ones, and the identities that tie the three convolutions together."""
+"""The identities that tie the three convolutions together, and pooling."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import backend, parallel
-from minigrad.kernels import convolution as kernel
-from minigrad.kernels import winograd
 from minigrad.ops import convolution
-from tests.devices import given_on_each_device, host, on
+from tests.devices import given_on_each_device, on
 
 seeds = st.integers(0, 2**32 - 1)
 batches = st.sampled_from([0, 1, 2, 9, 23])  # empty, one chunk, several chunks
@@ -21,14 +18,6 @@ LAYOUTS = [
     lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
     lambda a: a.swapaxes(0, 1).copy().swapaxes(0, 1),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_chunks():
-    """Small batches are cut into chunks too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "WORTH", 1)
-        yield
 
 
 @st.composite
@@ -42,95 +31,6 @@ def problems(draw):
     x = draw(st.sampled_from(LAYOUTS))(rng.standard_normal((draw(batches), channels, *image)))
     w = draw(st.sampled_from(LAYOUTS))(rng.standard_normal((out, channels, *size)))
     return x, w, tuple(stride), tuple(padding)
-
-
-def close(found, wanted):
-    """Sums of at most a few thousand products of size 1, in another order: 1e4 · ε = 2e-12."""
-    assert found.shape == wanted.shape and found.dtype == wanted.dtype
-    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
-
-
-@given_on_each_device(problem=problems(), data=st.data())
-def test_the_fast_correlation_is_the_plain_one(problem, data, device):
-    x, w, stride, offset = problem
-    # Any canvas: pixels set apart, cut off at the front (negative offset) or at the end, or surrounded by zeros.
-    spread = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
-    span = (data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
-    offset = (offset[0] - data.draw(st.integers(0, 9)), offset[1] - data.draw(st.integers(0, 9)))
-    arguments = (stride, offset, spread, span)
-    bias = data.draw(st.sampled_from([None, np.cos(np.arange(len(w)) + 1.0)]))
-    wanted = kernel.reference_correlate(x, w, *arguments) + (0 if bias is None else bias[:, None, None])
-    found = kernel.correlate(backend.module_for(device), on(device, x), on(device, w), *arguments, on(device, bias))
-    close(host(found), wanted)
-
-
-@given_on_each_device(problem=problems())
-def test_the_fast_weight_gradient_is_the_plain_one(problem, device):
-    x, w, stride, padding = problem
-    gy = convolution._conv2d(x, w, stride, padding)
-    arguments = (w.shape[2:], stride, padding)
-    found = kernel.correlate_over_batch(backend.module_for(device), on(device, gy), on(device, x), *arguments)
-    close(host(found), kernel.reference_correlate_over_batch(gy, x, *arguments))
-
-
-@pytest.fixture(scope="module")
-def few_channels():
-    """Winograd's algorithm for small problems too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "CHANNELS", 4)
-        yield
-
-
-@st.composite
-def for_winograd(draw):
-    """float32, 3×3, stride 1, and enough channels; images whose outputs are and are not made of whole 4×4 tiles."""
-    rng = np.random.default_rng(draw(seeds))
-    padding = (draw(st.integers(0, 4)), draw(st.integers(0, 4)))
-    image = [draw(st.integers(max(1, 3 - 2 * p), 13)) for p in padding]
-    channels, out = draw(st.integers(4, 7)), draw(st.integers(4, 7))
-    x = draw(st.sampled_from(LAYOUTS))(rng.standard_normal((draw(batches), channels, *image), dtype=np.float32))
-    return x, rng.standard_normal((out, channels, 3, 3), dtype=np.float32), padding
-
-
-@given(problem=for_winograd(), seed=seeds)
-def test_winograd_agrees_with_the_plain_way(few_channels, problem, seed):
-    """Its values at the points are up to some hundred times as large as the result: 1000 ε = 1e-4, of the largest."""
-    x, w, padding = problem
-
-    def everything():
-        y = convolution._conv2d(x, w, (1, 1), padding)
-        g = np.random.default_rng(seed).standard_normal(y.shape, dtype=np.float32)
-        return [
-            y,
-            convolution.conv2d_input_gradient(g, w, x.shape[2:], (1, 1), padding),
-            convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), padding),
-        ]
-
-    fast = everything()
-    with kernel.plain():
-        plain = everything()
-    for a, b in zip(fast, plain, strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
-        assert abs(a - b).max(initial=0) <= 1e-4 * abs(b).max(initial=1e-30)
-
-
-def test_winograd_is_used_where_it_can_be_and_nowhere_else():
-    def is_used(shape=(64, 64, 3, 3), dtype=np.float32, stride=(1, 1), spread=(1, 1)):
-        return kernel._by_winograd(shape, np.dtype(dtype), stride, spread)
-
-    assert is_used((kernel.CHANNELS, kernel.CHANNELS, 3, 3))
-    assert not is_used((kernel.CHANNELS, kernel.CHANNELS - 1, 3, 3))
-    assert not is_used(dtype=np.float64)
-    assert not is_used(stride=(1, 2)) and not is_used(spread=(2, 1)) and not is_used((64, 64, 3, 5))
-    with kernel.plain():
-        assert not is_used((64, 64, 3, 3))
-
-
-def test_winograds_algorithm_is_exact_where_no_rounding_happens():
-    """A, G and B multiplied out over a basis: the sum of products itself, for one row of a tile."""
-    for tap, pixel in np.ndindex(3, 6):
-        y = winograd.A_T @ ((winograd.G @ np.eye(3)[tap]) * (winograd.B_T @ np.eye(6)[pixel]))
-        np.testing.assert_allclose(y, [float(pixel == output + tap) for output in range(4)], atol=1e-6)
 
 
 @given(problem=problems(), seed=seeds)
@@ -165,43 +65,6 @@ def test_convolutions_keep_their_dtype(dtype, problem, device):
     x, w = (mg.tensor(a.astype(dtype), device=device, requires_grad=True) for a in (x, w))
     y = mg.conv2d(x, w, stride=stride, padding=padding)
     assert {t.dtype for t in (y, *mg.grad(y, [x, w], on(device, np.ones(y.shape))))} == {np.dtype(dtype)}
-
-
-def on_threads(monkeypatch, count, function):
-    """What `function` gives where the process may use `count` cores."""
-    with monkeypatch.context() as patch:
-        patch.setattr(parallel, "_pool", None)
-        patch.setattr(parallel, "cores", lambda: count)
-        result = function()
-        if parallel._pool is not None:
-            parallel._pool.shutdown()
-    return result
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_results_are_the_same_to_the_bit_on_any_number_of_threads(few_channels, monkeypatch, dtype):
-    rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((37, 9, 9, 8)).astype(dtype), rng.standard_normal((12, 9, 3, 3)).astype(dtype)
-
-    def everything():
-        y = convolution._conv2d(x, w, (1, 1), (1, 1))
-        return [
-            y,
-            convolution.conv2d_input_gradient(y, w, x.shape[2:], (1, 1), (1, 1)),
-            convolution.conv2d_weight_gradient(y, x, w.shape[2:], (1, 1), (1, 1)),
-        ]
-
-    once = on_threads(monkeypatch, 1, everything)
-    for count in (2, 5):
-        for a, b in zip(once, on_threads(monkeypatch, count, everything), strict=True):
-            assert a.tobytes() == b.tobytes()
-
-
-def test_for_each_keeps_the_order_and_passes_errors_on():
-    assert parallel.for_each(lambda i: i * i, range(20)) == [i * i for i in range(20)]
-    assert parallel.for_each(lambda i: i, []) == []
-    with pytest.raises(ZeroDivisionError):
-        parallel.for_each(lambda i: 1 / (i - 5), range(10))
 
 
 @given(seed=seeds)

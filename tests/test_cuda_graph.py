@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backend, nn, optim
-from minigrad.backend import gpu
+from minigrad.fast.cuda import gpu
 from minigrad.nn import functional as F
 from tests.conftest import REAL
 from tests.devices import host

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 import minigrad as mg
 import wn
 from minigrad.nn import functional as F
-from minigrad.nn import recurrent
+from minigrad.nn import normalization, recurrent
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, elementwise, linear_algebra, reduction
 from minigrad.ops import shape as rearranging
@@ -27,6 +27,7 @@ OPS = {
         reduction,
         rearranging,
         F,
+        normalization,
         recurrent,
         wn.reparameterization,
         wn.mean_only_batch_norm,
@@ -276,18 +277,21 @@ BAD = {
     "conv2d_weight_gradient": lambda f: f(IMAGE, A, (2, 2), **ONE),
     "max_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
     "avg_pool2d": lambda f: f(IMAGE, (4, 4), (1, 1)),
-    "spread_evenly": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
-    "spread": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
-    "pick": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
+    "avg_unpool2d": lambda f: f(IMAGE, (2, 2), (3, 3), (1, 1)),
+    "max_unpool2d": lambda f: f(IMAGE, np.ones((1, 2, 3, 3)), np.ones((1, 2, 2, 2)), (2, 2), (1, 1)),
+    "max_gather2d": lambda f: f(IMAGE, np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3)), (2, 2), (2, 2)),
     "linear": lambda f: f(A, B, mg.tensor(np.ones(4))),
     "normalize": lambda f: f(A, (2,), 0.1),
     "batch_norm": lambda f: f(A, mg.tensor(np.ones(1)), mg.tensor(np.ones(3)), np.zeros(3), np.ones(3), 0.1),
+    "batch_moments": lambda f: f(mg.tensor(np.ones(3))),
+    "lerp": lambda f: f(A, B, 0.5),
+    **{name: lambda f: f(mg.tensor([1, 2]), 0.5, np.random.default_rng(0)) for name in ("dropout_mask", "normal_like")},
     "mean_only": lambda f: f(A, mg.tensor(np.ones(5)), np.zeros(3)),
     **{name: lambda f: f(A, B) for name in ("lstm_cell_state", "lstm_output")},
     "cross_entropy": lambda f: f(A, np.array([0, 7])),
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip
-ELEMENTWISE = {"abs", "cos", "elu", "erf", "exp", "leaky_relu", "log", "negative", "relu", "sigmoid", "sign", "sin",
+ELEMENTWISE = {"abs", "cos", "elu", "erf", "exp", "inverse_deviation", "leaky_relu", "log", "negative", "relu", "sigmoid", "sign", "sin",
                "softplus", "sqrt", "square", "tanh"}  # fmt: skip # any array will do
 
 

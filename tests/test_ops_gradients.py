@@ -18,7 +18,7 @@ import minigrad as mg
 import wn
 from minigrad import backend
 from minigrad.nn import functional as F
-from minigrad.nn import recurrent
+from minigrad.nn import normalization, recurrent
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, linear_algebra
 from minigrad.ops import shape as rearranging
@@ -215,7 +215,7 @@ def _pool_derivative_example(example, of_windows):
     return Example([np.cos(1 + np.arange(operand.size)).reshape(operand.shape)], {"x": x, "y": y, **params})
 
 
-def naive_spread(v, x, y, size, stride):
+def naive_max_unpool(v, x, y, size, stride):
     result = np.zeros(x.shape)
     for n, c, i, j in np.ndindex(v.shape):
         r, s = i * stride[0], j * stride[1]
@@ -225,13 +225,13 @@ def naive_spread(v, x, y, size, stride):
     return result
 
 
-def naive_pick(u, x, y, size, stride):
+def naive_max_gather(u, x, y, size, stride):
     entries = (*y.shape, size[0] * size[1])
     chosen = naive_windows(x, size, stride).reshape(entries).argmax(axis=-1)
     return np.take_along_axis(naive_windows(u, size, stride).reshape(entries), chosen[..., None], -1)[..., 0]
 
 
-def naive_spread_evenly(v, image, size, stride):
+def naive_avg_unpool(v, image, size, stride):
     result = np.zeros((*v.shape[:2], *image))
     for i, j in np.ndindex(v.shape[2:]):
         r, s = i * stride[0], j * stride[1]
@@ -239,7 +239,7 @@ def naive_spread_evenly(v, image, size, stride):
     return result
 
 
-def _spread_evenly_example(example):
+def _avg_unpool_example(example):
     (x,), params = example
     return Example([naive_windows(x, **params).sum(axis=(4, 5))], {"image": x.shape[2:], **params})
 
@@ -487,6 +487,22 @@ def naive_mean_only(t, bias, axes):
     return t - t.mean(axes, keepdims=True) + bias.reshape(-1, *[1] * (t.ndim - 2))
 
 
+def naive_mask(x, p, seed):
+    n, c, h, w = x.shape
+    uniform = np.random.default_rng(seed).random((n, h, w, c), dtype=np.float32)
+    return np.where(uniform >= p, 1 / (1 - p), 0.0).transpose(0, 3, 1, 2)
+
+
+def naive_normal(x, sigma, seed):
+    n, c, h, w = x.shape
+    rng, numbers = np.random.default_rng(seed), []
+    while len(numbers) < x.size:
+        u, v = rng.random(2, dtype=np.float32).tolist()
+        radius = sigma * math.sqrt(-2 * math.log(1 - u))
+        numbers += [radius * math.cos(2 * math.pi * v), radius * math.sin(2 * math.pi * v)]
+    return np.array(numbers[: x.size]).reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
 def naive_scatter(x, index, shape):
     result = np.zeros(shape)
     np.add.at(result, index, x)
@@ -674,11 +690,15 @@ CASES = {
     ),
     "conv_transpose2d": Case(mg.conv_transpose2d, transposed_convolution(), naive_conv_transpose2d),
     "max_pool2d": Case(mg.max_pool2d, pooled("distinct"), lambda x, **p: naive_windows(x, **p).max(axis=(4, 5))),
-    "spread": Case(lambda v, x, y, size, stride: convolution._spread(v, x, y, size, stride),
-                   pooled("distinct").map(lambda e: _pool_derivative_example(e, True)), naive_spread),
-    "pick": Case(lambda u, x, y, size, stride: convolution._pick(u, x, y, size, stride),
-                 pooled("distinct").map(lambda e: _pool_derivative_example(e, False)), naive_pick),
-    "spread_evenly": Case(convolution._spread_evenly, pooled().map(_spread_evenly_example), naive_spread_evenly),
+    "max_unpool2d": Case(
+        lambda v, x, y, size, stride: convolution._max_unpool2d(v, x, y, size, stride),
+        pooled("distinct").map(lambda e: _pool_derivative_example(e, True)), naive_max_unpool
+    ),
+    "max_gather2d": Case(
+        lambda u, x, y, size, stride: convolution._max_gather2d(u, x, y, size, stride),
+        pooled("distinct").map(lambda e: _pool_derivative_example(e, False)), naive_max_gather
+    ),
+    "avg_unpool2d": Case(convolution._avg_unpool2d, pooled().map(_avg_unpool_example), naive_avg_unpool),
     "avg_pool2d": Case(mg.avg_pool2d, pooled(), lambda x, **p: naive_windows(x, **p).mean(axis=(4, 5))),
     # layers' functions
     "weight_norm": Case(wn.weight_norm, directions(), naive_weight_norm),
@@ -688,6 +708,22 @@ CASES = {
         lambda t, bias: mean_only(t, bias)[0],
         batch_normalized().map(lambda e: Example([e.args[0], e.args[2]], {})),
         lambda t, bias: naive_mean_only(t, bias, (0, *range(2, t.ndim))),
+    ),
+    "batch_moments": Case(
+        F.batch_moments, batch_normalized().map(lambda e: Example(e.args[:1], {})),
+        lambda x: np.stack([f(x, axis=(0, *range(2, x.ndim))) for f in (np.mean, np.var)]), differentiable=False
+    ),
+    "inverse_deviation": Case(
+        F.inverse_deviation, unary("positive", eps=1e-3), lambda var, eps: 1 / np.sqrt(var + eps)
+    ),
+    "lerp": Case(normalization.lerp, binary(fraction=0.3), lambda a, b, fraction: a + fraction * (b - a)),
+    "dropout_mask": Case(
+        lambda x, p, seed: F.dropout_mask(x, p, np.random.default_rng(seed)),
+        unary(shapes=images, p=0.3, seed=5), naive_mask, differentiable=False
+    ),
+    "normal_like": Case(
+        lambda x, sigma, seed: F.normal_like(x, sigma, np.random.default_rng(seed)),
+        unary(shapes=images, sigma=2.0, seed=5), naive_normal, differentiable=False
     ),
     "lstm_cell_state": Case(recurrent.lstm_cell_state, gates_and_state(), naive_cell_state),
     "lstm_output": Case(recurrent.lstm_output, gates_and_state(), naive_lstm_output),

@@ -1,5 +1,6 @@
 """wn: weight normalization (Salimans & Kingma 2016, arXiv:1602.07868), one file for each idea of the paper."""
 
+import minigrad as mg
 from wn.covariance import gradient_covariance, preconditioned_covariance
 from wn.equinorm import equi_normalize
 from wn.exchange import load_torch_state_dict, to_torch_state_dict
@@ -15,3 +16,6 @@ __all__ = [
     "mean_only_gradients", "preconditioned_covariance", "project", "projection_matrix", "remove_weight_norm",
     "to_torch_state_dict", "weight_norm", "weight_norm_composite",
 ]  # fmt: skip
+
+if not mg.config.plain:
+    from wn import fast

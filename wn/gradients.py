@@ -14,7 +14,6 @@ import math
 
 import minigrad as mg
 from minigrad import backend
-from wn import cuda_kernels as cuda
 
 
 def counting_axes(ndim, axis):
@@ -65,8 +64,6 @@ def explicit_gradients(grad_w, v, g, axis=0):
     if grad_w.shape != v.shape:
         raise ValueError(f"grad_w {grad_w.shape} and v {v.shape} must have one shape")
     axes, scale = other_axes(v.ndim, axis), as_column(g, v, axis)
-    if cuda.takes(counting_axes(v.ndim, axis), v, scale, grad_w):
-        return cuda.gradients(grad_w, v, g)
     norm = mg.norm(v, axes, keepdims=True)
     grad_g = mg.sum(grad_w * v, axes, keepdims=True) / norm
     grad_v = scale / norm * grad_w - scale * grad_g / (norm * norm) * v

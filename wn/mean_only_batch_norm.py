@@ -12,7 +12,6 @@ import math
 import numpy
 
 import minigrad as mg
-from minigrad.kernels.cuda import channels as cuda
 from minigrad.nn import Buffer, Module, Parameter
 from minigrad.nn.normalization import channel_axes, follow
 from minigrad.op import primitive
@@ -90,7 +89,7 @@ def mean_only(t, bias):
         μ[t]; no gradient flows back through it.
     """
     data = t.data if isinstance(t, mg.Tensor) else t
-    mean = cuda.mean(data) if cuda.usable_per_channel(data) else data.mean(axis=_places(data.ndim))
+    mean = mg.mean(data, _places(data.ndim))
     return _mean_only(t, bias, mean), mean
 
 
@@ -99,11 +98,9 @@ def _places(ndim):
     return (0, *range(2, ndim))
 
 
-@primitive(joint_rule=lambda g, _shifted, _t, _bias, _mean: mean_only_gradients(g), operands=2)
+@primitive(joint=lambda g, _shifted, _t, _bias, _mean: mean_only_gradients(g), operands=2)
 def _mean_only(xp, t, bias, mean):
     """t - mean + bias, with mean that of t."""
-    if cuda.usable_per_channel(t, bias):
-        return cuda.shifted(t, mean, bias)
     return t + (bias - mean).reshape(-1, *[1] * (t.ndim - 2))
 
 
@@ -131,7 +128,5 @@ def mean_only_gradients(grad):
     """
     if grad.ndim not in (2, 4) or grad.size == 0:
         raise ValueError(f"mean_only_gradients takes a gradient of shape (N, C) or (N, C, H, W), not {grad.shape}")
-    if cuda.usable_per_channel(grad):
-        return cuda.without_mean_gradients(grad)
     axes = _places(grad.ndim)
     return grad - mg.mean(grad, axes, keepdims=True), mg.sum(grad, axes)

@@ -12,9 +12,8 @@ import numpy
 import minigrad as mg
 from minigrad import backend, nn
 from minigrad.op import primitive
-from minigrad.tensor import Tensor
-from wn import cuda_kernels as cuda
-from wn.gradients import as_column, counting_axes, explicit_gradients, other_axes
+from minigrad.tensors import Tensor
+from wn.gradients import as_column, explicit_gradients, other_axes
 
 
 def weight_norm(v, g, axis=0):
@@ -47,11 +46,9 @@ def weight_norm(v, g, axis=0):
     return _weight_norm(v, g, axis)
 
 
-@primitive(joint_rule=lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis), operands=2)
+@primitive(joint=lambda grad_w, _w, v, g, axis: explicit_gradients(grad_w, v, g, axis), operands=2)
 def _weight_norm(xp, v, g, axis):
     """g v/‖v‖."""
-    if cuda.takes(counting_axes(v.ndim, axis), v, as_column(g, v, axis)):
-        return cuda.weight_norm(v, g)
     norm = mg.norm(v, other_axes(v.ndim, axis), keepdims=True)
     if xp is numpy:
         _refuse_zero_norms(norm, "v")

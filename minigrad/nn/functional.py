@@ -1,22 +1,17 @@
 """The layers' functions without the layers: they work on arrays and on Tensors and keep no state."""
 
-import functools
 import math
 
 import numpy
 
 from minigrad import backend
-from minigrad.kernels import channels, random
-from minigrad.kernels.cuda import channels as cuda_channels
-from minigrad.kernels.cuda import losses, products
-from minigrad.kernels.cuda.entrywise import compiled
-from minigrad.op import primitive
+from minigrad.op import op, primitive
 from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
-from minigrad.ops.elementwise import abs, maximum, minimum, multiply, softplus, square
+from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
 from minigrad.ops.linear_algebra import matmul
 from minigrad.ops.reduction import floats, mean, softmax
 from minigrad.ops.shape import reshape, sum, swapaxes
-from minigrad.tensor import Tensor
+from minigrad.tensors import Tensor
 
 __all__ = [
     "avg_pool2d", "binary_cross_entropy_with_logits", "conv2d", "conv_transpose2d", "cross_entropy", "dropout",
@@ -31,12 +26,12 @@ def linear(x, weight, bias=None):
 
 @primitive(
     lambda g, _y, _x, weight, _bias: matmul(g, weight),
-    lambda g, _y, x, weight, _bias: matmul(swapaxes(_rows(g), 0, 1), _rows(x)),
+    lambda g, _y, x, _weight, _bias: matmul(swapaxes(_rows(g), 0, 1), _rows(x)),
     lambda g, _y, _x, _weight, _bias: sum(_rows(g), 0),
 )
 def _linear(xp, x, weight, bias):
     """x Wᵀ + b."""
-    return products.matmul(xp, x, weight.T, bias)
+    return xp.matmul(x, weight.T) + bias
 
 
 def _rows(x):
@@ -78,25 +73,34 @@ def batch_norm(x, weight, bias, eps):
     mean, var : (C,) arrays
         μ and the biased σ² of each channel; no gradient flows back through these two.
     """
-    data = x.data if isinstance(x, Tensor) else x
-    fast = _by_channel(data)
-    if fast:
-        mean, var = fast.moments(data)
-    else:
-        axes = (0, *range(2, x.ndim))
-        mean, var = data.mean(axis=axes), data.var(axis=axes)
+    mean, var = batch_moments(array_of(x))
     return _batch_norm(x, weight, bias, mean, var, eps), mean, var
 
 
+def _but_channels(x):
+    """The axes of x (N, C, …) that count a channel's values; the shape that lines numbers per channel up with x."""
+    return (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+
+
+@primitive(None)
+def batch_moments(xp, x):
+    """The mean and the biased variance of each channel of x (N, C, …), as an array (2, C)."""
+    if x.ndim < 2:
+        raise ValueError("expected x of shape (N, C) or (N, C, H, W)")
+    axes, _ = _but_channels(x)
+    return xp.stack([x.mean(axis=axes), x.var(axis=axes)])
+
+
+inverse_deviation = op("inverse_deviation", "1/√(var + eps).", lambda xp, var, eps=1e-5: (var + eps) ** -0.5,
+                       lambda g, y, _var, eps=1e-5: g * -0.5 * y * y * y)  # fmt: skip
+
+
 def _batch_norm_rule(g, _y, x, weight, _bias, mean, var, eps):
-    fast = _by_channel(g, x)
-    if fast:
-        return fast.normalized_gradients(g, x, mean, _inverse_deviation(var, eps), weight)
-    axes, column = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    axes, column = _but_channels(x)
     if isinstance(g, Tensor):  # then mean and variance are recorded, as functions of x
         mean = x.mean(axes)
         var = square(x - mean.reshape(column)).mean(axes)
-    inverse = _inverse_deviation(var, eps)
+    inverse = inverse_deviation(var, eps)
     normal = (x - mean.reshape(column)) * inverse.reshape(column)
     grad_weight, grad_bias = sum(g * normal, axes), sum(g, axes)
     n = math.prod(x.shape[axis] for axis in axes)
@@ -104,58 +108,64 @@ def _batch_norm_rule(g, _y, x, weight, _bias, mean, var, eps):
     return grad_x * (weight * inverse).reshape(column), grad_weight, grad_bias
 
 
-@primitive(joint_rule=_batch_norm_rule, operands=3)
+@primitive(joint=_batch_norm_rule, operands=3)
 def _batch_norm(xp, x, weight, bias, mean, var, eps):
     """weight · (x - mean) / √(var + eps) + bias, with mean and var those of x."""
-    if weight.shape != mean.shape or bias.shape != mean.shape:
-        raise ValueError(f"weight and bias must hold one number for each of the {len(mean)} channels")
-    scale = multiply(_inverse_deviation(var, eps), weight)
-    fast = _by_channel(x, weight, bias)
-    if fast:
-        return fast.normalized(x, mean, scale, bias)
-    column = (-1, *[1] * (x.ndim - 2))
+    check_channels(mean, weight, bias)
+    _, column = _but_channels(x)
+    scale = inverse_deviation(var, eps) * weight
     return (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
 
 
-@compiled("1 / sqrt(var + eps)")
-def _inverse_deviation(var, eps=1e-5):
-    return (var + eps) ** -0.5
-
-
-def _by_channel(x, *others):
-    """The module whose functions are fast for these arrays, one for each processor; None where there is none."""
-    if cuda_channels.usable_per_channel(x, *others):
-        return cuda_channels
-    return channels if isinstance(x, numpy.ndarray) and x.size and x.dtype.itemsize >= 4 else None
+def check_channels(mean, weight, bias):
+    """ValueError unless `weight` and `bias` hold a number for each channel, as `mean` does."""
+    if weight.shape != mean.shape or bias.shape != mean.shape:
+        raise ValueError(f"weight and bias must hold one number for each of the {len(mean)} channels")
 
 
 def dropout(x, p, rng):
     """Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and less than 1, not {p}")
-    return x * drawn_for(x, rng, random.dropout_mask, random.dropout_mask_on_gpu, p)
+    return x * dropout_mask(x, p, rng)
 
 
-def drawn_for(x, rng, on_host, on_gpu, parameter):
-    """A number for each entry of `x`, in its dtype, on its device, of images in the order of convolutions.
+dropout_mask = op("dropout_mask", "Like x, in shape and dtype: 0 with probability p, else 1 / (1 - p).",
+                  lambda xp, x, p, rng: drawn(draw_mask, xp, x, p, rng), None)  # fmt: skip
+normal_like = op("normal_like", "Like x, in shape and dtype: independent normal numbers of mean 0 and deviation sigma.",
+                 lambda xp, x, sigma, rng: drawn(draw_normal, xp, x, sigma, rng), None)  # fmt: skip
 
-    They are what `on_host(rng, shape, dtype, parameter)` draws, made by `on_gpu` where there are kernels.
-    """
-    data, dtype = array_of(x), x.dtype
-    if dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
-        raise TypeError(f"noise needs floating-point numbers, not {dtype}; use astype(numpy.float32) first")
-    if backend.runs_kernels(data) and random.supported(rng) and dtype.itemsize >= 4:
-        make = on_gpu
-    else:
-        device = backend.device_of(data)
 
-        def make(*arguments):
-            return backend.from_host(functools.partial(on_host, *arguments), device)
-
+def drawn(draw, xp, x, parameter, rng):
+    """What `draw(rng, shape, dtype, parameter)` draws on the host, on the device of `x`; of images, channels last."""
+    if x.dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
+        raise TypeError(f"noise needs floating-point numbers, not {x.dtype}; use astype(numpy.float32) first")
     if x.ndim != 4:
-        return make(rng, x.shape, dtype, parameter)
+        return backend.to_device(draw(rng, x.shape, x.dtype, parameter), backend.device_of(x))
     n, c, h, w = x.shape
-    return make(rng, (n, h, w, c), dtype, parameter).transpose(0, 3, 1, 2)
+    numbers = backend.to_device(draw(rng, (n, h, w, c), x.dtype, parameter), backend.device_of(x))
+    return numbers.transpose(0, 3, 1, 2)
+
+
+def draw_mask(rng, shape, dtype, p):
+    """0 with probability p, else 1 / (1 - p): decided by `rng.random(shape, dtype=float32) >= p`."""
+    keep = rng.random(shape, dtype=numpy.float32) >= p
+    return keep.astype(dtype) * dtype.type(1 / (1 - p))
+
+
+def draw_normal(rng, shape, dtype, sigma):
+    """Independent normal numbers of mean 0 and standard deviation sigma.
+
+    By pairs of uniform numbers u and v (Box & Muller 1958): with r = σ √(-2 log(1 - u)), r cos 2πv and r sin 2πv are
+    two. So every number takes one draw, whatever it is; NumPy's own method, which takes one or more, could not be
+    divided among threads. As u has 24 bits, no number is beyond 5.8 σ.
+    """
+    count, precise = math.prod(shape), numpy.result_type(dtype, numpy.float32)  # in float16, 1 - u might be 0
+    u, v = rng.random((-(-count // 2), 2), dtype=numpy.float32).astype(precise, copy=False).T
+    radius = numpy.sqrt(-2 * numpy.log(1 - u)) * precise.type(sigma)
+    angle = v * precise.type(2 * math.pi)
+    numbers = numpy.stack([radius * numpy.cos(angle), radius * numpy.sin(angle)], axis=1)
+    return numbers.reshape(-1)[:count].reshape(shape).astype(dtype, copy=False)
 
 
 def on_device_of(x, array):
@@ -165,7 +175,7 @@ def on_device_of(x, array):
 
 def array_of(x):
     """The array of a Tensor; an array itself."""
-    return x.data if isinstance(x, Tensor) else x
+    return x._data if isinstance(x, Tensor) else x
 
 
 def one_hot(labels, classes, dtype=numpy.float32):
@@ -229,16 +239,12 @@ def cross_entropy(logits, labels):
 
 def _cross_entropy_rule(g, _y, x, labels):
     """What is predicted minus what is right, over the number of examples."""
-    if losses.takes(x, g):
-        return losses.cross_entropy_gradient(g, x, labels)
     return (softmax(x) - _one_hot(labels, x.shape[1], x.dtype)) * (g / max(len(labels), 1))
 
 
 @primitive(_cross_entropy_rule)
 def _cross_entropy(xp, x, labels):
     """Mean of log Σ exp(x) - x[label]."""
-    if losses.takes(x):
-        return losses.cross_entropy(x, labels)
     x = floats(xp, x)
     shifted = x - x.max(axis=1, keepdims=True)
     each = xp.log(xp.exp(shifted).sum(axis=1)) - shifted[xp.arange(len(labels)), labels]

@@ -10,8 +10,8 @@ import numpy
 
 from minigrad import backend, guard
 from minigrad.graph import state as tape
-from minigrad.tensor import Tensor
-from minigrad.tensor import tensor as make_tensor
+from minigrad.tensors import Tensor
+from minigrad.tensors import tensor as make_tensor
 
 
 class Parameter(Tensor):
@@ -62,7 +62,7 @@ class Module:
         return output
 
     def forward(self, *args, **kwargs):
-        raise TypeError(f"{type(self).__name__} does not define forward()")
+        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     # ---- what is inside -------------------------------------------------------------------------------------------
 

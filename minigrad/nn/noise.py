@@ -2,7 +2,6 @@
 
 import numpy
 
-from minigrad.kernels import random
 from minigrad.nn import functional
 from minigrad.nn.module import Module
 
@@ -29,9 +28,7 @@ class GaussianNoise(Module):
         self.sigma, self.rng = sigma, rng or numpy.random.default_rng()
 
     def forward(self, x):
-        if not self.training:
-            return x
-        return x + functional.drawn_for(x, self.rng, random.normal, random.normal_on_gpu, self.sigma)
+        return x + functional.normal_like(x, self.sigma, self.rng) if self.training else x
 
     def extra_repr(self):
         return f"{self.sigma}"

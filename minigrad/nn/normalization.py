@@ -3,11 +3,11 @@
 import numpy
 
 from minigrad import backend
-from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.nn import functional
 from minigrad.nn.module import Buffer, Module, Parameter
-from minigrad.ops.elementwise import multiply
-from minigrad.tensor import Tensor
+from minigrad.op import op
+from minigrad.ops.shape import unbroadcast
+from minigrad.tensors import Tensor
 
 
 class BatchNorm(Module):
@@ -42,7 +42,7 @@ class BatchNorm(Module):
                 )
             y, mean, var = functional.batch_norm(x, self.weight, self.bias, self.eps)
             follow(self.running_mean, mean, self.momentum)
-            follow(self.running_var, multiply(var, count / (count - 1)), self.momentum)
+            follow(self.running_var, var * (count / (count - 1)), self.momentum)
             return y
         xp = backend.array_module(self.running_var.data)
         scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))
@@ -60,15 +60,16 @@ def channel_axes(x, features, name):
     return ((0,), (1, -1)) if x.ndim == 2 else ((0, 2, 3), (1, -1, 1, 1))
 
 
+lerp = op("lerp", "The way from a to b, a fraction of it: (1 - fraction) · a + fraction · b.",
+          lambda xp, a, b, fraction=0.5: a * (1 - fraction) + b * fraction,
+          lambda g, _y, _a, _b, fraction=0.5: unbroadcast(g * (1 - fraction), _a),
+          lambda g, _y, _a, _b, fraction=0.5: unbroadcast(g * fraction, _b))  # fmt: skip
+
+
 def follow(running, new, momentum):
     """Move a running average towards a new value."""
     new = new.data if isinstance(new, Tensor) else new
-    running.data = _mixed(running.data, new.astype(running.dtype, copy=False), momentum)
-
-
-@compiled("running * (1 - momentum) + latest * momentum")
-def _mixed(running, latest, momentum=0.1):
-    return running * (1 - momentum) + latest * momentum
+    running.data = lerp(running.data, new.astype(running.dtype, copy=False), momentum)
 
 
 class LayerNorm(Module):

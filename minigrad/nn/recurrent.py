@@ -3,7 +3,6 @@
 import numpy
 
 from minigrad import backend
-from minigrad.kernels.cuda import lstm
 from minigrad.nn import functional
 from minigrad.nn.linear import uniform
 from minigrad.nn.module import Module, Parameter
@@ -76,41 +75,34 @@ class LSTMCell(Module):
 
 def _cell_state_rule(grad, _y, gates, c):
     """The gradients for the gates, of which o has no part in c', and for c."""
-    if lstm.takes(gates, c, grad):
-        return lstm.cell_state_gradients(grad, gates, c)
     i, f, g, _ = split(gates, 4, axis=-1)
     i, f, g = sigmoid(i), sigmoid(f), tanh(g)
     of_three = concatenate([grad * g * i * (1 - i), grad * c * f * (1 - f), grad * i * (1 - g * g)], axis=-1)
     return scatter(of_three, (..., slice(of_three.shape[-1])), gates.shape), grad * f
 
 
-@primitive(joint_rule=_cell_state_rule, operands=2)
+@primitive(joint=_cell_state_rule, operands=2)
 def lstm_cell_state(xp, gates, c):
     """c' = σ(f) · c + σ(i) · tanh(g), what the cell remembers."""
-    _check(gates, c)
-    if lstm.takes(gates, c):
-        return lstm.cell_state(gates, c)
+    check_gates(gates, c)
     i, f, g, _ = split(gates, 4, axis=-1)
     return sigmoid(f) * c + sigmoid(i) * tanh(g)
 
 
 def _output_rule(grad, _y, gates, c):
     """The gradients for the gates, of which h' takes o alone, and for c'."""
-    if lstm.takes(gates, c, grad):
-        return lstm.output_gradients(grad, gates, c)
     o, t = sigmoid(split(gates, 4, axis=-1)[3]), tanh(c)
     return scatter(grad * t * o * (1 - o), (..., slice(-o.shape[-1], None)), gates.shape), grad * o * (1 - t * t)
 
 
-@primitive(joint_rule=_output_rule, operands=2)
+@primitive(joint=_output_rule, operands=2)
 def lstm_output(xp, gates, c):
     """h' = σ(o) · tanh(c'), what others see of it."""
-    _check(gates, c)
-    if lstm.takes(gates, c):
-        return lstm.output(gates, c)
+    check_gates(gates, c)
     return sigmoid(split(gates, 4, axis=-1)[3]) * tanh(c)
 
 
-def _check(gates, c):
+def check_gates(gates, c):
+    """ValueError unless `gates` are four times as wide as `c`."""
     if not c.ndim or gates.shape != (*c.shape[:-1], 4 * c.shape[-1]):
         raise ValueError(f"expected gates (…, 4·hidden) and c (…, hidden), got {gates.shape} and {c.shape}")

@@ -6,13 +6,15 @@ in that file's `__all__`. Tests find it by themselves.
 
 import functools
 
+from minigrad.graph import backward
 from minigrad.ops import convolution, elementwise, linear_algebra, reduction, shape
 from minigrad.ops.convolution import *
 from minigrad.ops.elementwise import *
 from minigrad.ops.linear_algebra import *
 from minigrad.ops.reduction import *
 from minigrad.ops.shape import *
-from minigrad.tensor import Tensor
+from minigrad.ops.shape import to
+from minigrad.tensors import Tensor
 
 __all__ = [*convolution.__all__, *elementwise.__all__, *linear_algebra.__all__, *reduction.__all__, *shape.__all__]
 
@@ -21,8 +23,10 @@ __all__ = [*convolution.__all__, *elementwise.__all__, *linear_algebra.__all__, 
 # x += y is x = x + y. Of a leaf, a parameter above all, nobody means that: the parameter would stay as it is.
 def _unless_leaf(x, y, function):
     if x.requires_grad and x.is_leaf:
-        raise RuntimeError("tensors do not change in place, and x += y or the like would only give the name x to a new "
-                           "one; assign to x.data, or write x = x + y")  # fmt: skip
+        raise RuntimeError(
+            "tensors do not change in place, and x += y or the like would only give the name x to a new one; assign to "
+            "x.data, or write x = x + y"
+        )
     return function(x, y)
 
 
@@ -41,7 +45,7 @@ Tensor.__hash__ = object.__hash__  # == compares entries, but a tensor in a set 
 for function in (
     abs, argmax, astype, broadcast_to, clip, cos, cumsum, exp, flip, log, log_softmax, logsumexp, matmul, max, mean,
     min, moveaxis, norm, prod, relu, reshape, sigmoid, sin, softmax, split, sqrt, square, squeeze, std, sum, swapaxes,
-    take, tanh, transpose, var,
+    take, tanh, to, transpose, var, backward,
 ):  # fmt: skip
     setattr(Tensor, function.__name__.strip("_"), function)
 

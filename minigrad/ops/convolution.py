@@ -7,27 +7,12 @@ Shapes: x (N, C, H, W); w (O, C, kh, kw); y (N, O, H', W') with H' = (H + 2·pad
 As everywhere in deep learning this is a cross-correlation: the kernel is not flipped.
 """
 
-from minigrad.kernels import convolution as kernel
-from minigrad.kernels.blocks import imagewise
-from minigrad.kernels.cuda import pooling
 from minigrad.op import primitive
 from minigrad.ops.shape import sum
 
 __all__ = [
     "avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d",
 ]  # fmt: skip
-
-
-def _checked(x, w, stride, padding):
-    """The output's height and width; ValueError for shapes that do not fit together."""
-    if x.ndim != 4 or w.ndim != 4:
-        raise ValueError("expected x of shape (N, C, H, W) and weight of shape (out, in, kh, kw)")
-    if x.shape[1] != w.shape[1]:
-        raise ValueError(f"x has {x.shape[1]} channels and the weight is made for {w.shape[1]}")
-    sizes = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], w.shape[2:], stride, padding, strict=True)]
-    if min(sizes) < 1:
-        raise ValueError(f"the kernel {w.shape[2:]} is larger than the padded image: use more padding than {padding}")
-    return tuple(sizes)
 
 
 def pair(value, name):
@@ -39,15 +24,72 @@ def pair(value, name):
     return both
 
 
+def window_entries(size, stride, out):
+    """(i, j, index) for each entry of a window: x[index], (N, C, *out), is what each of the windows has there."""
+    for i in range(size[0]):
+        for j in range(size[1]):
+            rows = slice(i, i + (out[0] - 1) * stride[0] + 1, stride[0])
+            columns = slice(j, j + (out[1] - 1) * stride[1] + 1, stride[1])
+            yield i, j, (slice(None), slice(None), rows, columns)
+
+
+# ---- convolution, its gradient for x, its gradient for w: each a sum over the entries (i, j) of the kernel ----------
+
+
+def output_size(x, w, stride, padding):
+    """The output's height and width; ValueError for shapes that do not fit together."""
+    if x.ndim != 4 or w.ndim != 4:
+        raise ValueError("expected x of shape (N, C, H, W) and weight of shape (out, in, kh, kw)")
+    if x.shape[1] != w.shape[1]:
+        raise ValueError(f"x has {x.shape[1]} channels and the weight is made for {w.shape[1]}")
+    sizes = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[2:], w.shape[2:], stride, padding, strict=True)]
+    if min(sizes) < 1:
+        raise ValueError(f"the kernel {w.shape[2:]} is larger than the padded image: use more padding than {padding}")
+    return tuple(sizes)
+
+
+def _with_zeros_around(xp, x, padding):
+    return xp.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+
+
 @primitive(
     lambda g, _y, _x, w, stride, padding: conv2d_input_gradient(g, w, _x.shape[2:], stride, padding),
     lambda g, _y, x, _w, stride, padding: conv2d_weight_gradient(g, x, _w.shape[2:], stride, padding),
 )
 def _conv2d(xp, x, w, stride, padding):
-    """y[n, o, i, j] = Σ x[n, c, i·s + a - p, j·s + b - p] · w[o, c, a, b], with zeros outside the image."""
-    height, width = _checked(x, w, stride, padding)
-    out = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
-    return kernel.correlate(xp, x, w, stride, padding, (1, 1), out)
+    """y[n, o, h, w] = Σ x[n, c, h·s + i - p, w·s + j - p] · w[o, c, i, j], with zeros outside the image."""
+    out = output_size(x, w, stride, padding)
+    x = _with_zeros_around(xp, x, padding)
+    y = xp.zeros((len(x), len(w), *out), xp.result_type(x, w))
+    for i, j, seen in window_entries(w.shape[2:], stride, out):
+        y += xp.einsum("nchw,oc->nohw", x[seen], w[:, :, i, j], optimize=True)
+    return y
+
+
+@primitive(
+    lambda g, _y, _gy, w, size, stride, padding: _conv2d(g, w, stride, padding),
+    lambda g, _y, gy, _w, size, stride, padding: conv2d_weight_gradient(gy, g, _w.shape[2:], stride, padding),
+)
+def conv2d_input_gradient(xp, gy, w, size, stride, padding):
+    """The gradient of conv2d for x, an image of `size` (H, W), from the gradient `gy` of y."""
+    height, width = (n + 2 * p for n, p in zip(size, padding, strict=True))
+    gx = xp.zeros((len(gy), w.shape[1], height, width), xp.result_type(gy, w))
+    for i, j, seen in window_entries(w.shape[2:], stride, gy.shape[2:]):
+        gx[seen] += xp.einsum("nohw,oc->nchw", gy, w[:, :, i, j], optimize=True)
+    return gx[:, :, padding[0] : height - padding[0], padding[1] : width - padding[1]]
+
+
+@primitive(
+    lambda g, _y, _gy, x, size, stride, padding: _conv2d(x, g, stride, padding),
+    lambda g, _y, gy, _x, size, stride, padding: conv2d_input_gradient(gy, g, _x.shape[2:], stride, padding),
+)
+def conv2d_weight_gradient(xp, gy, x, size, stride, padding):
+    """The gradient of conv2d for w, a kernel of `size` (kh, kw), from the gradient `gy` of y."""
+    x = _with_zeros_around(xp, x, padding)
+    gw = xp.zeros((gy.shape[1], x.shape[1], *size), xp.result_type(gy, x))
+    for i, j, seen in window_entries(size, stride, gy.shape[2:]):
+        gw[:, :, i, j] = xp.einsum("nohw,nchw->oc", gy, x[seen], optimize=True)
+    return gw
 
 
 @primitive(
@@ -56,35 +98,15 @@ def _conv2d(xp, x, w, stride, padding):
     lambda g, _y, _x, _w, _b, stride, padding: sum(g, (0, 2, 3)),
 )
 def conv2d_with_bias(xp, x, w, b, stride, padding):
-    """y[n, o, i, j] of conv2d, plus b[o]."""
-    height, width = _checked(x, w, stride, padding)
+    """conv2d, plus b[o] at every place of output channel o."""
+    check_bias(w, b)
+    return _conv2d(x, w, stride, padding) + b.reshape(-1, 1, 1)
+
+
+def check_bias(w, b):
+    """ValueError unless `b` fits the weight."""
     if b.shape != w.shape[:1]:
         raise ValueError(f"the bias must be of shape {w.shape[:1]}, one number for each channel of the output")
-    out = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
-    return kernel.correlate(xp, x, w, stride, padding, (1, 1), out, b)
-
-
-@primitive(
-    lambda g, _y, _gy, w, size, stride, padding: _conv2d(g, w, stride, padding),
-    lambda g, _y, gy, _w, size, stride, padding: conv2d_weight_gradient(gy, g, _w.shape[2:], stride, padding),
-)
-def conv2d_input_gradient(xp, gy, w, size, stride, padding):
-    """The gradient of conv2d for x, an image of `size` (H, W), from the gradient `gy` of y.
-
-    It is a convolution of `gy`, its entries set `stride` apart, with the kernel flipped and its channels exchanged.
-    """
-    flipped = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-    full = tuple(k - 1 - p for k, p in zip(w.shape[2:], padding, strict=True))
-    return kernel.correlate(xp, gy, flipped, (1, 1), full, stride, size)
-
-
-@primitive(
-    lambda g, _y, _gy, x, size, stride, padding: _conv2d(x, g, stride, padding),
-    lambda g, _y, gy, _x, size, stride, padding: conv2d_input_gradient(gy, g, _x.shape[2:], stride, padding),
-)
-def conv2d_weight_gradient(xp, gy, x, size, stride, padding):
-    """The gradient of conv2d for w, a kernel of `size` (kh, kw): the images correlated with the gradient `gy` of y."""
-    return kernel.correlate_over_batch(xp, gy, x, size, stride, padding)
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0):
@@ -138,19 +160,21 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
         for n, s, p, k, e in zip(x.shape[2:], stride, padding, weight.shape[2:], extra, strict=True)
     )
     if min(size) < 1 or any(e >= s for e, s in zip(extra, stride, strict=True)):
-        raise ValueError(f"conv_transpose2d: an image of {size} would not come back as one of {x.shape[2:]}; "
-                         "output_padding must be less than stride, and padding must leave something")  # fmt: skip
+        raise ValueError(
+            f"conv_transpose2d: an image of {size} would not come back as one of {x.shape[2:]}; output_padding must be "
+            "less than stride, and padding must leave something"
+        )
     y = conv2d_input_gradient(x, weight, size, stride, padding)
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
 
 # ---- max pooling ----------------------------------------------------------------------------------------------------
 #
-# Given x, pooling picks one entry of each window: the first that attains the maximum. `_spread` puts a value for each
-# window back to the entry picked, `_pick` reads the entry picked; each is the transpose of the other.
+# Given x, pooling picks one entry of each window: the first that attains the maximum. `_max_unpool2d` puts a value for
+# each window back to the entry picked, `_max_gather2d` reads the entry picked; each is the transpose of the other.
 
 
-def _pooled(x, size, stride):
+def pooled_size(x, size, stride):
     """The output's height and width; ValueError if x does not hold images that are at least as large as a window."""
     if x.ndim != 4:
         raise ValueError("expected x of shape (N, C, H, W)")
@@ -160,61 +184,41 @@ def _pooled(x, size, stride):
     return out
 
 
-def _window_entries(x, size, stride, out):
-    """The views of `x` that hold entry (i, j) of every window, for each (i, j)."""
-    for i in range(size[0]):
-        for j in range(size[1]):
-            yield (
-                slice(None),
-                slice(None),
-                slice(i, i + (out[0] - 1) * stride[0] + 1, stride[0]),
-                slice(j, j + (out[1] - 1) * stride[1] + 1, stride[1]),
-            )
-
-
 def _picked(xp, x, y, size, stride):
-    """(view, mask) for each (i, j): where the window's entry (i, j) is the one that was picked."""
+    """(index, mask) for each entry of a window: in which windows it is the one that was picked."""
     free = xp.ones_like(y, dtype=bool)
-    for view in _window_entries(x, size, stride, y.shape[2:]):
-        mask = x[view] == y
+    for _, _, index in window_entries(size, stride, y.shape[2:]):
+        mask = x[index] == y
         mask &= free
         free ^= mask
-        yield view, mask
+        yield index, mask
 
 
-@primitive(lambda g, y, x, size, stride: _spread(g, x, y, size, stride))
-@imagewise
+@primitive(lambda g, y, x, size, stride: _max_unpool2d(g, x, y, size, stride))
 def _max_pool2d(xp, x, size, stride):
     """The largest entry of each window."""
-    out = _pooled(x, size, stride)
-    if pooling.takes(x):
-        return pooling.max_pool2d(x, size, stride)
-    first, *others = _window_entries(x, size, stride, out)
-    y = x[first].copy(order="K")
-    for view in others:
-        xp.maximum(y, x[view], out=y)
+    first, *others = (x[index] for _, _, index in window_entries(size, stride, pooled_size(x, size, stride)))
+    y = first.copy(order="K")
+    for entry in others:
+        xp.maximum(y, entry, out=y)
     return y
 
 
-@primitive(lambda g, _y, _v, x, y, size, stride: _pick(g, x, y, size, stride), None, None)
-@imagewise
-def _spread(xp, v, x, y, size, stride):
+@primitive(lambda g, _y, _v, x, y, size, stride: _max_gather2d(g, x, y, size, stride), None, None)
+def _max_unpool2d(xp, v, x, y, size, stride):
     """Zeros in the shape of x, with v[window] added at the entry picked in that window."""
-    if pooling.takes(v, x, y):
-        return pooling.spread(v, x, y, size, stride)
     result = xp.zeros_like(x, dtype=v.dtype)
-    for view, mask in _picked(xp, x, y, size, stride):
-        result[view] += v * mask
+    for index, mask in _picked(xp, x, y, size, stride):
+        result[index] += v * mask
     return result
 
 
-@primitive(lambda g, _y, _u, x, y, size, stride: _spread(g, x, y, size, stride), None, None)
-@imagewise
-def _pick(xp, u, x, y, size, stride):
+@primitive(lambda g, _y, _u, x, y, size, stride: _max_unpool2d(g, x, y, size, stride), None, None)
+def _max_gather2d(xp, u, x, y, size, stride):
     """u at the entry picked in each window."""
     result = xp.zeros_like(y, dtype=u.dtype)
-    for view, mask in _picked(xp, x, y, size, stride):
-        result += u[view] * mask
+    for index, mask in _picked(xp, x, y, size, stride):
+        result += u[index] * mask
     return result
 
 
@@ -235,31 +239,23 @@ def max_pool2d(x, size, stride=None):
 # ---- average pooling: linear, so that it and its transpose are each other's derivative ------------------------------
 
 
-@primitive(lambda g, _y, _x, size, stride: _spread_evenly(g, _x.shape[2:], size, stride))
-@imagewise
+@primitive(lambda g, _y, _x, size, stride: _avg_unpool2d(g, _x.shape[2:], size, stride))
 def _avg_pool2d(xp, x, size, stride):
     """The mean of each window."""
-    out = _pooled(x, size, stride)
-    if pooling.takes(x):
-        return pooling.mean_pool2d(x, size, stride)
-    first, *others = _window_entries(x, size, stride, out)
-    total = x[first].copy(order="K")
-    for view in others:
-        total += x[view]
+    first, *others = (x[index] for _, _, index in window_entries(size, stride, pooled_size(x, size, stride)))
+    total = first.copy(order="K")
+    for entry in others:
+        total += entry
     return total * (1 / (size[0] * size[1]))
 
 
 @primitive(lambda g, _y, _v, image, size, stride: _avg_pool2d(g, size, stride))
-@imagewise
-def _spread_evenly(xp, v, image, size, stride):
+def _avg_unpool2d(xp, v, image, size, stride):
     """Zeros of size `image`, with v[window], divided by the window's entries, added to each of them."""
-    if pooling.takes(v):
-        return pooling.spread_evenly(v, image, size, stride)
     share = v * (1 / (size[0] * size[1]))
-    n, channels = v.shape[:2]
-    result = xp.zeros((n, *image, channels), v.dtype).transpose(0, 3, 1, 2)  # in the order of a convolution's output
-    for view in _window_entries(result, size, stride, v.shape[2:]):
-        result[view] += share
+    result = xp.zeros((*v.shape[:2], *image), v.dtype)
+    for _, _, index in window_entries(size, stride, v.shape[2:]):
+        result[index] += share
     return result
 
 

@@ -1,4 +1,4 @@
-"""Functions of each entry by itself, each line the function and its derivative.
+"""Elementwise functions, each line the function and its derivative.
 
 Operands of two-operand functions are broadcast against each other; `unbroadcast` undoes that for the gradients.
 """
@@ -6,8 +6,6 @@ Operands of two-operand functions are broadcast against each other; `unbroadcast
 import math
 
 from minigrad import backend
-from minigrad.kernels.blocks import entrywise
-from minigrad.kernels.cuda.entrywise import compiled
 from minigrad.op import op, primitive
 from minigrad.ops.shape import astype, unbroadcast
 
@@ -17,67 +15,50 @@ __all__ = [
     "sigmoid", "sign", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
 ]  # fmt: skip
 
-
-def _unary(name, doc, forward, rule, cuda, cuda_rule):
-    """An op on one array; function and derivative go through large arrays in blocks, on a GPU in one kernel each."""
-    return op(name, doc, compiled(cuda)(entrywise(forward)), compiled(cuda_rule)(entrywise(rule)))
-
-
 # ---- arithmetic ---------------------------------------------------------------------------------------------------
 
-add = op("add", "a + b.", compiled("a + b")(lambda xp, a, b: a + b),
+add = op("add", "a + b.", lambda xp, a, b: a + b,
          lambda g, _y, _a, _b: unbroadcast(g, _a),
          lambda g, _y, _a, _b: unbroadcast(g, _b))  # fmt: skip
-subtract = op("subtract", "a - b.", compiled("a - b")(lambda xp, a, b: a - b),
+subtract = op("subtract", "a - b.", lambda xp, a, b: a - b,
               lambda g, _y, _a, _b: unbroadcast(g, _a),
-              lambda g, _y, _a, _b: unbroadcast(negative(g), _b))  # fmt: skip
-multiply = op("multiply", "a · b.", compiled("a * b")(lambda xp, a, b: a * b),
-              lambda g, _y, _a, b: unbroadcast(multiply(g, b), _a),
-              lambda g, _y, a, _b: unbroadcast(multiply(g, a), _b))  # fmt: skip
-divide = op("divide", "a / b.", compiled("a / b")(lambda xp, a, b: a / b),
-            lambda g, _y, _a, b: unbroadcast(divide(g, b), _a),
+              lambda g, _y, _a, _b: unbroadcast(-g, _b))  # fmt: skip
+multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
+              lambda g, _y, _a, b: unbroadcast(g * b, _a),
+              lambda g, _y, a, _b: unbroadcast(g * a, _b))  # fmt: skip
+divide = op("divide", "a / b.", lambda xp, a, b: a / b,
+            lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
            lambda g, y, a, b: unbroadcast(g * y * log(where(a == 0, 1, a)), b))  # fmt: skip
-negative = _unary("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g, "-x", "-g")
+negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
 # ---- functions of one variable --------------------------------------------------------------------------------------
 
-exp = _unary("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y, "exp(x)", "g * y")
-log = _unary("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x, "log(x)", "g / x")
-sqrt = _unary("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
-              lambda g, y, _x: g / (2 * y), "sqrt(x)", "g / (2 * y)")  # fmt: skip
-square = _unary("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x, "x * x", "g * 2 * x")
-sin = _unary("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x),
-             "sin(x)", "g * cos(x)")  # fmt: skip
-cos = _unary("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x),
-             "cos(x)", "-g * sin(x)")  # fmt: skip
-tanh = _unary("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y),
-              "tanh(x)", "g * (1 - y * y)")  # fmt: skip
-sigmoid = _unary("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
-                 lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)),
-                 lambda g, y, _x: g * y * (1 - y),
-                 "T(0.5) * (1 + tanh(T(0.5) * x))", "g * y * (1 - y)")  # fmt: skip
-softplus = _unary("softplus", "log(1 + exp(x)), computed without overflow.",
-                  lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-1.0 * abs(x))),
-                  lambda g, _y, x: g * sigmoid(x),
-                  "(x <= 0 ? 0 : x) + log1p(exp(-fabs(x)))",
-                  "g * (T(0.5) * (1 + tanh(T(0.5) * x)))")  # fmt: skip
-erf = _unary("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
-             lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),
-             "erf(x)", f"g * T({2 / math.sqrt(math.pi)}) * exp(-x * x)")  # fmt: skip
-abs = _unary("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
-             lambda g, _y, x: g * sign(x), "fabs(x)", "g * (x > 0 ? 1 : x < 0 ? -1 : x)")  # fmt: skip
-sign = _unary("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x),
-              lambda g, _y, _x: g * 0, "x > 0 ? 1 : x < 0 ? -1 : x", "g * 0")  # fmt: skip
+exp = op("exp", "e to the power x.", lambda xp, x: xp.exp(x), lambda g, y, _x: g * y)
+log = op("log", "Natural logarithm.", lambda xp, x: xp.log(x), lambda g, _y, x: g / x)
+sqrt = op("sqrt", "Square root; its derivative at 0 is infinite.", lambda xp, x: xp.sqrt(x),
+          lambda g, y, _x: g / (2 * y))  # fmt: skip
+square = op("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
+sin = op("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
+cos = op("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
+tanh = op("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
+sigmoid = op("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
+             lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)), lambda g, y, _x: g * y * (1 - y))  # fmt: skip
+softplus = op("softplus", "log(1 + exp(x)), computed without overflow.",
+              lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-1.0 * xp.abs(x))),
+              lambda g, _y, x: g * sigmoid(x))  # fmt: skip
+erf = op("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
+         lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
+abs = op("abs", "Absolute value; its derivative at 0 is taken as 0.", lambda xp, x: xp.abs(x),
+         lambda g, _y, x: g * sign(x))  # fmt: skip
+sign = op("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: xp.sign(x), lambda g, _y, _x: g * 0)
 
 # ---- activations ----------------------------------------------------------------------------------------------------
-#
-# A condition in C++ that is false for NaN leaves the NaN as it is.
 
-relu = _unary("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
-              lambda g, y, _x: g * astype(y > 0, g.dtype), "x <= 0 ? 0 : x", "g * (y > 0 ? 1 : 0)")  # fmt: skip
+relu = op("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
+          lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
 
 
 def leaky_relu(x, slope=0.01):
@@ -85,21 +66,13 @@ def leaky_relu(x, slope=0.01):
     return _leaky_relu(x, slope) if slope >= 0 else where(x > 0, x, slope * x)
 
 
-@primitive(
-    compiled("g * (y > 0 ? 1 : slope)")(
-        entrywise(lambda g, y, _x, slope=0.01: g * (astype(y > 0, g.dtype) * (1 - slope) + slope))
-    )
-)
-@compiled("x > 0 ? x : slope * x")
-@entrywise
+@primitive(lambda g, y, _x, slope=0.01: g * (astype(y > 0, g.dtype) * (1 - slope) + slope))
 def _leaky_relu(xp, x, slope=0.01):
     """leaky_relu for slope ≥ 0: then y > 0 says all that its rule needs of x, and x need not be kept."""
     return xp.maximum(x, slope * x) if slope <= 1 else xp.where(x > 0, x, slope * x)
 
 
-@primitive(compiled("x > 0 ? g : g * alpha * exp(x)")(entrywise(lambda g, _y, x, alpha=1.0: g * _elu_slope(x, alpha))))
-@compiled("x > 0 ? x : alpha * expm1(x)")
-@entrywise
+@primitive(lambda g, _y, x, alpha=1.0: g * _elu_slope(x, alpha))
 def elu(xp, x, alpha=1.0):
     """x where x > 0, else alpha · (exp(x) - 1), where exp(x) - 1 = 2t / (1 - t), t = tanh(x/2), exact for small x."""
     t = xp.tanh(0.5 * xp.minimum(x, 0))
@@ -127,8 +100,7 @@ minimum = op("minimum", "The smaller of a and b; where they tie, the gradient is
              lambda g, _y, a, b: unbroadcast(_share(g, b < a, a == b), b))  # fmt: skip
 
 
-@primitive(entrywise(lambda g, y, x, low=None, high=None: g * (x == y)))
-@entrywise
+@primitive(lambda g, y, x, low=None, high=None: g * (x == y))
 def clip(xp, x, low=None, high=None):
     """x, but at least `low` and at most `high`; the gradient passes where x was not changed, bounds included."""
     if low is None and high is None:
@@ -139,12 +111,12 @@ def clip(xp, x, low=None, high=None):
 
 # ---- comparisons: no derivative -------------------------------------------------------------------------------------
 
-equal = op("equal", "a == b, entry by entry.", lambda xp, a, b: xp.equal(a, b), None, None)
-not_equal = op("not_equal", "a != b, entry by entry.", lambda xp, a, b: xp.not_equal(a, b), None, None)
-greater = op("greater", "a > b, entry by entry.", lambda xp, a, b: a > b, None, None)
-greater_equal = op("greater_equal", "a >= b, entry by entry.", lambda xp, a, b: a >= b, None, None)
-less = op("less", "a < b, entry by entry.", lambda xp, a, b: a < b, None, None)
-less_equal = op("less_equal", "a <= b, entry by entry.", lambda xp, a, b: a <= b, None, None)
+equal = op("equal", "a == b, elementwise.", lambda xp, a, b: xp.equal(a, b), None, None)
+not_equal = op("not_equal", "a != b, elementwise.", lambda xp, a, b: xp.not_equal(a, b), None, None)
+greater = op("greater", "a > b, elementwise.", lambda xp, a, b: a > b, None, None)
+greater_equal = op("greater_equal", "a >= b, elementwise.", lambda xp, a, b: a >= b, None, None)
+less = op("less", "a < b, elementwise.", lambda xp, a, b: a < b, None, None)
+less_equal = op("less_equal", "a <= b, elementwise.", lambda xp, a, b: a <= b, None, None)
 
 # ---- what the rules above share -------------------------------------------------------------------------------------
 

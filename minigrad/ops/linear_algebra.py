@@ -5,7 +5,6 @@ import string
 from collections import Counter
 
 from minigrad import backend
-from minigrad.kernels.cuda import products
 from minigrad.op import op, primitive
 from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
 
@@ -13,7 +12,7 @@ __all__ = [
     "einsum", "matmul", "tensordot",
 ]  # fmt: skip
 
-_matmul = op("matmul", "A @ B of stacks of matrices.", products.matmul,
+_matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmul(a, b),
              lambda g, _y, _a, b: unbroadcast(_matmul(g, swapaxes(b, -1, -2)), _a),
              lambda g, _y, a, _b: unbroadcast(_matmul(swapaxes(a, -1, -2), g), _b))  # fmt: skip
 
@@ -47,7 +46,7 @@ def tensordot(a, b, axes=2):
 # ---- Einstein's summation: every product above, and its derivatives, are einsums ------------------------------------
 
 
-def _einsum_rule(position, g, _y, *xs, subscripts):
+def _einsum_gradient(position, g, xs, subscripts):
     """y is linear in x = xs[position]: the gradient is the same sum of products with g in the place of x.
 
     An index that only x has was summed out: its entries share one gradient, which a vector of ones repeats. An index
@@ -72,7 +71,17 @@ def _einsum_rule(position, g, _y, *xs, subscripts):
     return reshape(_einsum(*factors, subscripts=f"{','.join(terms)}->{result}"), shape)
 
 
-@primitive(rule_for_every=_einsum_rule)
+class _Gradients:
+    """The gradients of all operands, each computed when it is looked up."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def __getitem__(self, position):
+        return _einsum_gradient(position, *self.args)
+
+
+@primitive(joint=lambda g, _y, *xs, subscripts: _Gradients(g, xs, subscripts))
 def _einsum(xp, *xs, subscripts):
     """The sum of products that `subscripts`, with letters and an arrow only, describes."""
     xs = [x if backend.is_array(x) else xp.asarray(x, dtype=xp.result_type(*xs)) for x in xs]

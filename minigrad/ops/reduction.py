@@ -6,16 +6,15 @@
 import builtins
 import math
 
-from minigrad.kernels.cuda import channels, pooling
 from minigrad.op import op, primitive
 from minigrad.ops.elementwise import exp, multiply, square, where
 from minigrad.ops.shape import (
     astype,
     broadcast_to,
+    concatenate,
     getitem,
     normalized_axes,
     reshape,
-    stack,
     sum,
     with_reduced_axes,
 )
@@ -29,19 +28,13 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
 
 
-def _mean_rule(g, _y, _x, axis=None, keepdims=False):
-    """The same share for every entry."""
-    g = with_reduced_axes(g, _x.shape, axis)
-    if axis == (2, 3) and pooling.takes(g):
-        return pooling.spread_evenly(g, _x.shape[2:], _x.shape[2:], (1, 1))
-    return broadcast_to(g * (1 / max_1(_count(_x, axis))), _x.shape)
-
-
-@primitive(_mean_rule)
+@primitive(
+    lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(
+        with_reduced_axes(g, _x.shape, axis) * (1 / max_1(_count(_x, axis))), _x.shape
+    )
+)
 def mean(xp, x, axis=None, keepdims=False):
-    """The arithmetic mean over `axis`."""
-    if axis == (2, 3) and not keepdims and x.ndim == 4 and channels.usable_per_channel(x):
-        return channels.means_of_images(x)
+    """The arithmetic mean over `axis`; each entry gets the same share of the gradient."""
     return x.mean(axis=axis, keepdims=keepdims)
 
 
@@ -110,22 +103,26 @@ def norm(xp, x, axis=None, keepdims=False):
 
 
 def _product_rule(g, _y, x, axis=None, keepdims=False):
-    """Each entry's gradient is the product of all others, from running products: exact with zeros among them."""
+    """Each entry's gradient is the product of all the others: right also where some are zero."""
     axes = normalized_axes(axis, x.ndim)
     if not axes or 0 in x.shape:
         return broadcast_to(with_reduced_axes(g, x.shape, axis), x.shape) + x * 0
-    # Bring the reduced axes to the front, flattened into one.
-    order = (*axes, *(a for a in range(x.ndim) if a not in axes))
+    order = (*axes, *(a for a in range(x.ndim) if a not in axes))  # the reduced axes first, then flattened into one
     moved = x.transpose(order)
-    entries = reshape(moved, (-1, *moved.shape[len(axes) :]))
-    factors = [getitem(entries, i) for i in range(entries.shape[0])]
-    before, after = [factors[0] * 0 + 1], [factors[0] * 0 + 1]
-    for first, last in zip(factors[:-1], factors[:0:-1], strict=True):
-        before.append(before[-1] * first)
-        after.append(after[-1] * last)
-    others = stack([multiply(b, a) for b, a in zip(before, reversed(after), strict=True)])
+    others = _products_of_others(reshape(moved, (-1, *moved.shape[len(axes) :])))
     inverse = sorted(range(x.ndim), key=order.__getitem__)
     return reshape(others, moved.shape).transpose(inverse) * with_reduced_axes(g, x.shape, axis)
+
+
+def _products_of_others(x):
+    """For each entry along the first axis the product of all others there: its partner times all other pairs'."""
+    half = x.shape[0] // 2
+    if not half:
+        return x * 0 + 1
+    first, second, odd = (getitem(x, slice(i * half, (i + 1) * half)) for i in range(3))
+    others = _products_of_others(concatenate([multiply(first, second), odd]))
+    of_pairs = getitem(others, slice(half))
+    return concatenate([multiply(of_pairs, second), multiply(of_pairs, first), getitem(others, slice(half, None))])
 
 
 @primitive(_product_rule)

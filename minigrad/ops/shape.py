@@ -4,13 +4,11 @@
 `concatenate` and slices; a reshape or a transposition is undone by another one.
 """
 
-import builtins
 import itertools
 
 import numpy
 
 from minigrad import backend
-from minigrad.kernels.cuda import channels
 from minigrad.op import op, primitive
 
 __all__ = [
@@ -57,9 +55,6 @@ def with_reduced_axes(g, shape, axis):
 @primitive(lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(with_reduced_axes(g, _x.shape, axis), _x.shape))
 def sum(xp, x, axis=None, keepdims=False):
     """The sum over `axis` (None: all; an int; a tuple)."""
-    if not keepdims and axis in ((0, 2, 3), 0, (0,)) and channels.usable_per_channel(x):
-        if x.ndim == (2 if axis in (0, (0,)) else 4):
-            return channels.sums(x)
     return x.sum(axis=axis, keepdims=keepdims)
 
 
@@ -149,7 +144,7 @@ def _getitem(xp, x, index):
 
 def getitem(x, index):
     """x[index], for integers, slices, `...`, None, boolean masks, and arrays of integers."""
-    return _getitem(x, backend.index_into(getattr(x, "_data", x), _plain(index)))
+    return _getitem(x, backend.index_into(getattr(x, "_data", x), _without_tensors(index)))
 
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index))
@@ -163,14 +158,14 @@ def scatter(xp, x, index, shape):
     return result
 
 
-def _plain(index):
-    """An index without Tensors in it.
+def _without_tensors(index):
+    """The index with the arrays of its Tensors.
 
     It has its own copy of what the tape would not see in it: an array in a tuple, or a list. What the user does with
     those before backward must not change where the gradients go. (An array alone is held, see guard.py.)
     """
     if isinstance(index, tuple):
-        return tuple(i.copy() if backend.is_array(i) else i for i in map(_plain, index))
+        return tuple(i.copy() if backend.is_array(i) else i for i in map(_without_tensors, index))
     if isinstance(index, list):
         return numpy.asarray(index, None if index else int)
     return getattr(index, "_data", index)
@@ -209,12 +204,9 @@ def _inside(pad_width, shape):
 # ---- putting together and taking apart ------------------------------------------------------------------------------
 
 
-def _concatenate_rule(position, g, _y, *_xs, axis):
-    start = builtins.sum(x.shape[axis] for x in _xs[:position])
-    return getitem(g, (slice(None),) * (axis % g.ndim) + (slice(start, start + _xs[position].shape[axis]),))
-
-
-@primitive(rule_for_every=_concatenate_rule)
+@primitive(
+    joint=lambda g, _y, *_xs, axis: _between((0, *itertools.accumulate(x.shape[axis] for x in _xs)), g, axis % g.ndim)
+)
 def _concatenate(xp, *xs, axis):
     """Arrays one after the other along an axis."""
     return xp.concatenate(xs, axis=axis)
@@ -242,8 +234,12 @@ def split(x, sections, axis=0):
         cuts = [i * (size // sections) for i in range(sections + 1)]
     else:
         cuts = (0, *sections, size)
-    before = (slice(None),) * axis
-    return [getitem(x, (*before, slice(a, b))) for a, b in itertools.pairwise(cuts)]
+    return _between(cuts, x, axis)
+
+
+def _between(cuts, x, axis):
+    """The parts of `x` between each two neighbouring cuts along `axis`."""
+    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in itertools.pairwise(cuts)]
 
 
 # ---- another dtype, another device ----------------------------------------------------------------------------------
@@ -253,3 +249,10 @@ astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(dtype
 to_device = op("to_device", "x, from one device to another.",
                lambda xp, x, source, device: backend.to_device(x, device),
                lambda g, _y, _x, source, device: to_device(g, device, source))  # fmt: skip
+
+
+def to(x, device):
+    """This tensor on a device ("cpu", "cuda"), recorded, so that gradients come back to where it was."""
+    if device not in backend.DEVICES:
+        raise ValueError(f"unknown device {device!r}; for another dtype use astype(dtype)")
+    return x if device == x.device else to_device(x, x.device, device)

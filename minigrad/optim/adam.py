@@ -1,7 +1,6 @@
 """Adam and its relatives: steps of a size that does not depend on the gradient's."""
 
 from minigrad import backend
-from minigrad.kernels.cuda import adam as fused
 from minigrad.optim.optimizer import Optimizer
 
 
@@ -17,26 +16,12 @@ class Adam(Optimizer):
         super().__init__(params, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def step(self):
-        """Change every parameter that has a gradient; on a GPU all of them in one launch."""
-        pairs = [(p, state) for p, state in zip(self.params, self.state, strict=True) if p.grad is not None]
-        params, grads = [p.data for p, _ in pairs], [p.grad.data for p, _ in pairs]
-        if type(self) not in (Adam, AdamW) or not fused.takes(params, grads):
-            return super().step()
-        new = fused.step(params, grads, [state for _, state in pairs], self.lr, self.betas, self.eps, *self._decay())
-        for (parameter, _), array in zip(pairs, new, strict=True):
-            parameter.data = array
-
-    def _decay(self):
-        """What of x is added to the gradient, and what of x is kept."""
-        return self.weight_decay, 1.0
-
     def updated(self, x, grad, state):
         if self.weight_decay:
             grad = grad + self.weight_decay * x
-        return x - self.change(grad, state)
+        return x - self.scaled(grad, state)
 
-    def change(self, grad, state):
+    def scaled(self, grad, state):
         """lr · m̂ / (√v̂ + eps), with m and v, in `state`, moved on by one step."""
         xp = backend.array_module(grad)
         beta1, beta2 = self.betas
@@ -63,11 +48,8 @@ class AdamW(Adam):
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decay(self):
-        return 0.0, 1 - self.lr * self.weight_decay
-
     def updated(self, x, grad, state):
-        return x * (1 - self.lr * self.weight_decay) - self.change(grad, state)
+        return x * (1 - self.lr * self.weight_decay) - self.scaled(grad, state)
 
 
 class Adamax(Optimizer):

@@ -5,7 +5,7 @@ import math
 import numpy
 
 from minigrad import backend
-from minigrad.tensor import Tensor
+from minigrad.tensors import Tensor
 
 
 def clip_grad_norm(params, max_norm):

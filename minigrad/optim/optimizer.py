@@ -6,10 +6,8 @@ numbers keeps them, so a step between forward and backward cannot falsify a grad
 
 import numpy
 
-from minigrad import backend, parallel
-from minigrad.tensor import Tensor
-
-LARGE = 2**16  # entries from which on a parameter's step is worth a thread
+from minigrad import backend
+from minigrad.tensors import Tensor
 
 
 class Optimizer:
@@ -29,7 +27,7 @@ class Optimizer:
         self.state = [{} for _ in self.params]  # for each parameter: name → array or number
 
     def __setattr__(self, name, value):
-        super().__setattr__(name, _plain(value))
+        super().__setattr__(name, _python_numbers(value))
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -38,22 +36,17 @@ class Optimizer:
 
     def step(self):
         """Change every parameter that has a gradient."""
-        large = []
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
-                if parameter.size >= LARGE and parameter.device == "cpu":
-                    large.append((parameter, state))
-                else:
-                    self._change(parameter, state)
-        if large:
-            parallel.for_each(lambda pair: self._change(*pair), large)
+                self.change(parameter, state)
 
-    def _change(self, parameter, state):
+    def change(self, parameter, state):
+        """Change one parameter."""
         parameter.data = self.updated(parameter.data, parameter.grad.data, state)
 
     def updated(self, x, grad, state):
         """The new array for a parameter `x` with gradient `grad`."""
-        raise TypeError(f"{type(self).__name__} does not define updated()")
+        raise NotImplementedError(f"{type(self).__name__} does not define updated()")
 
     def remembered(self, state, grad, *names):
         """The arrays of these names in `state`, at first zeros like `grad`. They may be changed in place.
@@ -97,11 +90,13 @@ def parameters_in(params, name):
         raise ValueError(f"{name} got no parameters")
     for position, parameter in enumerate(params):
         if not isinstance(parameter, Tensor):
-            raise TypeError(f"{name} takes parameters, such as model.parameters(); at position {position} there is a "
-                            f"{type(parameter).__name__}")  # fmt: skip
+            kind = type(parameter).__name__
+            raise TypeError(f"{name} takes parameters, such as model.parameters(); at position {position} is a {kind}")
         if not parameter.is_leaf:
-            raise ValueError(f"{name}: the tensor at position {position} was computed; it would be changed, but not "
-                             "what it was computed from. Give it those tensors, or detach() it")  # fmt: skip
+            raise ValueError(
+                f"{name}: the tensor at position {position} was computed; it would be changed, but not what it was "
+                "computed from. Give it those tensors, or detach() it"
+            )
     if len(set(params)) < len(params):
         raise ValueError(f"{name} got a parameter more than once")
     return params
@@ -111,8 +106,8 @@ def _on_host(value):
     return value if isinstance(value, int) else numpy.array(backend.to_numpy(value))
 
 
-def _plain(value):
+def _python_numbers(value):
     """NumPy numbers, also in a tuple, as Python's: a float64 would turn float32 parameters into float64."""
     if isinstance(value, tuple):
-        return tuple(map(_plain, value))
+        return tuple(map(_python_numbers, value))
     return value.item() if getattr(value, "ndim", None) == 0 else value

@@ -1,0 +1,112 @@
+"""Elementwise and imagewise functions: large arrays in small pieces, on all cores.
+
+A chain of NumPy functions such as `0.5 * (1 + tanh(0.5 * x))` makes an array at each step. If x does not fit into the
+cache, each step waits for memory. Piece by piece the steps in between stay in cache, and every core has its own pieces.
+The result is the same to the last bit.
+"""
+
+import functools
+import math
+
+import numpy
+
+from minigrad.fast.cpu import parallel
+from minigrad.fast.replace import faster
+
+BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up for calling Python
+LARGE = 2**20  # entries from which on it pays
+
+
+def in_blocks(function):
+    """Make an elementwise function work on large NumPy arrays in blocks, whatever their order in memory.
+
+    Its arrays may come anywhere among its arguments. If they are small, differ in shape or in their order in memory, or
+    have gaps, it is called as it is.
+    """
+
+    @functools.wraps(function)
+    def run(*args, **params):
+        for a in args:
+            if isinstance(a, numpy.ndarray) and a.size >= LARGE:
+                break
+        else:
+            return function(*args, **params)
+        arrays = [a for a in args if isinstance(a, numpy.ndarray) and a.ndim]
+        order = memory_order(arrays[0])
+        if order is None or any(a.shape != arrays[0].shape or memory_order(a) != order for a in arrays[1:]):
+            return function(*args, **params)
+        flat = [_flat(a, order) if isinstance(a, numpy.ndarray) and a.ndim else a for a in args]
+        is_array = [isinstance(a, numpy.ndarray) and a.ndim == 1 for a in flat]
+
+        def evaluate(start):
+            piece = slice(start, start + BLOCK)
+            return function(*(a[piece] if cut else a for a, cut in zip(flat, is_array, strict=True)), **params)
+
+        first = evaluate(0)
+        result = numpy.empty_like(arrays[0], dtype=first.dtype)
+        out = _flat(result, order)
+        out[:BLOCK] = first
+
+        def fill(starts):
+            for start in starts:
+                out[start : start + BLOCK] = evaluate(start)
+
+        _share_out(fill, range(BLOCK, out.size, BLOCK))
+        return result
+
+    return run
+
+
+def imagewise(function):
+    """Make a function of each image by itself, in arrays (N, …), work on a few of them at a time."""
+
+    @functools.wraps(function)
+    def run(xp, *args, **params):
+        arrays = [a for a in args if isinstance(a, numpy.ndarray) and a.ndim]
+        if xp is not numpy or not arrays or arrays[0].size < LARGE or len(arrays[0]) == 1:
+            return function(xp, *args, **params)
+        count = len(arrays[0])
+        few = max(1, BLOCK * count // arrays[0].size)
+
+        def evaluate(start):
+            return function(
+                xp, *(a[start : start + few] if isinstance(a, numpy.ndarray) else a for a in args), **params
+            )
+
+        first = evaluate(0)
+        order = memory_order(first) or tuple(range(first.ndim))
+        shape = (count, *first.shape[1:])
+        result = numpy.empty([shape[axis] for axis in order], first.dtype).transpose(numpy.argsort(order))
+        result[:few] = first
+
+        def fill(starts):
+            for start in starts:
+                result[start : start + few] = evaluate(start)
+
+        _share_out(fill, range(few, count, few))
+        return result
+
+    return run
+
+
+def memory_order(array):
+    """The axes from the outermost to the innermost in memory, or None if the array has gaps or repetitions."""
+    order = tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    return order if array.transpose(order).flags.c_contiguous else None
+
+
+def _flat(array, order):
+    return array.transpose(order).reshape(-1)
+
+
+def _share_out(function, starts):
+    """Call `function` on a few runs of neighbouring starts for each core."""
+    each = max(1, math.ceil(len(starts) / (4 * parallel.cores())))
+    parallel.for_each(function, [starts[i : i + each] for i in range(0, len(starts), each)])
+
+
+for name in "negative exp log sqrt square sin cos tanh sigmoid softplus erf abs sign relu leaky_relu elu clip".split():
+    faster(name, "cpu", in_blocks, [in_blocks])
+
+for name in "max_pool2d max_unpool2d max_gather2d avg_pool2d avg_unpool2d".split():
+    faster(name, "cpu", imagewise)

@@ -1,0 +1,130 @@
+"""Convolutions by im2col and by Winograd's algorithm against the plain definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.fast.cpu import convolution as kernel
+from minigrad.fast.cpu import parallel, winograd
+from minigrad.fast.replace import PLAIN
+from minigrad.ops import convolution
+from tests.test_convolution import LAYOUTS, batches, problems, seeds
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_chunks():
+    """Small batches are cut into chunks too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "WORTH", 1)
+        yield
+
+
+def close(found, wanted):
+    """Sums of at most a few thousand products of size 1, in another order: 1e4 · ε = 2e-12."""
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype
+    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+@given(problem=problems())
+def test_the_fast_convolutions_are_the_plain_ones(problem):
+    x, w, stride, padding = problem
+    y = PLAIN["conv2d"].forward(np, x, w, stride, padding)
+    close(kernel.conv2d(x, w, stride, padding), y)
+    bias = np.cos(np.arange(len(w)) + 1.0)
+    close(kernel.conv2d_with_bias(x, w, bias, stride, padding), y + bias[:, None, None])
+    for name, operands, size in (("input", (y, w), x.shape[2:]), ("weight", (y, x), w.shape[2:])):
+        arguments = (*operands, size, stride, padding)
+        name = f"conv2d_{name}_gradient"
+        close(getattr(kernel, name)(*arguments), PLAIN[name].forward(np, *arguments))
+
+
+@pytest.fixture(scope="module")
+def few_channels():
+    """Winograd's algorithm for small problems too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "CHANNELS", 4)
+        yield
+
+
+@st.composite
+def for_winograd(draw):
+    """float32, 3×3, stride 1, and enough channels; images whose outputs are and are not made of whole 4×4 tiles."""
+    rng = np.random.default_rng(draw(seeds))
+    padding = (draw(st.integers(0, 4)), draw(st.integers(0, 4)))
+    image = [draw(st.integers(max(1, 3 - 2 * p), 13)) for p in padding]
+    channels, out = draw(st.integers(4, 7)), draw(st.integers(4, 7))
+    x = draw(st.sampled_from(LAYOUTS))(rng.standard_normal((draw(batches), channels, *image), dtype=np.float32))
+    return x, rng.standard_normal((out, channels, 3, 3), dtype=np.float32), padding
+
+
+@given(problem=for_winograd(), seed=seeds)
+def test_winograd_agrees_with_the_plain_way(few_channels, problem, seed):
+    """Its values at the points are up to some hundred times as large as the result: 1000 ε = 1e-4, of the largest."""
+    x, w, padding = problem
+
+    def everything():
+        y = convolution._conv2d(x, w, (1, 1), padding)
+        g = np.random.default_rng(seed).standard_normal(y.shape, dtype=np.float32)
+        return [
+            y,
+            convolution.conv2d_input_gradient(g, w, x.shape[2:], (1, 1), padding),
+            convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), padding),
+        ]
+
+    fast = everything()
+    with mg.config(winograd=False):
+        plain = everything()
+    for a, b in zip(fast, plain, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype == np.float32
+        assert abs(a - b).max(initial=0) <= 1e-4 * abs(b).max(initial=1e-30)
+
+
+def test_winograd_is_used_where_it_can_be_and_nowhere_else():
+    def is_used(shape=(64, 64, 3, 3), dtype=np.float32, stride=(1, 1), dilation=(1, 1)):
+        return kernel._by_winograd(shape, np.dtype(dtype), stride, dilation)
+
+    assert is_used((kernel.CHANNELS, kernel.CHANNELS, 3, 3))
+    assert not is_used((kernel.CHANNELS, kernel.CHANNELS - 1, 3, 3))
+    assert not is_used(dtype=np.float64)
+    assert not is_used(stride=(1, 2)) and not is_used(dilation=(2, 1)) and not is_used((64, 64, 3, 5))
+    with mg.config(winograd=False):
+        assert not is_used((64, 64, 3, 3))
+
+
+def test_winograds_algorithm_is_exact_where_no_rounding_happens():
+    """A, G and B multiplied out over a basis: the sum of products itself, for one row of a tile."""
+    for tap, pixel in np.ndindex(3, 6):
+        y = winograd.A_T @ ((winograd.G @ np.eye(3)[tap]) * (winograd.B_T @ np.eye(6)[pixel]))
+        np.testing.assert_allclose(y, [float(pixel == output + tap) for output in range(4)], atol=1e-6)
+
+
+def on_threads(monkeypatch, count, function):
+    """What `function` gives where the process may use `count` cores."""
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "_pool", None)
+        patch.setattr(parallel, "cores", lambda: count)
+        result = function()
+        if parallel._pool is not None:
+            parallel._pool.shutdown()
+    return result
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_are_the_same_to_the_bit_on_any_number_of_threads(few_channels, monkeypatch, dtype):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((37, 9, 9, 8)).astype(dtype), rng.standard_normal((12, 9, 3, 3)).astype(dtype)
+
+    def everything():
+        y = convolution._conv2d(x, w, (1, 1), (1, 1))
+        return [
+            y,
+            convolution.conv2d_input_gradient(y, w, x.shape[2:], (1, 1), (1, 1)),
+            convolution.conv2d_weight_gradient(y, x, w.shape[2:], (1, 1), (1, 1)),
+        ]
+
+    once = on_threads(monkeypatch, 1, everything)
+    for count in (2, 5):
+        for a, b in zip(once, on_threads(monkeypatch, count, everything), strict=True):
+            assert a.tobytes() == b.tobytes()

@@ -1,0 +1,67 @@
+"""The library in several Python threads at once, and in worker processes: the same numbers as in one thread."""
+
+import multiprocessing
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.fast.cpu import parallel
+from minigrad.nn import functional as F
+
+IMAGES = np.random.default_rng(0).standard_normal((45, 3, 12, 12), dtype=np.float32)  # several chunks of a batch
+WEIGHT = np.random.default_rng(1).standard_normal((4, 3, 3, 3), dtype=np.float32)
+
+
+def trained(seed):
+    """The parameters of a small network after two steps, as bytes."""
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.Dropout(0.3, rng),
+        nn.Flatten(), nn.Linear(100, 10, rng=rng),
+    )  # fmt: skip
+    optimizer, labels = optim.Adam(model.parameters(), lr=0.01), rng.integers(0, 10, len(IMAGES))
+    for _ in range(2):
+        optimizer.zero_grad()
+        F.cross_entropy(model(mg.tensor(IMAGES)), labels).backward()
+        optimizer.step()
+    return b"".join(parameter.numpy().tobytes() for parameter in model.parameters())
+
+
+def test_threads_that_train_at_the_same_time_do_not_disturb_each_other():
+    alone = [trained(seed) for seed in range(6)]
+    assert len(set(alone)) == 6
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(trained, range(6))) == alone
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_worker_processes_can_convolve(method):
+    if method not in multiprocessing.get_all_start_methods() or (method == "fork" and sys.platform == "darwin"):
+        pytest.skip(f"{method} is not to be had, or not safe, on this system")
+    parallel.for_each(len, [[], []])  # the threads exist already, and a forked process does not have them
+    expected = mg.conv2d(IMAGES, WEIGHT)
+    with multiprocessing.get_context(method).Pool(2) as workers:
+        found = workers.starmap_async(mg.conv2d, [(IMAGES, WEIGHT)] * 3).get(timeout=60)
+    assert all(y.tobytes() == expected.tobytes() for y in found)
+
+
+def test_blas_gets_its_threads_back():
+    def threads():
+        return [lib["num_threads"] for lib in parallel.threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+    before = threads()
+    inside = parallel.for_each(lambda _: threads(), range(3))
+    assert all(count == 1 for counts in inside for count in counts)
+    assert threads() == before
+
+
+def test_for_each_keeps_the_order_and_passes_errors_on():
+    assert parallel.for_each(lambda i: i * i, range(20)) == [i * i for i in range(20)]
+    assert parallel.for_each(lambda i: i, []) == []
+    with pytest.raises(ZeroDivisionError):
+        parallel.for_each(lambda i: 1 / (i - 5), range(10))
