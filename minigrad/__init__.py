@@ -10,8 +10,8 @@ Read it in this order: `tensor.py` (an array that remembers how it was made), `o
 (the ops, each beside its derivative), `graph.py` (the way back). They lean on two more: `backend` (NumPy or CuPy) and
 `guard.py` (what backward still needs cannot be changed).
 
-On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing.py` (check_grads, with
-`diagnosis.py` for the likely cause and `strategies.py` for property tests); `draw.py` (the tape as text and figure);
+On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing/` (check_grads, the
+likely cause of a wrong gradient, and strategies for property tests); `draw.py` (the tape as text and figure);
 `recompute.py` (less memory for more time); `checkpoint.py` (a run saved and restored); `data/` (pictures). And
 `kernels/`, `parallel.py`, `memory.py` and `replay.py` (CUDA graphs) make it faster without changing what it means: they
 may be skipped.

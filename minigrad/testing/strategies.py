@@ -1,6 +1,6 @@
 """Hypothesis strategies for property tests of ops: arrays away from kinks and ties, shapes, shapes that broadcast.
 
-Use them as `mg.testing.arrays` and so on. `docs/property_test_template.py` is a test to copy.
+`mg.testing` imports this file, and with it hypothesis, when you first ask for one of them.
 """
 
 import math

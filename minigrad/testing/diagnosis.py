@@ -17,7 +17,7 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
 
     Parameters
     ----------
-    function : minigrad.testing.Weighted
+    function : minigrad.testing.gradient_check.Weighted
         What was differentiated; it may be evaluated again.
     position : int
         The argument whose gradient is wrong.

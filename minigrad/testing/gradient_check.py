@@ -1,19 +1,16 @@
-"""What is needed to test an op of one's own: check_grads, and strategies for property tests with hypothesis.
+"""check_grads: a backward rule is right when its gradients agree with central differences.
 
 For a smooth f the central difference (f(x + h) - f(x - h)) / 2h is off by h²f‴/6 from truncation and by about ε|f|/h
 from rounding. Both are smallest near h = ∛ε, which in float64 is 6e-6 and leaves an error near 1e-10, relative to
 the size of the function and its derivatives. Lesson 2 derives and measures this.
-
-`arrays`, `shapes` and `broadcastable_shapes` are those of `minigrad/strategies.py`; they need hypothesis, which is
-imported when one of them is first asked for.
 """
 
 import numpy
 
 from minigrad import backend
-from minigrad.diagnosis import likely_cause
 from minigrad.graph import grad
 from minigrad.tensor import Tensor
+from minigrad.testing.diagnosis import likely_cause
 
 EPSILON = numpy.finfo(numpy.float64).eps
 STEP = EPSILON ** (1 / 3)
@@ -43,7 +40,7 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     ------
     AssertionError
         Naming the order, the argument, its worst entry, both numbers, the step, and how many entries of the argument
-        are wrong; then the likely cause, if the numbers show one (see `minigrad.diagnosis`).
+        are wrong; then the likely cause, if the numbers show one (see `diagnosis.py`).
     TypeError
         If `args` is a single array, or `f` returns something that is not a Tensor.
     ValueError
@@ -177,11 +174,3 @@ def _leaf(array):
     leaf = Tensor(array)
     leaf.requires_grad = True
     return leaf
-
-
-def __getattr__(name):
-    if name in ("arrays", "shapes", "broadcastable_shapes"):
-        from minigrad import strategies
-
-        return getattr(strategies, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
