@@ -7,8 +7,8 @@
     tensor([2., 4.], dtype=float32)
 
 Read it in this order: `tensor.py` (an array that remembers how it was made), `op.py` (how an op is made), `ops/`
-(the ops, each beside its derivative), `graph.py` (the backward pass). They lean on two more: `backend` (NumPy or CuPy) and
-`guard.py` (what backward still needs cannot be changed).
+(the ops, each beside its derivative), `graph.py` (the backward pass). They lean on two more: `backend` (NumPy or CuPy)
+and `guard.py` (what backward still needs cannot be changed).
 
 On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing/` (check_grads, the
 likely cause of a wrong gradient, and strategies for property tests); `draw.py` (the tape as text and figure);
