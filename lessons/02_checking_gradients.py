@@ -14,8 +14,8 @@ Afterwards you will be able to explain
 - which mistakes each of these checks finds, and what no gradient check can find;
 - what differences say at kinks and ties, and why one keeps away from them.
 
-Read first: lesson 01 (the backward rules of part 4 and the engine of part 5). Beside it, open ``minigrad/testing.py``
-and ``minigrad/diagnosis.py``.
+Read first: lesson 01 (the backward rules of part 4 and the engine of part 5). Beside it, open
+``minigrad/testing/gradient_check.py`` and ``minigrad/testing/diagnosis.py``.
 
 Claims checked: the error of difference quotients stays below what theory allows, with its smallest value where theory
 puts it, in both precisions; the complex step is exact to rounding at a step of 1e-200, and wrong on the absolute

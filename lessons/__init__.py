@@ -35,6 +35,18 @@ COLOURS = {
     "mean-only BN": "#CC79A7",
     "weight norm, log-scale": "#56B4E9",
 }
+FIGURE_STYLE = {
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (7.0, 4.2),
+    "savefig.dpi": 130,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+}
 
 
 class UsageError(Exception):
@@ -57,8 +69,8 @@ def add_flags(parser):
     size.add_argument("--quick", dest="full", action="store_false", default=False, help="small (default)")
     size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--data", choices=["auto", "synthetic", "cifar10"], default="auto",
-                        help="auto: CIFAR-10 if it can be found, else synthetic")  # fmt: skip
+    sets, which = ["auto", "synthetic", "cifar10"], "auto: CIFAR-10 if it can be found, else synthetic"
+    parser.add_argument("--data", choices=sets, default="auto", help=which)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
     parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
@@ -120,12 +132,8 @@ class Lesson:
 
         if not self.flags.show:
             matplotlib.use("Agg")
-        matplotlib.rcParams.update({
-            "figure.constrained_layout.use": True, "figure.figsize": (7.0, 4.2), "savefig.dpi": 130, "font.size": 10,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
-            "axes.prop_cycle": matplotlib.cycler(color=list(COLOURS.values())), "lines.linewidth": 1.6,
-            "legend.frameon": False,
-        })  # fmt: skip
+        colours = matplotlib.cycler(color=list(COLOURS.values()))
+        matplotlib.rcParams.update(FIGURE_STYLE | {"axes.prop_cycle": colours})
         size = "full" if self.full else "quick"
         print(f"Lesson {self.number:02d}: {title(self.file)} ({size}, device {self.device}, seed {self.seed})\n")
 
@@ -204,22 +212,33 @@ class Lesson:
         self._log.close()
         os.replace(self._log.name, self.out / self._log_name)
 
+    def _metrics(self, seconds):
+        """What metrics.json holds: what was run, how it came out, and on what."""
+        return {
+            "lesson": self.name,
+            "title": title(self.file),
+            "full": self.full,
+            "seed": self.seed,
+            "device": self.device,
+            "data": self.data,
+            "seconds": round(seconds, 1),
+            "fingerprint": fingerprint(self.file, self.flags, self.data),
+            "claims": [asdict(claim) for claim in self.claims],
+            "figures": self.figures,
+            "measurements": self.measurements,
+            "versions": versions(),
+            "machine": backend.description(self.device),
+            "commit": commit(),
+        }
+
     def finish(self):
         """Write metrics.json and log.txt, and exit with code 1 if a claim does not hold.
 
         Until here, what an earlier run has written stays as it was, but for figures.
         """
         seconds = time.time() - self._started
-        metrics = {
-            "lesson": self.name, "title": title(self.file), "full": self.full, "seed": self.seed, "device": self.device,
-            "data": self.data, "seconds": round(seconds, 1),
-            "fingerprint": fingerprint(self.file, self.flags, self.data),
-            "claims": [asdict(claim) for claim in self.claims], "figures": self.figures,
-            "measurements": self.measurements, "versions": versions(), "machine": backend.description(self.device),
-            "commit": commit(),
-        }  # fmt: skip
         partial = self.out / "metrics.json.part"
-        partial.write_text(json.dumps(metrics, indent=1, allow_nan=True) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n", encoding="utf-8")
         os.replace(partial, self.out / "metrics.json")
         if not self.full:  # what took days is kept
             shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
@@ -246,8 +265,10 @@ class Checkpoint:
             return None
         saved = mg.load(self.path)
         if saved.get("identity") != self.identity:
-            raise CheckpointError(f"{self.path} is the checkpoint of another run ({saved.get('identity')}); "
-                                  "use --fresh to start anew, or another --out")  # fmt: skip
+            raise CheckpointError(
+                f"{self.path} is the checkpoint of another run ({saved.get('identity')}); "
+                "use --fresh to start anew, or another --out"
+            )
         return saved["state"]
 
     def save(self, state):
@@ -333,8 +354,12 @@ def versions():
     """The versions that results may depend on."""
     import matplotlib
 
-    return {"minigrad": mg.__version__, "python": platform.python_version(), "numpy": numpy.__version__,
-            "matplotlib": matplotlib.__version__}  # fmt: skip
+    return {
+        "minigrad": mg.__version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "matplotlib": matplotlib.__version__,
+    }
 
 
 def commit():

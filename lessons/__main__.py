@@ -105,17 +105,16 @@ def run_all(chosen, flags):
         if flags.exit_first and not all_hold(results[-1]):
             break
     print_table(results)
-    summary = json.dumps({"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results},
-                         indent=1)  # fmt: skip
+    summary = {"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results}
     for path in summaries:
-        path.write_text(summary + "\n", encoding="utf-8")
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return 0 if all(map(all_hold, results)) else 1
 
 
 def run(file, flags):
     """Run one lesson; its exit code. An interrupt reaches the lesson too, which gets time to keep its checkpoint."""
-    command = [sys.executable, str(file), "--full" if flags.full else "--quick", "--device", flags.device,
-               "--data", flags.data, "--seed", str(flags.seed), "--out", flags.out]  # fmt: skip
+    command = [sys.executable, str(file), "--full" if flags.full else "--quick"]
+    command += [f"--{name}={getattr(flags, name)}" for name in ("device", "data", "seed", "out")]
     command += [f"--{name}" for name in ("fresh", "show", "download") if getattr(flags, name)]
     process = subprocess.Popen(command)
     try:

@@ -32,17 +32,19 @@ def read(folder):
         identity, state = saved.get("identity", {}), saved.get("state", {})
         if identity.get("run") not in PAPER or "curves" not in state:
             continue
-        followed = state["tracker"]
+        curves, tracker = state["curves"], state["tracker"]
+        norms = {layer: rows["norm"] for layer, rows in tracker["rows"].items()}
         found[identity["run"]] = {
-            "data": identity["data"], "size": identity["size"], "learning rate": identity["rate"],
-            "epochs": len(state["curves"]["loss"]), "pieces": state["pieces"],
-            "curves": {name: [round(value, 5) for value in values] for name, values in state["curves"].items()},
-            "growth by layer": {  # mean over units: the length of v, or of w, relative to the beginning
-                layer: (rows["norm"] / rows["norm"][0]).mean(axis=1).round(4).tolist()
-                for layer, rows in followed["rows"].items()
-            },
-            "steps of the growth": followed["steps"],
-        }  # fmt: skip
+            "data": identity["data"],
+            "size": identity["size"],
+            "learning rate": identity["rate"],
+            "epochs": len(curves["loss"]),
+            "pieces": state["pieces"],
+            "curves": {name: [round(value, 5) for value in values] for name, values in curves.items()},
+            # ‖v‖, or ‖w‖ where there is no v, relative to its first value; the mean over units
+            "growth by layer": {layer: (n / n[0]).mean(axis=1).round(4).tolist() for layer, n in norms.items()},
+            "steps of the growth": tracker["steps"],
+        }
     if not found:
         raise UsageError(f"{folder} holds no runs of lesson 9")
     return {run: found[run] for run in PAPER if run in found}
@@ -58,15 +60,17 @@ def remarks(runs):
     data = sorted({run["data"] for run in runs.values()})
     said = [f"Pictures: {', '.join(data)}."]
     if any("JPEG" in name for name in data):
-        said.append("They went through JPEG compression, so errors are not to be compared with those on the original "
-                    "CIFAR-10 to the last percent.")  # fmt: skip
+        said.append(
+            "They went through JPEG compression, so errors are not to be compared with those on the original CIFAR-10 "
+            "to the last percent."
+        )
     short = {planned(run) for run in runs.values()} - {PAPERS_EPOCHS}
     for epochs in sorted(short):
         said.append(f"The schedule was {epochs} epochs long, the paper's {PAPERS_EPOCHS}.")
-    unfinished = [f"{name} {run['epochs']} of {planned(run)}" for name, run in runs.items()
-                  if run["epochs"] < planned(run)]  # fmt: skip
+    unfinished = {name: run for name, run in runs.items() if run["epochs"] < planned(run)}
     if unfinished:
-        said.append(f"Not complete, numbers of the last epoch so far: {', '.join(unfinished)}.")
+        reached = ", ".join(f"{name} {run['epochs']} of {planned(run)}" for name, run in unfinished.items())
+        said.append(f"Not complete, numbers of the last epoch so far: {reached}.")
     pieces = [piece for run in runs.values() for piece in run["pieces"]]
     seeds = sorted({piece["seed"] for piece in pieces})
     said.append(f"Seed{'s' if len(seeds) > 1 else ''}: {', '.join(map(str, seeds))}; one run of each.")
@@ -75,8 +79,9 @@ def remarks(runs):
     if on_gpu:
         exact = [switches["MINIGRAD_TF32"] == "0" for switches in on_gpu]
         cudnn = [switches["MINIGRAD_CUDNN"] not in (None, "", "0") for switches in on_gpu]
-        said.append(f"Convolutions in {'float32' if all(exact) else 'float32 and TF32' if any(exact) else 'TF32'}"
-                    f"{', by cuDNN' if all(cudnn) else ', in part by cuDNN' if any(cudnn) else ''}.")  # fmt: skip
+        precision = "float32" if all(exact) else "float32 and TF32" if any(exact) else "TF32"
+        by = ", by cuDNN" if all(cudnn) else ", in part by cuDNN" if any(cudnn) else ""
+        said.append(f"Convolutions in {precision}{by}.")
     commits = sorted({str(piece["commit"]) for piece in pieces})
     dates = sorted(piece["date"][:10] for piece in pieces)
     said.append(f"Commit {', '.join(commits)}; {dates[0]} to {dates[-1]}.")

@@ -1,7 +1,10 @@
-"""The tape as text and as a figure: what ran, on what, and which arrays are kept for the way back.
+"""The tape as text and as a figure: which ops ran, on what, and which arrays they keep for the backward pass.
 
-Nodes are numbered by age, from 0 for the oldest, and an arrow or an argument points the way the program ran; the
-backward pass goes the other way. Only `figure` needs matplotlib, and imports it when called.
+Nodes are numbered by age, from 0 for the oldest. Arrows follow the forward pass; backward goes against them.
+
+The boxes are placed here because no maintained library does it from Python alone: Graphviz is a program to install
+beside Python, networkx has no layered layout with routed edges, igraph's takes no box sizes, and grandalf has had no
+release since January 2023. Only `figure` needs matplotlib, and imports it when called.
 """
 
 import inspect
@@ -12,13 +15,14 @@ from minigrad import backend
 from minigrad.graph import _reachable
 from minigrad.op import Spec
 
-MOST_NODES = 150  # more than this, nobody can read as a figure
+MOST_NODES = 150  # nobody can read a larger figure
 
 
 class Kept(NamedTuple):
-    """An array that a node keeps: what the op's backward rules call it, its size, and whether it is charged elsewhere.
+    """An array that a node keeps for the backward pass, by the name that the op's backward rules give it.
 
-    An array is charged to the oldest node that keeps it; for the others `bytes` is 0 and `charged_to` is its number.
+    Its bytes are charged to the oldest node that keeps it, number `charged_to`; for all others `bytes` is 0. `of_leaf`
+    says whether the array is a leaf's own data, which would be in memory anyway.
     """
 
     name: str
@@ -28,7 +32,7 @@ class Kept(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A node of the tape in words."""
+    """A node of the tape, in words and numbers."""
 
     number: int
     title: str  # the op's name, or the leaf's
@@ -44,7 +48,7 @@ class Entry(NamedTuple):
 
 
 def entries(tensor, names=None):
-    """The nodes that `tensor` was made from, oldest first, as a list of `Entry`; empty for one without a record.
+    """The nodes that `tensor` was computed from, oldest first, as a list of `Entry`; empty if nothing was recorded.
 
     Parameters
     ----------
@@ -83,7 +87,7 @@ def entries(tensor, names=None):
 
 
 def bytes_kept(tensor):
-    """The bytes of all arrays that the record of `tensor` keeps alive for the way back, each array counted once."""
+    """The bytes of all arrays that the tape of `tensor` keeps alive for the backward pass, each array counted once."""
     return sum(kept.bytes for entry in entries(tensor) for kept in entry.kept)
 
 
@@ -106,7 +110,7 @@ def _sources(node, numbers, array_names):
 
 
 def _kept(node, number, charged, of_leaves):
-    """The arrays that `node` keeps; `charged` remembers who has been charged for what is in memory."""
+    """The arrays that `node` keeps; `charged` maps memory to the number of the node that is charged for it."""
     names = [*_argument_names(node.op, len(node.args)), *node.params, "y"]
     for name, value in zip(names, [*node.args, *node.params.values(), node.value], strict=True):
         if backend.is_array(value):
@@ -146,9 +150,9 @@ def _shape(shape):
 
 
 def text(tensor, names=None):
-    """The tape of `tensor` as a table, a line per node, oldest first: op, arguments, shape, dtype, and bytes kept.
+    """The tape of `tensor` as a table, one line per node, oldest first: op, arguments, shape, dtype, and bytes kept.
 
-    An array that several nodes keep is counted at the oldest of them; the others say "as in" and its number.
+    An array that several nodes keep is counted at the oldest of them; the others say "as in" and that node's number.
 
     Parameters
     ----------
@@ -162,20 +166,18 @@ def text(tensor, names=None):
     """
     found = entries(tensor, names)
     if not found:
-        return _without_record(tensor)
-    rows = [("#", "op", "shape", "dtype", "kept for the way back")]
+        return f"no record: a tensor of shape {tensor.shape}, {tensor.dtype}, that does not require a gradient"
+    rows = [("#", "op", "shape", "dtype", "kept for backward")]
     for entry in found:
-        call = (
-            entry.title if entry.is_leaf else f"{entry.title}({', '.join(_argument(s, found) for s in entry.sources)})"
-        )
+        arguments = ", ".join(_argument(source, found) for source in entry.sources)
+        call = entry.title if entry.is_leaf else f"{entry.title}({arguments})"
         rows.append((str(entry.number), call, _shape(entry.shape), str(entry.dtype), _kept_in_words(entry) or "-"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        f"{row[0]:>{widths[0]}}  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    ]
-    return "\n".join([*(line.rstrip() for line in lines), _summary(found)])
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for number, *cells in rows:
+        padded = [number.rjust(first), *(cell.ljust(width) for cell, width in zip(cells, others, strict=True))]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join([*lines, _summary(found)])
 
 
 def _argument(source, found):
@@ -188,56 +190,52 @@ def _argument(source, found):
 def _kept_in_words(entry):
     if entry.freed:
         return "freed"
-    return ", ".join(
-        f"{kept.name} {kept.bytes:,} B" if kept.bytes or kept.charged_to == entry.number
-        else f"{kept.name} as in #{kept.charged_to}"
-        for kept in entry.kept
-    )  # fmt: skip
+    words = []
+    for kept in entry.kept:
+        counted_here = kept.bytes or kept.charged_to == entry.number
+        words.append(f"{kept.name} {kept.bytes:,} B" if counted_here else f"{kept.name} as in #{kept.charged_to}")
+    return ", ".join(words)
 
 
 def _summary(found):
     leaves = sum(entry.is_leaf for entry in found)
     kept = [kept for entry in found for kept in entry.kept]
     total, of_leaves = sum(k.bytes for k in kept), sum(k.bytes for k in kept if k.of_leaf)
-    own = f", {of_leaves:,} B of them the leaves' own numbers" if of_leaves else ""
-    return f"{_many(leaves, 'leaf', 'leaves')}, {_many(len(found) - leaves, 'op', 'ops')}; {total:,} B kept{own}"
-
-
-def _many(count, one, more):
-    return f"{count} {one if count == 1 else more}"
-
-
-def _without_record(tensor):
-    return f"no record: a tensor of shape {tensor.shape}, {tensor.dtype}, that does not require a gradient"
+    ops = len(found) - leaves
+    counts = f"{leaves} {'leaf' if leaves == 1 else 'leaves'}, {ops} {'op' if ops == 1 else 'ops'}"
+    own = f", {of_leaves:,} B of them the leaves' own data" if of_leaves else ""
+    return f"{counts}; {total:,} B kept{own}"
 
 
 # ---- as a figure ----------------------------------------------------------------------------------------------------
 
-KINDS = {  # fill, edge, line style
-    "leaf": ("#CFE4F2", "#0072B2", "-"),
-    "op that keeps arrays": ("#FBE3D2", "#D55E00", "-"),
-    "op that keeps nothing": ("#FFFFFF", "#666666", "-"),
-    "constant, not on the tape": ("#F0F0F0", "#888888", "--"),
+KINDS = {
+    "leaf": {"facecolor": "#CFE4F2", "edgecolor": "#0072B2", "linestyle": "-"},
+    "op that keeps arrays": {"facecolor": "#FBE3D2", "edgecolor": "#D55E00", "linestyle": "-"},
+    "op that keeps nothing": {"facecolor": "#FFFFFF", "edgecolor": "#666666", "linestyle": "-"},
+    "constant, not on the tape": {"facecolor": "#F0F0F0", "edgecolor": "#888888", "linestyle": "--"},
 }
-TITLE_POINTS, DETAIL_POINTS, LINE, MARGIN, GAP = 9, 7.5, 0.155, 0.07, 0.27  # points; the others in inches
+TITLE_FONT = {"fontsize": 9, "fontweight": "bold"}
+DETAIL_FONT = {"fontsize": 7.5, "fontweight": "normal"}
+LINE, MARGIN, GAP = 0.155, 0.07, 0.27  # of text, inside a box, between boxes; in inches
 
 
 class Box(NamedTuple):
-    """What is written in a box, and its size in inches."""
+    """The text in a box, and the size that it needs, in inches."""
 
     kind: str
-    lines: tuple  # the first is the title
+    title: str
+    details: tuple
 
     @property
     def width(self):
-        sizes = (TITLE_POINTS, *(DETAIL_POINTS,) * (len(self.lines) - 1))
-        widest = (0.74, *(0.62,) * (len(self.lines) - 1))  # a letter's width over its height: bold, then plain
-        inches = [w * len(line) * p / 72 for line, p, w in zip(self.lines, sizes, widest, strict=True)]
-        return max(inches) + 2 * MARGIN
+        # The mean width of a letter is about 0.74 of the font's size in bold, 0.62 in normal type; 72 points an inch.
+        widths = [0.74 * 9 * len(self.title), *(0.62 * 7.5 * len(line) for line in self.details)]
+        return max(widths) / 72 + 2 * MARGIN
 
     @property
     def height(self):
-        return len(self.lines) * LINE + 2 * MARGIN
+        return (1 + len(self.details)) * LINE + 2 * MARGIN
 
 
 def figure(tensor, names=None, ax=None):
@@ -277,22 +275,15 @@ def figure(tensor, names=None, ax=None):
 
 
 def _boxes(found, tensor):
-    """What to draw: boxes, and edges between their positions in the list, in the order of the op's arguments."""
+    """The boxes to draw, and the edges between their positions in the list, in the order of the ops' arguments."""
     if len(found) > MOST_NODES:
-        raise ValueError(f"a graph of {len(found)} nodes is too large for a figure (at most {MOST_NODES}); "
-                         "print mg.draw.text(tensor) instead")  # fmt: skip
+        raise ValueError(
+            f"a graph of {len(found)} nodes is too large for a figure (at most {MOST_NODES}); "
+            "print mg.draw.text(tensor) instead"
+        )
     if not found:
-        return [Box("constant, not on the tape", ("no record", f"{_shape(tensor.shape)} {tensor.dtype}"))], []
-    boxes, edges, constants = [], [], {}
-    for entry in found:
-        values = [source[1] for source in entry.sources if source[0] == "value"]
-        title = f"#{entry.number} {entry.title}" + (f"({', '.join(values)})" if values else "")
-        lines = [title, f"{_shape(entry.shape)}  {entry.dtype}"]
-        words = _kept_in_words(entry)
-        if words:
-            lines.append(f"keeps {words}" if not entry.freed else words)
-        kind = "leaf" if entry.is_leaf else ("op that keeps arrays" if entry.kept else "op that keeps nothing")
-        boxes.append(Box(kind, tuple(lines)))
+        return [Box("constant, not on the tape", "no record", (f"{_shape(tensor.shape)} {tensor.dtype}",))], []
+    boxes, edges, constants = [_box(entry) for entry in found], [], {}
     for entry in found:
         for source in entry.sources:
             if source[0] == "node":
@@ -301,26 +292,37 @@ def _boxes(found, tensor):
                 _, name, shape, key = source
                 if key not in constants:
                     constants[key] = len(boxes)
-                    boxes.append(Box("constant, not on the tape", (name or "constant", shape)))
+                    boxes.append(Box("constant, not on the tape", name or "constant", (shape,)))
                 edges.append((constants[key], entry.number))
     return boxes, edges
+
+
+def _box(entry):
+    values = [source[1] for source in entry.sources if source[0] == "value"]
+    title = f"#{entry.number} {entry.title}" + (f"({', '.join(values)})" if values else "")
+    details = [f"{_shape(entry.shape)}  {entry.dtype}"]
+    if words := _kept_in_words(entry):
+        details.append(words if entry.freed else f"keeps {words}")
+    kind = "leaf" if entry.is_leaf else "op that keeps arrays" if entry.kept else "op that keeps nothing"
+    return Box(kind, title, tuple(details))
 
 
 def _draw_box(ax, box, x, y):
     from matplotlib.patches import FancyBboxPatch
 
-    fill, edge, style = KINDS[box.kind]
-    corner = (x - box.width / 2 + 0.04, y - box.height / 2 + 0.04)
-    ax.add_patch(FancyBboxPatch(corner, box.width - 0.08, box.height - 0.08, boxstyle="round,pad=0.04",
-                                facecolor=fill, edgecolor=edge, linestyle=style, linewidth=1.1, zorder=2))  # fmt: skip
-    top = y - (len(box.lines) - 1) / 2 * LINE
-    for i, line in enumerate(box.lines):
-        ax.text(x, top + i * LINE, line, ha="center", va="center", zorder=3,
-                fontsize=DETAIL_POINTS if i else TITLE_POINTS, fontweight="normal" if i else "bold")  # fmt: skip
+    pad = 0.04  # added on all sides, with rounded corners
+    corner = (x - box.width / 2 + pad, y - box.height / 2 + pad)
+    inside = (box.width - 2 * pad, box.height - 2 * pad)
+    outline = {"boxstyle": f"round,pad={pad}", "linewidth": 1.1} | KINDS[box.kind]
+    ax.add_patch(FancyBboxPatch(corner, *inside, zorder=2, **outline))
+    top = y - len(box.details) / 2 * LINE
+    ax.text(x, top, box.title, ha="center", va="center", zorder=3, **TITLE_FONT)
+    for i, line in enumerate(box.details, start=1):
+        ax.text(x, top + i * LINE, line, ha="center", va="center", zorder=3, **DETAIL_FONT)
 
 
 def _draw_arrow(ax, points):
-    """A smooth curve through the points, leaving and arriving vertically."""
+    """A smooth curve through the points, vertical at each of them."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
@@ -328,23 +330,23 @@ def _draw_arrow(ax, points):
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         vertices += [(x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2), (x1, y1)]
         codes += [Path.CURVE4] * 3
-    ax.add_patch(FancyArrowPatch(path=Path(vertices, codes), arrowstyle="-|>", mutation_scale=9, linewidth=1.0,
-                                 color="#444444", zorder=1))  # fmt: skip
+    style = {"arrowstyle": "-|>", "mutation_scale": 9, "linewidth": 1.0, "color": "#444444"}
+    ax.add_patch(FancyArrowPatch(path=Path(vertices, codes), zorder=1, **style))
 
 
 def _draw_legend(ax, kinds):
     from matplotlib.patches import Patch
 
-    handles = [Patch(facecolor=KINDS[k][0], edgecolor=KINDS[k][1], linestyle=KINDS[k][2], label=k) for k in kinds]
+    handles = [Patch(label=kind, **KINDS[kind]) for kind in kinds]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=8, frameon=False)
 
 
 # ---- where to put the boxes -----------------------------------------------------------------------------------------
 #
-# The layered drawing of Sugiyama, Tagawa and Toda (1981): every box in the layer below the lowest of its sources; an
-# edge that passes a layer gets an invisible point there, so that no box lies on it; boxes are ordered within layers
-# by the mean position of their neighbours, which leaves few crossings; then each is moved as near to its neighbours
-# as the widths allow.
+# The layered drawing of Sugiyama, Tagawa and Toda (1981), in four steps. Put every box in the layer below the lowest
+# of its sources. Give an edge that passes a layer a point there, of width 0, so that it has room between the boxes.
+# Sort each layer by the mean position of its neighbours, which leaves few crossings. Then move everything as near to
+# its neighbours as the widths allow.
 
 
 def layout(sizes, edges):
@@ -354,146 +356,116 @@ def layout(sizes, edges):
     ----------
     sizes : list of (width, height)
     edges : list of (int, int)
-        From box to box; without cycles, and for boxes that are not sources in an order such that sources come first.
+        From box to box. `sizes` must be in topological order, but boxes that no edge leads to may stand anywhere.
 
     Returns
     -------
     centres : list of (x, y), y downwards
-    paths : list of lists of (x, y), one per edge, from the lower rim of a box to the upper rim of another
+    paths : list of lists of (x, y), one per edge, from the bottom of one box to the top of another
     extent : (width, height)
     """
-    depth = _depths(len(sizes), edges)
+    layer_of = _layers(len(sizes), edges)
     widths = [width for width, _ in sizes]
-    routes, links = [], []  # per edge all points it passes; (upper, lower, weight) between neighbouring layers
-    for source, target in edges:
-        route = [source]
-        for level in range(depth[source] + 1, depth[target]):
-            route.append(len(widths))
-            widths.append(0.0)
-            depth.append(level)
-        route.append(target)
-        routes.append(route)
-    made = {target for _, target in edges}
-    for route in routes:
-        # A chain of ops, and an edge that passes by, should run straight; what enters from the side gives way.
-        weight = 16.0 if len(route) > 2 else (8.0 if route[0] in made else 1.0)
-        links += [(a, b, weight) for a, b in itertools.pairwise(route)]
-    neighbours = [[] for _ in widths]
-    for upper, lower, weight in links:
-        neighbours[upper].append((lower, weight))
-        neighbours[lower].append((upper, weight))
-    layers = [[] for _ in range(max(depth) + 1)]
-    for vertex in _by_first_use(len(widths), routes):
-        layers[depth[vertex]].append(vertex)
-    x = _abscissas(_ordered(layers, neighbours, depth), neighbours, widths)
-    left = min(x[v] - widths[v] / 2 for v in range(len(widths)))
-    x = [value - left for value in x]
+    routes = [_route(source, target, layer_of, widths) for source, target in edges]
+    layers = [[] for _ in range(max(layer_of) + 1)]
+    by_first_use = [vertex for route in routes for vertex in route[:-1]]
+    for vertex in dict.fromkeys([*by_first_use, *range(len(widths))]):
+        layers[layer_of[vertex]].append(vertex)
+    neighbours = _neighbours(routes, len(widths))
+    _sort(layers, neighbours)
+    x = _x_positions(layers, neighbours, widths)
     heights = [max((sizes[v][1] for v in layer if v < len(sizes)), default=0.0) for layer in layers]
-    middle = [sum(heights[:level]) + GAP * level + heights[level] / 2 for level in range(len(layers))]
-    centres = [(x[v], middle[depth[v]]) for v in range(len(sizes))]
-    paths = [
-        _path(route, x, middle, heights, depth, sizes, rank, count)
-        for route, (rank, count) in zip(routes, _ranks(edges), strict=True)
-    ]
-    extent = (max(x[v] + widths[v] / 2 for v in range(len(widths))), sum(heights) + GAP * (len(layers) - 1))
-    return centres, paths, extent
+    tops = [sum(heights[:level]) + GAP * level for level in range(len(layers))]
+    centres = [(x[v], tops[layer_of[v]] + heights[layer_of[v]] / 2) for v in range(len(sizes))]
+    paths = []
+    for number, (route, (source, target)) in enumerate(zip(routes, edges, strict=True)):
+        arriving = [i for i, edge in enumerate(edges) if edge[1] == target]  # side by side
+        shift = (arriving.index(number) - (len(arriving) - 1) / 2) * min(0.25, 0.6 * widths[target] / len(arriving))
+        path = [(centres[source][0], centres[source][1] + sizes[source][1] / 2)]
+        for vertex in route[1:-1]:  # straight down between the boxes of the layer
+            top = tops[layer_of[vertex]]
+            path += [(x[vertex], top), (x[vertex], top + heights[layer_of[vertex]])]
+        paths.append([*path, (centres[target][0] + shift, centres[target][1] - sizes[target][1] / 2)])
+    right = max(x[v] + widths[v] / 2 for v in range(len(widths)))
+    return centres, paths, (right, tops[-1] + heights[-1])
 
 
-def _depths(count, edges):
-    """The layer of each box: below all of its sources; a box without sources just above the first that needs it."""
-    sources, targets = [[] for _ in range(count)], [[] for _ in range(count)]
-    for source, target in edges:
-        sources[target].append(source)
-        targets[source].append(target)
-    depth = [0] * count
-    for vertex in range(count):
-        if sources[vertex]:
-            depth[vertex] = 1 + max(depth[s] for s in sources[vertex])
-    for vertex in range(count):
-        if not sources[vertex] and targets[vertex]:
-            depth[vertex] = min(depth[t] for t in targets[vertex]) - 1
-    return depth
+def _layers(count, edges):
+    """The layer of each box: below all of its sources, or, without sources, just above the first box that needs it."""
+    layer_of = [0] * count
+    for source, target in sorted(edges, key=lambda edge: edge[1]):
+        layer_of[target] = max(layer_of[target], layer_of[source] + 1)
+    for vertex in set(range(count)) - {target for _, target in edges}:
+        layer_of[vertex] = min((layer_of[target] - 1 for source, target in edges if source == vertex), default=0)
+    return layer_of
 
 
-def _by_first_use(count, routes):
-    """All vertices such that those of one layer come in the order of the arguments that they are."""
-    last = {}
-    for position, route in reversed(list(enumerate(routes))):
-        for vertex in route[:-1]:
-            last[vertex] = position
-    return sorted(range(count), key=lambda vertex: last.get(vertex, len(routes)))
+def _route(source, target, layer_of, widths):
+    """The vertices that an edge goes through; those between its ends are new, and of width 0."""
+    passed = range(layer_of[source] + 1, layer_of[target])
+    points = range(len(widths), len(widths) + len(passed))
+    layer_of += passed
+    widths += [0.0] * len(passed)
+    return [source, *points, target]
 
 
-def _ordered(layers, neighbours, depth, sweeps=6):
-    """The layers, each sorted by the mean position of its members' neighbours in the layer before or after."""
+def _neighbours(routes, count):
+    """For each vertex its neighbours in the layers above and below, and how much each of these links weighs.
+
+    A chain of ops, and an edge that passes a layer, should run straight; what enters from the side gives way.
+    """
+    targets, neighbours = {route[-1] for route in routes}, [[] for _ in range(count)]
+    for route in routes:
+        weight = 16.0 if len(route) > 2 else 8.0 if route[0] in targets else 1.0
+        for upper, lower in itertools.pairwise(route):
+            neighbours[upper].append((lower, weight))
+            neighbours[lower].append((upper, weight))
+    return neighbours
+
+
+def _sort(layers, neighbours, sweeps=6):
+    """Sort each layer by the mean position of its neighbours in the layer below, then above, and so on."""
     for sweep in range(sweeps):
-        down = sweep % 2 == 1
-        for level in range(len(layers)) if down else reversed(range(len(layers))):
-            beside = level + (-1 if down else 1)
-            if not 0 <= beside < len(layers):
-                continue
-            place = {vertex: i / max(1, len(layers[beside]) - 1) for i, vertex in enumerate(layers[beside])}
-            own = {vertex: i / max(1, len(layers[level]) - 1) for i, vertex in enumerate(layers[level])}
-
-            def mean(vertex, place=place, own=own):
+        for fixed, layer in itertools.pairwise(layers if sweep % 2 else layers[::-1]):
+            place = {vertex: i / max(1, len(fixed) - 1) for i, vertex in enumerate(fixed)}
+            means = {}
+            for i, vertex in enumerate(layer):
                 near = [place[n] for n, _ in neighbours[vertex] if n in place]
-                return sum(near) / len(near) if near else own[vertex]
-
-            layers[level] = sorted(layers[level], key=mean)
-    return layers
+                means[vertex] = sum(near) / len(near) if near else i / max(1, len(layer) - 1)
+            layer.sort(key=means.get)
 
 
-def _abscissas(layers, neighbours, widths, sweeps=100):
-    """The x of each vertex: repeatedly, layer by layer, the place nearest to its neighbours that leaves room."""
+def _x_positions(layers, neighbours, widths, sweeps=100):
+    """The x of each vertex, from 0: layer by layer, repeatedly, as near to its neighbours as the widths allow."""
     x = [0.0] * len(widths)
     for layer in layers:
         _place(layer, [0.0] * len(layer), [1.0] * len(layer), widths, x)
     for sweep in range(sweeps):
         for layer in layers if sweep % 2 else reversed(layers):
             weights = [sum(w for _, w in neighbours[v]) or 1.0 for v in layer]
-            wanted = [
-                sum(w * x[n] for n, w in neighbours[v]) / weight if neighbours[v] else x[v]
-                for v, weight in zip(layer, weights, strict=True)
-            ]
+            sums = [sum(w * x[n] for n, w in neighbours[v]) if neighbours[v] else x[v] for v in layer]
+            wanted = [total / weight for total, weight in zip(sums, weights, strict=True)]
             _place(layer, wanted, weights, widths, x)
-    return x
+    left = min(x[v] - widths[v] / 2 for v in range(len(widths)))
+    return [value - left for value in x]
 
 
 def _place(layer, wanted, weights, widths, x):
-    """Set x to minimize Σ weight (x - wanted)² with the layer's boxes in order, GAP apart: pool adjacent violators."""
-    offset, blocks = 0.0, []  # a block: (weighted mean of wanted - offset, weight, members with their offsets)
+    """Set x to minimize Σ weight (x - wanted)² over a layer in its order with gaps: isotonic regression.
+
+    Less the room that those before it need, each x may be no smaller than the one before. Where `wanted` violates
+    that, neighbours are pooled and move to their weighted mean (pool adjacent violators).
+    """
+    offset, pools = 0.0, []  # a pool: (weighted mean of wanted - offset, weight, [(vertex, offset)])
     for i, vertex in enumerate(layer):
         if i:
             offset += (widths[layer[i - 1]] + widths[vertex]) / 2 + GAP
-        block = (wanted[i] - offset, weights[i], [(vertex, offset)])
-        while blocks and blocks[-1][0] > block[0]:
-            mean, weight, members = blocks.pop()
-            total = weight + block[1]
-            block = ((mean * weight + block[0] * block[1]) / total, total, members + block[2])
-        blocks.append(block)
-    for mean, _, members in blocks:
+        pool = (wanted[i] - offset, weights[i], [(vertex, offset)])
+        while pools and pools[-1][0] > pool[0]:
+            mean, weight, members = pools.pop()
+            total = weight + pool[1]
+            pool = ((mean * weight + pool[0] * pool[1]) / total, total, members + pool[2])
+        pools.append(pool)
+    for mean, _, members in pools:
         for vertex, offset in members:
             x[vertex] = mean + offset
-
-
-def _ranks(edges):
-    """Per edge, its place among the edges into the same box and their number: they arrive side by side."""
-    count, seen = {}, {}
-    for _, target in edges:
-        count[target] = count.get(target, 0) + 1
-    for _, target in edges:
-        rank = seen.get(target, 0)
-        seen[target] = rank + 1
-        yield rank, count[target]
-
-
-def _path(route, x, middle, heights, depth, sizes, rank, count):
-    source, target = route[0], route[-1]
-    start = (x[source], middle[depth[source]] + sizes[source][1] / 2)
-    shift = (rank - (count - 1) / 2) * min(0.25, 0.6 * sizes[target][0] / count)
-    end = (x[target] + shift, middle[depth[target]] - sizes[target][1] / 2)
-    between = []
-    for vertex in route[1:-1]:  # straight down past the boxes of the layer
-        half = heights[depth[vertex]] / 2
-        between += [(x[vertex], middle[depth[vertex]] - half), (x[vertex], middle[depth[vertex]] + half)]
-    return [start, *between, end]

@@ -1,8 +1,10 @@
 """vjp, jvp, hvp, jacobian, hessian: derivatives as functions of functions.
 
-Where an argument is not a Tensor or an array but numbers or lists of them, these count as float64. The results have no
-record, so one of these functions within another would count as a constant, and is refused: to differentiate further,
-use `mg.grad` with `create_graph=True` inside, as `hessian` does.
+Each is a few lines on top of `mg.grad`: reverse mode gives uᵀ J, and reverse mode twice gives J v and H v.
+
+Numbers and lists of numbers are taken as float64. The results are not recorded, so inside another of these functions
+they would count as constants; such a call is refused. To differentiate further, use `mg.grad` with `create_graph=True`
+inside, as `hessian` does.
 """
 
 import numpy
@@ -13,7 +15,7 @@ from minigrad.tensors import Tensor
 
 
 def vjp(f, *args):
-    """The value of `f` and a function from a vector u to uᵀ J, its product with the Jacobian of f at `args`.
+    """The value of `f` at `args`, and the function u ↦ uᵀ J, where J is the Jacobian of `f` there.
 
     Parameters
     ----------
@@ -25,8 +27,8 @@ def vjp(f, *args):
     -------
     value : Tensor
     pull_back : callable
-        Takes u, array_like of the shape of `value`; returns one Tensor per argument (the Tensor itself if there is
-        one), of that argument's shape and dtype. It may be called any number of times.
+        Takes u, array_like of the shape of `value`; returns a tuple with one Tensor per argument, of that argument's
+        shape and dtype, or the Tensor itself if there is a single argument. It may be called any number of times.
     """
     leaves = [_leaf(a) for a in args]
     value = _value(f, leaves)
@@ -41,15 +43,15 @@ def vjp(f, *args):
 def jvp(f, args, tangents):
     """The value of `f` at `args` and J v, the product of its Jacobian with the tangents.
 
-    Forward mode out of reverse mode: uᵀ J is linear in u, and the derivative of a linear function of u is that
-    function itself, so differentiating uᵀ J v for u gives J v. No second table of rules is needed.
+    Forward mode by reverse mode twice: uᵀ J v is linear in u, and its gradient with respect to u is J v. So no second
+    table of rules is needed.
 
     Parameters
     ----------
     f : callable
         A function of Tensors that returns one Tensor.
-    args, tangents : array, Tensor or number, or lists or tuples of array_like with an entry for each argument
-        Of equal shapes. A single vector of numbers has to be an array, or to stand in a list of its own.
+    args, tangents : array, Tensor or number, or list or tuple with one array_like per argument
+        Of equal shapes. A single argument that is a list of numbers must be wrapped in a list: [[1.0, 2.0]].
 
     Returns
     -------
@@ -76,7 +78,7 @@ def hvp(f, args, vectors):
     ----------
     f : callable
         A function of Tensors that returns a Tensor of one element.
-    args, vectors : array, Tensor or number, or lists or tuples of array_like with an entry for each argument
+    args, vectors : array, Tensor or number, or list or tuple with one array_like per argument
         Of equal shapes, as for `jvp`.
 
     Returns
@@ -127,8 +129,10 @@ def _leaf(value):
 def _value(f, leaves):
     """f(*leaves), recorded even inside `no_grad`."""
     if state.transforming and state.recording:
-        raise RuntimeError("vjp, jvp, hvp, jacobian and hessian give results without a record, which a function to be "
-                           "differentiated must not use: there, use mg.grad(..., create_graph=True)")  # fmt: skip
+        raise RuntimeError(
+            "vjp, jvp, hvp, jacobian and hessian give results without a record, which a function to be differentiated "
+            "must not use: there, use mg.grad(..., create_graph=True)"
+        )
     with enable_grad(), _switched("transforming", True):
         return _one_tensor(f(*leaves))
 
@@ -145,7 +149,7 @@ def _pairs(args, vectors):
         args, vectors = [args], [vectors]
     leaves, vectors = [_leaf(a) for a in args], [_plain(v) for v in vectors]
     for leaf, vector in zip(leaves, vectors, strict=False):
-        backend.array_module(leaf._data, vector)  # on two devices?
+        backend.array_module(leaf._data, vector)  # raises if they are on two devices
     shapes = [leaf.shape for leaf in leaves], [vector.shape for vector in vectors]
     if shapes[0] != shapes[1]:
         raise ValueError(f"arguments of shapes {shapes[0]} need vectors of the same shapes, not {shapes[1]}")

@@ -15,9 +15,12 @@ from wn.reparameterization import output_axis
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 COMMUTE = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.GlobalAvgPool2d, nn.Flatten, nn.Dropout)
-# What an optimizer remembers, and the power of the gradient that it is.
-MEMORY = {optim.SGD: {"momentum": 1}, optim.Adam: {"m": 1, "v": 2}, optim.Adamax: {"m": 1, "u": 1},
-          optim.RMSprop: {"v": 2}}  # fmt: skip
+MEMORY = {  # what an optimizer remembers, and which power of the gradient that is
+    optim.SGD: {"momentum": 1},
+    optim.Adam: {"m": 1, "v": 2},
+    optim.Adamax: {"m": 1, "u": 1},
+    optim.RMSprop: {"v": 2},
+}
 
 
 def equi_normalize(model, c=1.0, p=2, cycles=100, tolerance=1e-7, optimizer=None):

@@ -1,17 +1,18 @@
-"""Pictures to learn from: CIFAR-10, MNIST and a synthetic set, with whitening and minibatches.
+"""Pictures to train on: CIFAR-10, MNIST and a synthetic set, with whitening and minibatches.
 
-Everything here works on plain NumPy arrays. Importing this package reads no file and opens no connection;
-a data set is downloaded only when ``download=True`` says so.
+Images and labels are plain NumPy arrays in a `Dataset`. Importing this package reads no file and opens no connection;
+a data set is downloaded only where you write ``download=True``.
 """
 
-from .batches import batches
-from .cifar10 import load_cifar10, looks_jpeg_compressed
-from .dataset import Dataset
-from .download import download
-from .folders import DataError, cache_folder
-from .mnist import load_mnist
-from .synthetic import synthetic_pictures
-from .whitening import ZCA, scale_pixels, zca_cached
+from minigrad.data.cifar10 import load_cifar10
+from minigrad.data.dataset import DataError, Dataset
+from minigrad.data.folders import cache_folder
+from minigrad.data.jpeg import looks_jpeg_compressed
+from minigrad.data.minibatches import batches
+from minigrad.data.mnist import load_mnist
+from minigrad.data.synthetic import synthetic_pictures
+from minigrad.data.verified_download import download
+from minigrad.data.whitening import ZCA, scale_pixels, zca_cached
 
 __all__ = [
     "ZCA",

@@ -1,18 +1,12 @@
-"""Where data sets live on this machine, and the one error that says what is wrong with them."""
+"""cache_folder: where data sets, and what is computed from them, live on this machine."""
 
-import os
 from pathlib import Path
 
-
-class DataError(Exception):
-    """Data that is missing, damaged or out of reach.
-
-    The message is one line that says what is wrong and what to do, fit to be shown without a traceback.
-    """
+from minigrad.settings import config
 
 
 def cache_folder():
-    """Return the folder that holds data sets and what is computed from them.
+    """The folder that holds data sets and what is computed from them.
 
     Returns
     -------
@@ -20,8 +14,14 @@ def cache_folder():
         ``$MINIGRAD_DATA``, else ``$XDG_CACHE_HOME/minigrad``, else ``~/.cache/minigrad``. It need not exist yet.
         A variable that is set but empty counts as not set.
     """
-    if chosen := os.environ.get("MINIGRAD_DATA"):
-        return Path(chosen).expanduser()
-    if caches := os.environ.get("XDG_CACHE_HOME"):
-        return Path(caches).expanduser() / "minigrad"
-    return Path.home() / ".cache" / "minigrad"
+    return config.data_folder()
+
+
+def data_folder(folder, name, files):
+    """Where a data set's files are or should be: in `folder` itself, or in the folder `name` inside it.
+
+    `folder` is what the caller of a loader gave: None stands for `cache_folder`.
+    """
+    folder = cache_folder() if folder is None else Path(folder)
+    is_it = folder.name == name or any((folder / file).exists() for file in files)
+    return folder if is_it else folder / name

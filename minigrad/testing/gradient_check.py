@@ -1,36 +1,33 @@
-"""What is needed to test an op of one's own: check_grads, and strategies for property tests with hypothesis.
+"""check_grads: a backward rule is right when its gradients agree with central differences.
 
 For a smooth f the central difference (f(x + h) - f(x - h)) / 2h is off by h²f‴/6 from truncation and by about ε|f|/h
 from rounding. Both are smallest near h = ∛ε, which in float64 is 6e-6 and leaves an error near 1e-10, relative to
 the size of the function and its derivatives. Lesson 2 derives and measures this.
-
-`arrays`, `shapes` and `broadcastable_shapes` are those of `minigrad/strategies.py`; they need hypothesis, which is
-imported when one of them is first asked for.
 """
 
 import numpy
 
 from minigrad import backend
-from minigrad.diagnosis import likely_cause
 from minigrad.graph import grad
 from minigrad.tensors import Tensor
+from minigrad.testing.diagnosis import likely_cause
 
 EPSILON = numpy.finfo(numpy.float64).eps
 STEP = EPSILON ** (1 / 3)
 
 
 def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
-    """Compare the gradients of `f` at `args` with central differences in float64, every entry of every argument.
+    """Compare the gradients of `f` at `args` with central differences in float64, for every entry of every argument.
 
-    Also with themselves: from the opposite starting gradient must come the opposite gradients.
+    Backward must also be linear in the gradient it starts from: the opposite of that must give opposite gradients.
 
     Parameters
     ----------
     f : callable
         A function of Tensors that returns a Tensor or a tuple of Tensors, of any shape.
     args : sequence of array_like
-        Where to differentiate; taken as float64. Keep away from kinks and ties by more than the step. `f` gets each
-        argument on its own device; the differences are made on the host.
+        Where to differentiate; converted to float64. Keep away from kinks and ties by more than the step. `f` gets
+        each argument on its own device; the differences are taken on the host.
     order : int
         1: gradients. 2 (default): also the gradients of the gradients, and so on.
     eps : float, optional
@@ -42,8 +39,8 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
     Raises
     ------
     AssertionError
-        Naming the order, the argument, its worst entry, both numbers, the step, and how many entries of the argument
-        are wrong; then the likely cause, if the numbers show one (see `minigrad.diagnosis`).
+        If they disagree. The message names the order, the argument, its worst entry, both numbers, the step, and how
+        many entries of the argument are wrong; then the likely cause, if the numbers show one (see `diagnosis.py`).
     TypeError
         If `args` is a single array, or `f` returns something that is not a Tensor.
     ValueError
@@ -67,7 +64,7 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None):
 
 
 def _between(f, devices):
-    """`f`, which takes its arguments on these devices, as a function from the host to the host."""
+    """`f`, which takes its arguments on these devices, as a function of host tensors that returns host tensors."""
 
     def on_host(*tensors):
         outputs = _outputs(f, [tensor.to(device) for tensor, device in zip(tensors, devices, strict=True)])
@@ -77,7 +74,7 @@ def _between(f, devices):
 
 
 class Weighted:
-    """All outputs of `f` at `args`, times fixed random weights, added up: one gradient of this checks every output."""
+    """Σ weight · output over all entries of all outputs of `f`: one scalar whose gradient checks every output."""
 
     def __init__(self, f, args, weights=None):
         self.f, self.args = f, args
@@ -92,13 +89,13 @@ class Weighted:
         return [g.numpy() for g in grad(self._sum(tensors), tensors)]
 
     def value(self, position=0, entry=(), move=0.0):
-        """The sum where one entry of one argument is moved."""
+        """The sum after one entry of one argument has moved."""
         moved = [a.copy() if i == position else a for i, a in enumerate(self.args)]
         moved[position][entry] += move
         return self._sum([_leaf(a) for a in moved]).item()
 
     def step(self, position, entry, eps):
-        """The step for one entry: `eps`, relative to the entry if that is larger than 1."""
+        """The step for one entry: `eps`, times the entry's size where that is above 1."""
         return eps * max(1.0, abs(self.args[position][entry]))
 
     def difference(self, position, entry, eps):
@@ -108,25 +105,11 @@ class Weighted:
 
 
 def _check_first_order(function, names, eps, rtol, atol, level):
+    """Compare backward with central differences, then with itself from the opposite starting gradient."""
     gradients = function.gradients()
-    for position, (arg, gradient) in enumerate(zip(function.args, gradients, strict=True)):
-        scale = numpy.abs(gradient[numpy.isfinite(gradient)]).max(initial=0.0)
-        measured, allowed, wrong = numpy.full(arg.shape, numpy.nan), numpy.zeros(arg.shape), []
-        for entry in numpy.ndindex(arg.shape):
-            measured[entry] = function.difference(position, entry, eps)
-            allowed[entry] = atol + rtol * max(scale, abs(measured[entry]))
-            off = abs(gradient[entry] - measured[entry])
-            if not (numpy.isfinite(off) and off <= allowed[entry]):
-                wrong.append(entry)
-        if wrong:
-            worst = max(wrong, key=lambda entry: _size(gradient[entry] - measured[entry]))
-            message = (
-                f"derivative of order {level} for {names[position]} of shape {arg.shape}, entry {worst}: "
-                f"backward says {gradient[worst]:.10g}, central differences {measured[worst]:.10g} "
-                f"(step {function.step(position, worst, eps):.2g}); {len(wrong)} of {arg.size} entries are wrong"
-            )
-            cause = likely_cause(function, position, eps, gradient, measured, allowed, wrong)
-            raise AssertionError(message + (f"\nLikely cause: {cause}" if cause else ""))
+    for position, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
+        what = f"derivative of order {level} for {name} of shape {gradient.shape}"
+        _compare(function, position, gradient, eps, rtol, atol, what)
     opposite = Weighted(function.f, function.args, [-w for w in function.weights]).gradients()
     for name, gradient, negated in zip(names, gradients, opposite, strict=True):
         if gradient.size and abs(gradient + negated).max() > atol + rtol * abs(gradient).max():
@@ -137,24 +120,45 @@ def _check_first_order(function, names, eps, rtol, atol, level):
             )
 
 
+def _compare(function, position, gradient, eps, rtol, atol, what):
+    """Compare the gradient for one argument with central differences, entry by entry."""
+    scale = numpy.abs(gradient[numpy.isfinite(gradient)]).max(initial=0.0)
+    measured, allowed, wrong = numpy.full(gradient.shape, numpy.nan), numpy.zeros(gradient.shape), []
+    for entry in numpy.ndindex(gradient.shape):
+        measured[entry] = function.difference(position, entry, eps)
+        allowed[entry] = atol + rtol * max(scale, abs(measured[entry]))
+        off = abs(gradient[entry] - measured[entry])
+        if not (numpy.isfinite(off) and off <= allowed[entry]):
+            wrong.append(entry)
+    if not wrong:
+        return
+    worst = max(wrong, key=lambda entry: _size(gradient[entry] - measured[entry]))
+    cause = likely_cause(function, position, eps, gradient, measured, allowed, wrong)
+    raise AssertionError(
+        f"{what}, entry {worst}: backward says {gradient[worst]:.10g}, central differences {measured[worst]:.10g} "
+        f"(step {function.step(position, worst, eps):.2g}); {len(wrong)} of {gradient.size} entries are wrong"
+        + (f"\nLikely cause: {cause}" if cause else "")
+    )
+
+
 def _size(difference):
     return abs(difference) if numpy.isfinite(difference) else numpy.inf
 
 
 def _gradients(f, args, names):
-    """The gradients of `f`, as a function of its arguments and of the gradients u to start from; and values for both.
+    """The gradients of `f` as a function of its arguments and of the gradients u that backward starts from.
 
-    A rule must be differentiable in u too: in a chain of functions, u depends on the arguments.
+    A rule must be differentiable in u too: in a chain of functions, u depends on the arguments. Returns that function,
+    the values to check it at, and their names.
     """
     count, weights = len(args), _weights(f, args)
-    return (
-        lambda *tensors: grad(_outputs(f, tensors[:count]), tensors[:count], tensors[count:], create_graph=True),
-        [*args, *weights],
-        [
-            *names,
-            *(f"argument {i} (the gradient that backward starts from)" for i in range(count, count + len(weights))),
-        ],
-    )
+
+    def gradients(*tensors):
+        args, starts = tensors[:count], tensors[count:]
+        return grad(_outputs(f, args), args, starts, create_graph=True)
+
+    starts = [f"argument {count + i} (the gradient that backward starts from)" for i in range(len(weights))]
+    return gradients, [*args, *weights], [*names, *starts]
 
 
 def _outputs(f, tensors):
@@ -167,7 +171,7 @@ def _outputs(f, tensors):
 
 
 def _weights(f, args):
-    """Fixed random numbers, one for each output of `f`, that make one number out of all outputs."""
+    """Weights for the outputs of `f`, the same at every call: 0.5 to 1.5 in size, of either sign."""
     rng = numpy.random.default_rng(0)
     shapes = [output.shape for output in _outputs(f, [_leaf(a) for a in args])]
     return [numpy.asarray(rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)) for shape in shapes]
@@ -177,11 +181,3 @@ def _leaf(array):
     leaf = Tensor(array)
     leaf.requires_grad = True
     return leaf
-
-
-def __getattr__(name):
-    if name in ("arrays", "shapes", "broadcastable_shapes"):
-        from minigrad import strategies
-
-        return getattr(strategies, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

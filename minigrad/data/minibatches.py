@@ -1,35 +1,35 @@
-"""Minibatches: one pass over aligned arrays, in order or shuffled."""
+"""batches: one epoch of minibatches, in order or shuffled."""
 
 from minigrad import backend
 
 
 def batches(arrays, size, rng=None, drop_last=False):
-    """Cut aligned arrays into minibatches.
+    """Minibatches of aligned arrays: one pass over all rows.
 
     Parameters
     ----------
     arrays : sequence of array
-        Arrays of equal length, for example ``(images, labels)``, on the CPU or on a GPU; there the batches stay, and
-        the rows' order, drawn on the host, is sent once an epoch.
+        Arrays of equal length, such as ``(images, labels)``, each on the CPU or on a GPU. Batches stay where their
+        array is; a GPU gets the order of the rows, which is drawn on the host, once an epoch.
     size : int
         Rows in a batch, at least 1.
     rng : numpy.random.Generator, optional
-        Shuffles the rows by one ``rng.permutation``, drawn when `batches` is called. Without it the rows keep
-        their order, and the batches are views of the arrays, not copies.
+        Shuffles the rows by one ``rng.permutation``, drawn when `batches` is called. Without it the rows keep their
+        order, and the batches are views, not copies.
     drop_last : bool
-        Leave out the last batch when fewer than `size` rows remain for it.
+        Drop the last batch if fewer than `size` rows remain for it.
 
     Returns
     -------
     iterator of tuple of array
-        One epoch: one array per given array in each tuple, rows aligned.
+        Each tuple has one array per given array, with the rows aligned.
 
     Raises
     ------
     TypeError
         If `arrays` is a single array.
     ValueError
-        If there are no arrays, if their lengths differ, or if `size` is below 1.
+        If there are no arrays, their lengths differ, or `size` is below 1.
     """
     if backend.is_array(arrays):
         raise TypeError("batches takes a sequence of arrays such as (images, labels), not one array; write (array,)")
@@ -47,11 +47,11 @@ def batches(arrays, size, rng=None, drop_last=False):
         order = rng.permutation(rows)
         orders = [backend.to_device(order, backend.device_of(array)) for array in arrays]
     stop = rows - rows % size if drop_last else rows
-    return one_epoch(arrays, size, stop, orders)
+    return _epoch(arrays, size, stop, orders)
 
 
-def one_epoch(arrays, size, stop, orders):
-    """Yield the batches of one epoch; `batches` has checked the arguments, so that errors come at its call."""
+def _epoch(arrays, size, stop, orders):
+    """The batches, as a generator; it is apart from `batches` so that errors come at the call of that."""
     for start in range(0, stop, size):
         rows = slice(start, min(start + size, stop))
         pairs = zip(arrays, orders, strict=True)

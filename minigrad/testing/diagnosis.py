@@ -1,23 +1,31 @@
-"""What may be wrong with a backward rule, from how its numbers differ from central differences.
+"""The likely cause of a wrong gradient, read off the way it differs from central differences.
 
-Each cause is named only if the numbers show it: the wrong gradient must be explained by it entirely, within the
-tolerance of the check. If nothing explains it, nothing is said.
+A cause is named only if it explains every wrong entry, within the tolerance of the check. If none does, nothing is
+said: a wrong hint costs more than no hint.
 """
 
 import itertools
 
 import numpy
 
-FACTORS = {2: "twice", 0.5: "half", -2: "minus twice", -0.5: "minus half", 3: "3 times", 1 / 3: "a third of",
-           4: "4 times", 0.25: "a quarter of"}  # fmt: skip
+FACTORS = {
+    2: "twice",
+    0.5: "half",
+    -2: "minus twice",
+    -0.5: "minus half",
+    3: "3 times",
+    1 / 3: "a third of",
+    4: "4 times",
+    0.25: "a quarter of",
+}
 
 
 def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
-    """A sentence or two about why backward and central differences disagree, or "" if nothing fits.
+    """A sentence or two on why backward and central differences disagree, or "" if nothing fits.
 
     Parameters
     ----------
-    function : minigrad.testing.Weighted
+    function : minigrad.testing.gradient_check.Weighted
         What was differentiated; it may be evaluated again.
     position : int
         The argument whose gradient is wrong.
@@ -27,20 +35,21 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
         Backward's gradient, the central differences, and the difference that was allowed.
     wrong : list of tuple of int
         The entries that differ by more.
+
+    Returns
+    -------
+    str
     """
     with numpy.errstate(all="ignore"):
-        cause = _not_a_function(function, position, eps, allowed, wrong)
-        cause = cause or _not_finite(gradient, measured, wrong)
+        cause = _not_a_function(function, position, eps, allowed, wrong) or _not_finite(gradient, measured, wrong)
         if cause:
             return cause
-        kinks = {
-            entry: slopes for entry in wrong if (slopes := _kink(function, position, entry, eps, gradient, allowed))
-        }
-        rest = [entry for entry in wrong if entry not in kinks]
+        kinks = {entry: _slopes_at_kink(function, position, entry, eps, gradient, allowed) for entry in wrong}
+        rest = [entry for entry in wrong if not kinks[entry]]
         if not rest:
-            entry, (below, above) = next(iter(kinks.items()))
+            below, above = kinks[wrong[0]]
             return (
-                f"f has a kink or a jump here, so that differences say nothing about the rule. At entry {entry} the "
+                f"f has a kink or a jump here, so that differences say nothing about the rule. At entry {wrong[0]} the "
                 f"one-sided differences are {below:.4g} and {above:.4g}; move the point away by more than the step."
             )
         where = tuple(numpy.array(rest).T) if gradient.ndim else ()
@@ -54,35 +63,37 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
 
 
 def _close(a, b, allowed, factor=1.0):
-    """Whether two arrays agree within what is allowed of numbers that were multiplied by `factor`."""
+    """Whether two arrays agree within the allowed difference, which grows with the `factor` that one was scaled by."""
     return bool((abs(a - b) <= allowed * max(1.0, abs(factor))).all())
 
 
 def _not_a_function(function, position, eps, allowed, wrong):
-    """f gives two values at one point, further apart than would matter to a difference quotient."""
+    """f returns two values at one point, far enough apart to spoil a difference quotient; or it returns NaN or inf."""
     first, second = function.value(), function.value()
     if not numpy.isfinite([first, second]).all():
         return f"f itself is {first} at this point." if first == second or first != first else ""
     step = min(function.step(position, entry, eps) for entry in wrong)
     if abs(first - second) > 2 * step * allowed.min():
-        return (f"f is not deterministic: two evaluations at the same point differ by {abs(first - second):.3g}. "
-                "Fix its random numbers.")  # fmt: skip
+        return (
+            f"f is not deterministic: two evaluations at the same point differ by {abs(first - second):.3g}. "
+            "Fix its random numbers."
+        )
     return ""
 
 
 def _not_finite(gradient, measured, wrong):
     if any(not numpy.isfinite(measured[entry]) for entry in wrong):
-        return "f is not finite within a step of this point: move the point into the inside of f's domain."
+        return "f is not finite within a step of this point: move the point into the interior of f's domain."
     if any(not numpy.isfinite(gradient[entry]) for entry in wrong):
         return "backward makes NaN or inf where f and its differences are finite: look for 0/0, 0·inf or overflow."
     return ""
 
 
-def _kink(function, position, entry, eps, gradient, allowed):
-    """The slopes below and above, if they disagree and the gradient lies between them; else None.
+def _slopes_at_kink(function, position, entry, eps, gradient, allowed):
+    """The slopes below and above a kink or a jump; None where f is smooth or the gradient lies outside them.
 
     For smooth f, the second difference q(h) = f(x + h) - 2f(x) + f(x - h) is h²f″: four times the step makes it 16
-    times as large. With a kink within h it grows in proportion to h, at most 5 times from 4h to 16h. The first
+    times as large. With a kink within h it is proportional to h: from 4h to 16h it grows at most 5 times. The first
     difference grows 4 times from 4h to 16h (or more, if f′ = 0), but not at all where f jumps.
     """
     step = 4 * function.step(position, entry, eps)
@@ -99,11 +110,15 @@ def _kink(function, position, entry, eps, gradient, allowed):
 
 def _zero(gradient, where):
     if not gradient.any():
-        return ("backward gives 0 for every entry: the argument is not wired to the output. Look for a rule of None, "
-                "detach(), .data, or arithmetic outside minigrad.")  # fmt: skip
+        return (
+            "backward gives 0 for every entry: the argument is not wired to the output. Look for a rule of None, "
+            "detach(), .data, or arithmetic outside minigrad."
+        )
     if not gradient[where].any():
-        return ("backward gives 0 at every wrong entry, and is right elsewhere: shares of the gradient are dropped. "
-                "Look for a mask, a slice that is too short, or = in place of +=.")  # fmt: skip
+        return (
+            "backward gives 0 at every wrong entry, and is right elsewhere: shares of the gradient are dropped. "
+            "Look for a mask, a slice that is too short, or = in place of +=."
+        )
     return ""
 
 
@@ -114,14 +129,13 @@ def _common_factor(gradient, measured, allowed):
         return ""
     if _close(gradient, -measured, allowed):
         return "the sign is flipped: backward is minus the difference quotient at every wrong entry."
-    for factor, words in FACTORS.items():
-        if _close(gradient, factor * measured, allowed, factor):
-            return f"backward is {words} the difference quotient at every wrong entry: a missing or extra factor."
     factor = float((gradient * measured).sum() / (measured**2).sum())
-    if significant > 1 and _close(gradient, factor * measured, allowed, factor):
-        return (f"backward is {factor:.7g} times the difference quotient at every wrong entry: a missing or extra "
-                "factor.")  # fmt: skip
-    return ""
+    times = next((words for f, words in FACTORS.items() if _close(gradient, f * measured, allowed, f)), None)
+    if not times and significant > 1 and _close(gradient, factor * measured, allowed, factor):
+        times = f"{factor:.7g} times"
+    if not times:
+        return ""
+    return f"backward is {times} the difference quotient at every wrong entry: a missing or extra factor."
 
 
 def _transposed(gradient, measured, allowed):
@@ -133,25 +147,35 @@ def _transposed(gradient, measured, allowed):
 
 
 def _sum_too_many(gradient, measured, allowed):
-    for axis in range(gradient.ndim):
+    for axis, size in enumerate(gradient.shape):
         for word, reduced in (("sum", measured.sum(axis, keepdims=True)), ("mean", measured.mean(axis, keepdims=True))):
-            if gradient.shape[axis] > 1 and _close(gradient, reduced, allowed, gradient.shape[axis]):
-                return (f"backward is constant along axis {axis}, where it repeats the {word} of the differences: it "
-                        f"was reduced over an axis along which the argument is not broadcast.")  # fmt: skip
+            if size > 1 and _close(gradient, reduced, allowed, size):
+                return (
+                    f"backward is constant along axis {axis}, where it repeats the {word} of the differences: it was "
+                    "reduced over an axis along which the argument is not broadcast."
+                )
     return ""
 
 
 def _sum_missing(function, position, eps, gradient, allowed):
-    """The gradient is the share that comes from one index of an output alone, and no sum over the others was taken."""
-    for number, weights in enumerate(function.weights):
-        for axis, size in enumerate(weights.shape):
-            for index in (0, size - 1) if size > 1 else ():
-                alone = [numpy.zeros_like(w) for w in function.weights]
-                place = (slice(None),) * axis + (index,)
-                alone[number][place] = weights[place]
-                part = type(function)(function.f, function.args, alone)
-                if all(abs(part.difference(position, entry, eps) - gradient[entry]) <= allowed[entry]
-                       for entry in numpy.ndindex(gradient.shape)):  # fmt: skip
-                    return (f"backward is what comes from index {index} of the output's axis {axis} alone: the sum "
-                            "over that axis is missing (unbroadcast).")  # fmt: skip
+    """One index of an output explains the whole gradient, so the contributions of the others were not added."""
+    for axis, index, weights in _single_indices(function.weights):
+        part = type(function)(function.f, function.args, weights)
+        entries = numpy.ndindex(gradient.shape)
+        if all(abs(part.difference(position, entry, eps) - gradient[entry]) <= allowed[entry] for entry in entries):
+            return (
+                f"backward is what comes from index {index} of the output's axis {axis} alone: the sum over that axis "
+                "is missing (unbroadcast)."
+            )
     return ""
+
+
+def _single_indices(weights):
+    """(axis, index, weights that are 0 at all other indices) for the first and last index of every output axis."""
+    for number, weight in enumerate(weights):
+        for axis, size in enumerate(weight.shape):
+            for index in (0, size - 1) if size > 1 else ():
+                alone = [numpy.zeros_like(w) for w in weights]
+                place = (slice(None),) * axis + (index,)
+                alone[number][place] = weight[place]
+                yield axis, index, alone

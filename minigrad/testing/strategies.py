@@ -1,6 +1,7 @@
 """Hypothesis strategies for property tests of ops: arrays away from kinks and ties, shapes, shapes that broadcast.
 
-Use them as `mg.testing.arrays` and so on. `docs/property_test_template.py` is a test to copy.
+Central differences mean nothing at a kink or a tie, so the arrays keep a distance from both that no difference spans.
+`mg.testing` imports this file, and with it hypothesis, when you first ask for one of the strategies.
 """
 
 import math
@@ -13,8 +14,8 @@ try:
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:
-    raise ImportError("minigrad.testing.arrays, shapes and broadcastable_shapes need hypothesis: "
-                      "pip install hypothesis") from error  # fmt: skip
+    need = "minigrad.testing.arrays, shapes and broadcastable_shapes need hypothesis: pip install hypothesis"
+    raise ImportError(need) from error
 
 
 def shapes(min_dims=0, max_dims=3, min_side=0, max_side=3):
@@ -44,15 +45,20 @@ def broadcastable_shapes(n, max_dims=3, min_side=0, max_side=3):
     -------
     strategy of tuple of `n` shapes
     """
-    return hnp.mutually_broadcastable_shapes(num_shapes=n, max_dims=max_dims, min_side=min_side, max_side=max_side).map(
-        lambda drawn: drawn.input_shapes
-    )
+    bounds = {"max_dims": max_dims, "min_side": min_side, "max_side": max_side}
+    return hnp.mutually_broadcastable_shapes(num_shapes=n, **bounds).map(lambda drawn: drawn.input_shapes)
 
 
 def arrays(
-    shape=None, dtype=numpy.float64, min_value=-2.0, max_value=2.0, away_from=(), distinct=False, distance=0.01,
+    shape=None,
+    dtype=numpy.float64,
+    min_value=-2.0,
+    max_value=2.0,
+    away_from=(),
+    distinct=False,
+    distance=0.01,
     device="cpu",
-):  # fmt: skip
+):
     """Arrays of finite numbers at which a function can be differentiated.
 
     Parameters
@@ -61,16 +67,16 @@ def arrays(
         `shapes()` by default.
     dtype : floating-point dtype
     min_value, max_value : float
-        Bounds, included. Keep them moderate: rounding grows with the size of the function.
+        Inclusive bounds. Keep them moderate: rounding errors grow with the size of the function's values.
     away_from : sequence of float
-        Points to keep a distance from: kinks and poles, for instance (0,) for abs.
+        Points to keep a distance from, kinks and poles: (0,) for abs.
     distinct : bool
-        Whether the entries of one array keep that distance from each other, so that there are no ties. They then lie
-        on a grid.
+        Whether the entries of one array also keep that distance from each other, so that there are no ties. They then
+        lie on a grid.
     distance : float
-        By default 0.01, more than a thousand times the step of `check_grads`, so that no difference reaches across.
+        More than a thousand times the step of `check_grads` by default, so that no difference reaches across a kink.
     device : {"cpu", "cuda"}
-        Where the arrays are made.
+        Where the arrays are.
 
     Returns
     -------
@@ -92,7 +98,7 @@ def arrays(
 
 
 def _intervals(low, high, away_from, distance):
-    """What is left of [low, high] without the surroundings of some points."""
+    """The parts of [low, high] that are at least `distance` from each of the points."""
     intervals = []
     for point in sorted(away_from):
         if low <= min(high, point - distance):
@@ -106,7 +112,7 @@ def _intervals(low, high, away_from, distance):
 
 
 def _floats(low, high, dtype):
-    """Floats of a dtype; the bounds are rounded inwards to it."""
+    """Floats of a dtype, between bounds that are rounded inwards to it."""
     first, last = dtype.type(low), dtype.type(high)
     first = numpy.nextafter(first, dtype.type(math.inf)) if float(first) < low else first
     last = numpy.nextafter(last, dtype.type(-math.inf)) if float(last) > high else last
@@ -114,17 +120,19 @@ def _floats(low, high, dtype):
 
 
 def _distinct(shape, dtype, low, high, away_from, distance):
-    """Entries from a grid whose points are 1.5 times the distance apart: rounding cannot make that less than one."""
+    """Entries from a grid with 1.5 times the distance between points: rounding cannot bring two closer than it."""
     grid = numpy.arange(low, high, 1.5 * distance)
     for point in away_from:
         grid = grid[abs(grid - point) >= 1.01 * distance]
 
-    def fill(size_and_shape):
-        size = math.prod(size_and_shape) if isinstance(size_and_shape, tuple) else size_and_shape
+    def fill(drawn):
+        size = math.prod(drawn) if isinstance(drawn, tuple) else drawn
         if size > len(grid):
-            raise ValueError(f"{size} distinct entries do not fit between the bounds: only {len(grid)} numbers are "
-                             f"there with distance {distance}")  # fmt: skip
-        places = hnp.arrays(numpy.intp, size_and_shape, elements=st.integers(0, len(grid) - 1), unique=True)
+            raise ValueError(
+                f"{size} distinct entries do not fit between the bounds, which have room for {len(grid)} numbers at "
+                f"distance {distance}; widen the bounds, or draw fewer entries"
+            )
+        places = hnp.arrays(numpy.intp, drawn, elements=st.integers(0, len(grid) - 1), unique=True)
         return places.map(lambda index: grid[index].astype(dtype))
 
     return (shape if isinstance(shape, st.SearchStrategy) else st.just(shape)).flatmap(fill)

@@ -1,4 +1,4 @@
-"""Fetch a file once, and trust it only when its checksum is right."""
+"""download: fetch a file once, and accept it only if its checksum is right."""
 
 import gzip
 import hashlib
@@ -10,46 +10,45 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from .folders import DataError
+from minigrad.data.dataset import DataError
 
-TIMEOUT = 30  # seconds without a byte before a mirror counts as dead
+TIMEOUT = 30  # seconds without a byte until a mirror is given up
 
 
 def download(urls, path, md5, what, gzipped=False):
     """Fetch a file from the first mirror that delivers it intact.
 
-    The bytes go to ``path`` + ``".part"``, which replaces `path` in one step once the checksum is right: `path`
-    never holds half a file. If `path` has the right checksum already, nothing is fetched, so a file placed there
-    by hand will do.
+    The bytes go to ``path`` + ``".part"``, which is renamed to `path` once the checksum is right: `path` never holds
+    half a file. If `path` has the right checksum already, nothing is fetched, so you may place the file by hand.
 
     Parameters
     ----------
     urls : sequence of str
-        Mirrors, tried in this order.
+        The same file on several mirrors, tried in this order.
     path : path-like
-        Where the file should be; missing folders are made.
+        Where to put the file; missing folders are created.
     md5 : str
         The expected MD5 sum in hexadecimal.
     what : str
         What the file is, for the progress bar and the error message.
     gzipped : bool
-        Take the checksum of what the gzip file contains. Mirrors may pack the same contents differently.
+        Take the checksum of the decompressed contents. Mirrors may compress the same contents differently.
 
     Raises
     ------
     DataError
-        If no mirror delivered; the message names addresses, path and checksum, to place the file by hand.
+        If no mirror delivered. The message names addresses, path and checksum, so that you can place the file by hand.
     """
     path = Path(path)
-    if path.exists() and md5_of(path, gzipped) == md5:
+    if path.exists() and _md5_of(path, gzipped) == md5:
         return
     part = path.with_name(path.name + ".part")
     failures = []
     for url in urls:
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
-            stream(url, part, what)
-            found = md5_of(part, gzipped)
+            _stream(url, part, what)
+            found = _md5_of(part, gzipped)
             if found == md5:
                 os.replace(part, path)
                 return
@@ -65,8 +64,8 @@ def download(urls, path, md5, what, gzipped=False):
     )
 
 
-def stream(url, part, what):
-    """Copy the bytes at `url` to the file `part`, with a progress bar on a terminal's stderr."""
+def _stream(url, part, what):
+    """Copy the bytes at `url` to the file `part`, with a progress bar if standard error is a terminal."""
     from tqdm import tqdm
 
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(part, "wb") as file:
@@ -76,8 +75,8 @@ def stream(url, part, what):
             shutil.copyfileobj(counted, file, 1 << 16)
 
 
-def md5_of(path, gzipped=False):
-    """Return the MD5 sum of a file, or of a gzip file's contents; None if the gzip file is damaged."""
+def _md5_of(path, gzipped):
+    """The MD5 sum of a file or of a gzip file's contents; None if the gzip file is damaged."""
     try:
         with gzip.open(path, "rb") if gzipped else open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
