@@ -216,7 +216,7 @@ def test_numbers_from_the_host_keep_their_memory_to_themselves(cuda):
     made = []
 
     def function():
-        made.append(backend.from_host(lambda: np.arange(3.0), cuda))
+        made.append(gpu.from_host(lambda: np.arange(3.0)))
         return made[-1] + 1
 
     recording = gpu.Recording()

@@ -137,7 +137,7 @@ normal_like = op("normal_like", "Like x, in shape and dtype: independent normal 
 
 
 def drawn(draw, xp, x, parameter, rng):
-    """What `draw(rng, shape, dtype, parameter)` draws on the host, on the device of `x`; of images, channels last."""
+    """What `draw(rng, shape, dtype, parameter)` draws, on the device of `x`; images are drawn channels last."""
     if x.dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
         raise TypeError(f"noise needs floating-point numbers, not {x.dtype}; use astype(numpy.float32) first")
     if x.ndim != 4:

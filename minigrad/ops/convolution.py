@@ -72,6 +72,8 @@ def _conv2d(xp, x, w, stride, padding):
 )
 def conv2d_input_gradient(xp, gy, w, size, stride, padding):
     """The gradient of conv2d for x, an image of `size` (H, W), from the gradient `gy` of y."""
+    if gy.shape[1] != w.shape[0]:
+        raise ValueError(f"the gradient has {gy.shape[1]} channels, the weight {w.shape[0]} outputs")
     height, width = (n + 2 * p for n, p in zip(size, padding, strict=True))
     gx = xp.zeros((len(gy), w.shape[1], height, width), xp.result_type(gy, w))
     for i, j, seen in window_entries(w.shape[2:], stride, gy.shape[2:]):
@@ -85,6 +87,8 @@ def conv2d_input_gradient(xp, gy, w, size, stride, padding):
 )
 def conv2d_weight_gradient(xp, gy, x, size, stride, padding):
     """The gradient of conv2d for w, a kernel of `size` (kh, kw), from the gradient `gy` of y."""
+    if len(gy) != len(x):
+        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
     x = _with_zeros_around(xp, x, padding)
     gw = xp.zeros((gy.shape[1], x.shape[1], *size), xp.result_type(gy, x))
     for i, j, seen in window_entries(size, stride, gy.shape[2:]):

@@ -217,7 +217,7 @@ def test_a_module_that_was_not_initialized_says_so():
 def test_unknown_attributes_and_missing_forward_are_errors():
     with pytest.raises(AttributeError, match=r"ReLU.*nothing"):
         nn.ReLU().nothing  # noqa: B018
-    with pytest.raises(TypeError, match="forward"):
+    with pytest.raises(NotImplementedError, match="forward"):
         nn.Module()(1)
 
 

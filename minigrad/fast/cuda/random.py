@@ -193,9 +193,9 @@ def _on_gpu(draw, kernel):
 
     def wrap(plain):
         def run(xp, x, parameter, rng):
-            if not gpu.runs_kernels(x):
+            if xp is numpy:
                 return plain(xp, x, parameter, rng)
-            by_kernel = supported(rng) and x.dtype.itemsize >= 4
+            by_kernel = gpu.runs_kernels(x) and supported(rng) and x.dtype.itemsize >= 4
             return drawn(kernel if by_kernel else _from_host(draw), xp, x, parameter, rng)
 
         return run
