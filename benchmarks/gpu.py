@@ -287,14 +287,14 @@ def agreement(report, device, size, setting):
 
 def training_agreement(parameterization, size, device):
     """How far training on the device is from training on the CPU, in both precisions."""
-    from minigrad.fast.cpu import convolution
+    import minigrad as mg
 
     row = {}
     exact = trained(parameterization, size, "cpu", np.float64)
     row["float64: losses"], row["parameters"] = apart(trained(parameterization, size, device, np.float64), exact)
     agrees = max(row.values()) < STEPS_AGREE
     found, wanted = (trained(parameterization, size, where) for where in (device, "cpu"))
-    with convolution.plain():
+    with mg.config(winograd=False):
         other = trained(parameterization, size, "cpu")
     ours, drift = apart(found, wanted), apart(other, wanted)
     row |= {
@@ -625,7 +625,7 @@ def by_op(step, device, steps=5):
     from minigrad import op
 
     watch, records, inner = Stopwatch(device), [], []
-    before = {record: (record.forward, record.rules, record.rule_for_every) for record in op.REGISTRY.values()}
+    before = {record: (record.forward, record.rules, record.joint) for record in op.REGISTRY.values()}
 
     def timed(function, label):
         def run(*args, **kwargs):
@@ -641,10 +641,10 @@ def by_op(step, device, steps=5):
         return run
 
     try:
-        for record, (forward, rules, every) in before.items():
+        for record, (forward, rules, joint) in before.items():
             record.forward = timed(forward, f"{record.name}, forward")
             record.rules = [rule and timed(rule, f"{record.name}, backward") for rule in rules]
-            record.rule_for_every = every and timed(every, f"{record.name}, backward")
+            record.joint = joint and timed(joint, f"{record.name}, backward")
         for _ in range(2):
             step()
         records.clear()
@@ -653,8 +653,8 @@ def by_op(step, device, steps=5):
             step()
         last = watch.mark()
     finally:
-        for record, (forward, rules, every) in before.items():
-            record.forward, record.rules, record.rule_for_every = forward, rules, every
+        for record, (forward, rules, joint) in before.items():
+            record.forward, record.rules, record.joint = forward, rules, joint
     total = defaultdict(float)
 
     def add(entry):

@@ -67,6 +67,7 @@ class Clock:
         for record in op.REGISTRY.values():
             record.forward = self.timed(record.forward, f"{record.name}, forward")
             record.rules = [rule and self.timed(rule, f"{record.name}, backward") for rule in record.rules]
+            record.joint = record.joint and self.timed(record.joint, f"{record.name}, backward")
 
     def timed(self, function, label):
         def run(*args, **kwargs):

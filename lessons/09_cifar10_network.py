@@ -32,7 +32,6 @@ goes on from the checkpoints that it finds, and ends with new ones. When all fiv
 # two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs. The pictures are CIFAR-10
 # where it can be found, and otherwise an embedded synthetic set of ten classes of shapes; see the README.
 
-import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -46,11 +45,9 @@ import minigrad as mg
 import wn
 from lessons import COLOURS, Lesson, commit, versions
 from minigrad import backend, data, nn, optim
-from minigrad.kernels.convolution import plain
 from minigrad.nn import functional as F
 
 PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
-SWITCHES = ["MINIGRAD_TF32", "MINIGRAD_CUDNN", "MINIGRAD_CUDA_GRAPH"]  # of the environment
 
 
 def own_flags(parser):
@@ -196,10 +193,11 @@ print(network("weight norm", lesson.rng(0)))
 # the scheme of section 3 such that all four cases have identical parameters starting out" (section 5.1). So the
 # networks without weight normalization are made from those with it: initialize $v$, $g$ and $b$, then multiply out
 # $w = g\,v/\lVert v\rVert$. Only full batch normalization needs no such pass, because it normalizes every batch
-# anyway; it keeps $w = v$. (``plain()`` asks for convolutions in full float32. On a GPU they are otherwise computed in
-# TF32, whose numbers have 11 significant bits instead of 24: enough for training, too few for a comparison.)
+# anyway; it keeps $w = v$. (``exactly`` asks for convolutions with all the digits of float32. On a GPU they are otherwise
+# computed in TF32, whose numbers have 11 significant bits instead of 24: enough for training, too few for a comparison.)
 
 start = train_x[:500]
+exactly = {"tf32": False, "winograd": False}
 
 
 def reseed_noise(model, rng):
@@ -215,7 +213,7 @@ def initialized(parameterization):
     if parameterization != "batch norm":
         reseed_noise(model, lesson.rng(2))
         wn.apply_weight_norm(model)
-        with plain():
+        with mg.config(**exactly):
             wn.data_dependent_init(model, start)
     if parameterization in ("normal", "mean-only BN"):
         wn.remove_weight_norm(model)
@@ -233,7 +231,7 @@ def initialized(parameterization):
 def outputs_at_start(parameterization):
     model = initialized(parameterization)
     reseed_noise(model, lesson.rng(2))
-    with mg.no_grad(), plain():
+    with mg.no_grad(), mg.config(**exactly):
         return model(mg.tensor(start, device=lesson.device)).numpy()
 
 
@@ -314,7 +312,7 @@ def train(parameterization):
         loss.backward()
         return loss.detach(), logits.detach()
 
-    if os.environ.get("MINIGRAD_CUDA_GRAPH") == "1":
+    if mg.config.cuda_graph:
         loss_and_gradients = mg.cuda_graph(loss_and_gradients, model)
     rate = RATES[parameterization]
     optimizer = optim.Adam(model.parameters(), lr=rate)
@@ -338,7 +336,7 @@ def train(parameterization):
     if done < size.epochs:
         pieces.append({"from epoch": done, "machine": backend.description(lesson.device), "versions": versions(),
                        "commit": commit(), "command": " ".join(["python", *sys.argv]), "seed": lesson.seed,
-                       "switches": {name: os.environ.get(name) for name in SWITCHES},
+                       "settings": {name: value for name, value in mg.config.as_dict().items() if name != "data"},
                        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"})
     bar = lesson.progress(None, parameterization, total=steps * size.epochs, initial=steps * done)
 

@@ -75,10 +75,10 @@ def remarks(runs):
     seeds = sorted({piece["seed"] for piece in pieces})
     said.append(f"Seed{'s' if len(seeds) > 1 else ''}: {', '.join(map(str, seeds))}; one run of each.")
     said.append(f"Computed on {'; '.join(sorted({piece['machine'] for piece in pieces}))}.")
-    on_gpu = [piece["switches"] for piece in pieces if "CUDA" in piece["machine"]]
+    on_gpu = [piece["settings"] for piece in pieces if "CUDA" in piece["machine"]]
     if on_gpu:
-        exact = [switches["MINIGRAD_TF32"] == "0" for switches in on_gpu]
-        cudnn = [switches["MINIGRAD_CUDNN"] not in (None, "", "0") for switches in on_gpu]
+        exact = [not settings["tf32"] for settings in on_gpu]
+        cudnn = [settings["cudnn"] for settings in on_gpu]
         precision = "float32" if all(exact) else "float32 and TF32" if any(exact) else "TF32"
         by = ", by cuDNN" if all(cudnn) else ", in part by cuDNN" if any(cudnn) else ""
         said.append(f"Convolutions in {precision}{by}.")

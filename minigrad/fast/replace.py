@@ -55,6 +55,11 @@ def instead(special, when):
     return wrap
 
 
+def without_library(function):
+    """A function of arrays as a forward function, which gets the array library first."""
+    return lambda _xp, *args, **params: function(*args, **params)
+
+
 def install(device):
     """Put the forms for a device in their places, now and whenever one is added."""
     _installed.add(device)

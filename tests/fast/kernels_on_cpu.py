@@ -16,11 +16,9 @@ from unittest import mock
 
 import numpy as np
 
-from minigrad import backend
-from minigrad.fast.cuda import gpu
-from minigrad.fast.cpu import convolution, cuda
+from minigrad.fast.cuda import gpu, kernel
 from minigrad.fast.cuda.kernel import KERNELS
-from minigrad.fast.cuda import convolution as cuda_convolution
+from minigrad.fast.replace import install
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 HEAD = r"""
@@ -147,26 +145,18 @@ def _as_c(arg):
     return ctypes.c_double(arg) if isinstance(arg, float) else ctypes.c_longlong(arg)
 
 
-def _correlate(xp, *args, **params):
-    return cuda_convolution.correlate(xp, *args, **params)
-
-
-def _correlate_over_batch(xp, *args, **params):
-    return cuda_convolution.correlate_over_batch(xp, *args, **params)
-
-
 @contextlib.contextmanager
-def installed(library, threads=cuda.THREADS):
+def installed(library, threads=kernel.THREADS):
     """Within this the kernels compute on NumPy's arrays, with so many threads in a block."""
-    for kernel in KERNELS:
-        kernel._compiled.clear()
+    install("cuda")
+    for k in KERNELS:
+        k._compiled.clear()
     with (
-        mock.patch.object(cuda, "THREADS", threads),
-        mock.patch.object(backend, "runs_kernels", lambda array: isinstance(array, np.ndarray)),
+        mock.patch.object(kernel, "THREADS", threads),
+        mock.patch.object(gpu, "runs_kernels", lambda array: isinstance(array, np.ndarray)),
         mock.patch.object(gpu, "raw_kernel", library.raw_kernel),
-        mock.patch.multiple(convolution, correlate=_correlate, correlate_over_batch=_correlate_over_batch),
         mock.patch.object(gpu, "matrix_product", lambda a, b, out, fast: np.dot(a, b, out=out)),
     ):
         yield
-    for kernel in KERNELS:
-        kernel._compiled.clear()
+    for k in KERNELS:
+        k._compiled.clear()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.fast.cpu import elementwise as blocks
+from minigrad.fast.cpu import elementwise
 from minigrad.ops import convolution
 
 LAYOUTS = [
@@ -25,8 +25,8 @@ seeds = st.integers(0, 2**32 - 1)
 def tiny_blocks():
     """Blocks of three entries for arrays of four and more, so that small arrays are cut up too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK", 3)
-        patch.setattr(blocks, "LARGE", 4)
+        patch.setattr(elementwise, "BLOCK", 3)
+        patch.setattr(elementwise, "LARGE", 4)
         yield
 
 
@@ -42,9 +42,9 @@ def test_functions_of_each_entry(tiny_blocks, shape, seed, layouts, dtype):
     def function(x, y, scale, extra=0.0):
         return np.where(x > y, x * scale, np.tanh(y)) + extra
 
-    identical(blocks.entrywise(function)(a, b, 2.0, extra=1.0), function(a, b, 2.0, extra=1.0))
-    identical(blocks.entrywise(lambda x: x > 0)(a), a > 0)  # another dtype
-    identical(blocks.entrywise(lambda x, y: x + y)(a, b[:, :1]), a + b[:, :1])  # shapes that differ: as it is
+    identical(elementwise.in_blocks(function)(a, b, 2.0, extra=1.0), function(a, b, 2.0, extra=1.0))
+    identical(elementwise.in_blocks(lambda x: x > 0)(a), a > 0)  # another dtype
+    identical(elementwise.in_blocks(lambda x, y: x + y)(a, b[:, :1]), a + b[:, :1])  # shapes that differ: as it is
 
 
 @given(shape=st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)), seed=seeds,
@@ -79,32 +79,32 @@ def test_what_an_op_does_in_blocks_is_what_it_does_at_once(monkeypatch):
         return found
 
     at_once = everything()
-    monkeypatch.setattr(blocks, "BLOCK", 7)
-    monkeypatch.setattr(blocks, "LARGE", 8)
+    monkeypatch.setattr(elementwise, "BLOCK", 7)
+    monkeypatch.setattr(elementwise, "LARGE", 8)
     for a, b in zip(at_once, everything(), strict=True):
         identical(b, a)
 
 
 def test_the_order_in_memory_is_kept():
     x = np.zeros((3, 8, 100, 100), np.float32).transpose(0, 2, 3, 1)
-    assert blocks.memory_order(mg.relu(x)) == blocks.memory_order(x) == (0, 3, 1, 2)
-    assert blocks.memory_order(x[:, ::2]) is None
-    assert blocks.memory_order(np.broadcast_to(np.zeros(3), (2, 3))) is None
+    assert elementwise.memory_order(mg.relu(x)) == elementwise.memory_order(x) == (0, 3, 1, 2)
+    assert elementwise.memory_order(x[:, ::2]) is None
+    assert elementwise.memory_order(np.broadcast_to(np.zeros(3), (2, 3))) is None
 
 
 def test_an_error_in_a_block_is_the_callers():
-    @blocks.entrywise
+    @elementwise.in_blocks
     def refuses(x):
         if x[0] > 0:
             raise ValueError("no")
         return x
 
     with pytest.raises(ValueError, match="no"):
-        refuses(np.arange(blocks.LARGE, dtype=float))
+        refuses(np.arange(elementwise.LARGE, dtype=float))
 
 
 def test_the_callers_errstate_holds_on_all_threads():
-    x = np.zeros(4 * blocks.LARGE)
+    x = np.zeros(4 * elementwise.LARGE)
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
         mg.log(x)
     with np.errstate(divide="ignore"):  # else a warning, and warnings are errors in these tests

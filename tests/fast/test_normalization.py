@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.fast.cpu import parallel
-from minigrad.fast.cpu import normalization as channels
+from minigrad.fast.cpu import normalization
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 5)) | st.tuples(*[st.integers(1, 5)] * 4)
 
@@ -14,8 +14,8 @@ shapes = st.tuples(st.integers(1, 9), st.integers(1, 5)) | st.tuples(*[st.intege
 @pytest.fixture(scope="module")
 def tiny_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channels, "BLOCK", 7)
-        patch.setattr(channels, "WIDTH", 6)
+        patch.setattr(normalization, "BLOCK", 7)
+        patch.setattr(normalization, "WIDTH", 6)
         yield
 
 
@@ -37,14 +37,14 @@ def test_each_function_is_its_formula(tiny_blocks, shape, seed, last):
     if last and x.ndim == 4:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     weight, bias, inverse = numbers((3, shape[1]), seed + 1)
-    mean, var = channels.moments(x)
+    mean, var = normalization.moments(x)
     np.testing.assert_allclose(mean, x.mean(axes_of(x)), rtol=1e-12)
     np.testing.assert_allclose(var, x.var(axes_of(x)), rtol=1e-12, atol=1e-14)  # of one value it is 0
     centered = x - column(mean, x)
-    y = channels.normalized(x, mean, weight, bias)
+    y = normalization.normalized(x, mean, weight, bias)
     np.testing.assert_allclose(y, centered * column(weight, x) + column(bias, x), rtol=1e-12, atol=1e-12)
 
-    of_x, of_weight, of_bias = channels.normalized_gradients(g, x, mean, inverse, weight)
+    of_x, of_weight, of_bias = normalization.normalized_gradients(g, x, mean, inverse, weight)
     normal = centered * column(inverse, x)
     np.testing.assert_allclose(of_bias, g.sum(axes_of(x)), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(of_weight, (g * normal).sum(axes_of(x)), rtol=1e-12, atol=1e-12)
@@ -56,15 +56,15 @@ def test_each_function_is_its_formula(tiny_blocks, shape, seed, last):
 def test_the_variance_survives_a_large_mean():
     # In float32 the squares of 1000 are exact to 0.06; their mean less the squared mean would be off by as much.
     x = numbers((4000, 3), 0, mean=1000.0).astype(np.float32)
-    np.testing.assert_allclose(channels.moments(x)[1], x.astype(float).var(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(normalization.moments(x)[1], x.astype(float).var(axis=0), rtol=1e-4)
 
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     x, g = numbers((2, 70, 30, 32, 32), 0).astype(np.float32)  # several blocks
 
     def results():
-        mean, var = channels.moments(x)
-        return [mean, var, *channels.normalized_gradients(g, x, mean, var, mean)]
+        mean, var = normalization.moments(x)
+        return [mean, var, *normalization.normalized_gradients(g, x, mean, var, mean)]
 
     threads = results()
     monkeypatch.setattr(parallel, "for_each", lambda function, items: [function(item) for item in items])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn
 from minigrad.fast.cuda import random
+from minigrad.nn import functional as F
 from tests.fast import kernels_on_cpu
 
 seeds, counts = st.integers(0, 2**64), st.integers(0, 700)
@@ -59,7 +60,7 @@ def test_normal_numbers_are_normal_and_independent(dtype):
     that of one; five of them are allowed. Of a normal number to the powers 1, 2, 3, 4 the mean is 0, 1, 0, 3, and the
     deviation √1, √2, √15, √96."""
     n = 400_000
-    x = random.normal(np.random.default_rng(12), (n,), np.dtype(dtype), 1.0)
+    x = F.draw_normal(np.random.default_rng(12), (n,), np.dtype(dtype), 1.0)
     assert x.dtype == dtype
     x = x.astype(float)
     for power, mean, variance in [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]:
@@ -76,7 +77,7 @@ def test_normal_numbers_are_normal_and_independent(dtype):
 @given(seed=seeds, used=st.integers(0, 3), shape=st.sampled_from([(), (0, 3), (1,), (2,), (7,), (4, 5, 3)]))
 def test_each_normal_number_takes_one_draw_and_a_last_pair_two(seed, used, shape):
     ours, numpys = generator(seed, used), generator(seed, used)
-    x = random.normal(ours, shape, np.dtype(np.float32), 0.5)
+    x = F.draw_normal(ours, shape, np.dtype(np.float32), 0.5)
     count = math.prod(shape)
     numpys.random(count + count % 2, dtype=np.float32)
     assert x.shape == shape and x.dtype == np.float32
@@ -113,8 +114,8 @@ def test_the_kernel_draws_what_numpy_draws(shape, used):
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5])
 def test_the_mask_kernel_decides_as_numpy_does(dtype, p):
     ours, numpys = generator(6, 1), generator(6, 1)
-    mask = random.dropout_mask_on_gpu(ours, (9, 21), np.dtype(dtype), p)
-    wanted = random.dropout_mask(numpys, (9, 21), np.dtype(dtype), p)
+    mask = random.mask_on_gpu(ours, (9, 21), np.dtype(dtype), p)
+    wanted = F.draw_mask(numpys, (9, 21), np.dtype(dtype), p)
     assert mask.dtype == wanted.dtype == dtype
     np.testing.assert_array_equal(mask, wanted)
     assert ours.bit_generator.state == numpys.bit_generator.state
@@ -128,7 +129,7 @@ def test_the_normal_kernel_draws_what_the_host_draws(dtype, shape, used):
     """To a few roundings of the functions that both take from their libraries, of numbers below 5.8 · 0.15 < 1."""
     ours, numpys = generator(6, used), generator(6, used)
     found = random.normal_on_gpu(ours, shape, np.dtype(dtype), 0.15)
-    wanted = random.normal(numpys, shape, np.dtype(dtype), 0.15)
+    wanted = F.draw_normal(numpys, shape, np.dtype(dtype), 0.15)
     assert found.dtype == wanted.dtype == dtype
     np.testing.assert_allclose(found, wanted, rtol=0, atol=4 * np.finfo(dtype).eps)
     assert ours.bit_generator.state == numpys.bit_generator.state
@@ -141,7 +142,7 @@ def test_in_a_graph_the_kernel_reads_where_the_generator_is(count, used, monkeyp
     """A graph asks for that place at each replay, and the generator moves on."""
     recording = mock.Mock()
     recording.from_host = lambda make: np.ascontiguousarray(make())
-    monkeypatch.setattr(random.backend._state, "recording", recording)
+    monkeypatch.setattr(random.gpu._state, "recording", recording)
     ours, numpys = generator(5, used), generator(5, used)
     for _ in range(3):
         np.testing.assert_array_equal(

@@ -313,7 +313,7 @@ def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
 
 def test_remarks_say_what_is_compressed_and_what_is_not_complete():
     piece = {"seed": 3, "machine": "a GPU, CUDA 13.0", "commit": "abc", "date": "2026-11-20 12:00 UTC",
-             "switches": {"MINIGRAD_TF32": None, "MINIGRAD_CUDNN": None}}  # fmt: skip
+             "settings": {"tf32": True, "cudnn": False}}  # fmt: skip
     run = {"data": "CIFAR-10 (JPEG-compressed)", "size": "Size(epochs=200, x=1)", "epochs": 7, "pieces": [piece]}
     said = " ".join(full_run.remarks({"normal": run}))
     assert (
@@ -323,7 +323,7 @@ def test_remarks_say_what_is_compressed_and_what_is_not_complete():
         and "schedule" not in said
     )
     assert all(word in said for word in ("Seed: 3", "a GPU", "abc", "2026-11-20"))
-    exact = piece | {"switches": {"MINIGRAD_TF32": "0", "MINIGRAD_CUDNN": "1"}}
+    exact = piece | {"settings": {"tf32": False, "cudnn": True}}
     said = " ".join(full_run.remarks({"normal": run | {"pieces": [piece, exact]}}))
     assert "float32 and TF32, in part by cuDNN" in said
     whole = run | {"data": "CIFAR-10", "size": "Size(epochs=50, x=1)", "epochs": 50}

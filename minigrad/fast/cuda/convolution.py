@@ -15,7 +15,7 @@ import math
 from minigrad import backend
 from minigrad.fast.cuda import channels, cudnn, gpu
 from minigrad.fast.cuda.kernel import Kernel, blocks_for, is_aligned, is_channels_last, usable
-from minigrad.fast.replace import faster, instead
+from minigrad.fast.replace import faster, instead, without_library
 from minigrad.ops.convolution import check_bias, output_size
 from minigrad.settings import config
 
@@ -121,7 +121,7 @@ def _usable(xp, a, b, *others, **params):
     return usable(a, b)
 
 
-faster("conv2d", "cuda", instead(lambda xp, *args: conv2d(*args), _usable))
+faster("conv2d", "cuda", instead(without_library(conv2d), _usable))
 faster(
     "conv2d_with_bias",
     "cuda",
@@ -130,8 +130,8 @@ faster(
         lambda xp, x, w, b, stride, padding: usable(x, w, b),
     ),
 )
-faster("conv2d_input_gradient", "cuda", instead(lambda xp, *args: conv2d_input_gradient(*args), _usable))
-faster("conv2d_weight_gradient", "cuda", instead(lambda xp, *args: conv2d_weight_gradient(*args), _usable))
+faster("conv2d_input_gradient", "cuda", instead(without_library(conv2d_input_gradient), _usable))
+faster("conv2d_weight_gradient", "cuda", instead(without_library(conv2d_weight_gradient), _usable))
 
 
 # ---- correlations: see fast/cpu/convolution.py for their arguments --------------------------------------------------

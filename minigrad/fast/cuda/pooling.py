@@ -9,7 +9,7 @@ from minigrad import backend
 from minigrad.fast.cuda import gpu
 from minigrad.fast.cuda.channels import channels_last
 from minigrad.fast.cuda.kernel import Kernel, blocks_for, empty_like, is_aligned, usable
-from minigrad.fast.replace import faster, instead
+from minigrad.fast.replace import faster, instead, without_library
 from minigrad.ops.convolution import pooled_size
 from minigrad.ops.reduction import with_reduced_axes
 
@@ -245,13 +245,12 @@ def _channels_last_of_shape(x, shape):
 # ---- in the place of the plain forms --------------------------------------------------------------------------------
 
 
-def _forward(special):
-    """A wrapper of a forward function: `special` for all arrays that the kernels take."""
-    return instead(lambda xp, *args: special(*args), lambda xp, *args: takes(*[a for a in args if backend.is_array(a)]))
+def _takes(xp, *args, **params):
+    return takes(*[a for a in args if backend.is_array(a)])
 
 
 for function in (max_pool2d, max_unpool2d, avg_pool2d, avg_unpool2d):
-    faster(function.__name__, "cuda", _forward(function))
+    faster(function.__name__, "cuda", instead(without_library(function), _takes))
 
 
 def _mean_of_images_takes(g, y, x, axis=None, keepdims=False):

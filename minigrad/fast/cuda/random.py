@@ -22,8 +22,8 @@ import struct
 import numpy
 
 from minigrad import backend
-from minigrad.fast.cuda import gpu
-from minigrad.fast.cuda.kernel import THREADS, Kernel, blocks_for
+from minigrad.fast.cuda import gpu, kernel
+from minigrad.fast.cuda.kernel import Kernel, blocks_for
 from minigrad.fast.replace import faster
 from minigrad.nn.functional import draw_mask, draw_normal, drawn
 
@@ -152,7 +152,7 @@ def drawn_on_gpu(rng, shape, dtype, mask=False, p=0.0, scale=0.0):
             """Where the generator is, as the kernel's struct; it moves on."""
             state = rng.bit_generator.state
             increment = state["state"]["inc"]
-            numbers = (state["state"]["state"], increment, *jump(increment, blocks * THREADS))
+            numbers = (state["state"]["state"], increment, *jump(increment, blocks * kernel.THREADS))
             words = [word for n in numbers for word in (n >> 64, n & (2**64 - 1))]
             rng.bit_generator.state = advanced(state, count)
             return _PLACE.pack(*words, state["has_uint32"], state["uinteger"])
@@ -188,23 +188,20 @@ def normal_on_gpu(rng, shape, dtype, sigma):
 # ---- in the place of the plain forms --------------------------------------------------------------------------------
 
 
-def _on_gpu(draw, kernel):
+def _on_gpu(draw, draw_on_gpu):
     """A wrapper: for arrays on a GPU the numbers are made there, or by the host anew for each replay of a graph."""
 
     def wrap(plain):
         def run(xp, x, parameter, rng):
-            if xp is numpy:
-                return plain(xp, x, parameter, rng)
-            by_kernel = gpu.runs_kernels(x) and supported(rng) and x.dtype.itemsize >= 4
-            return drawn(kernel if by_kernel else _from_host(draw), xp, x, parameter, rng)
+            if gpu.runs_kernels(x) and supported(rng) and x.dtype.itemsize >= 4:
+                return drawn(draw_on_gpu, xp, x, parameter, rng)
+            if gpu.is_recording():
+                return drawn(lambda *args: gpu.from_host(functools.partial(draw, *args)), xp, x, parameter, rng)
+            return plain(xp, x, parameter, rng)
 
         return run
 
     return wrap
-
-
-def _from_host(draw):
-    return lambda *args: gpu.from_host(functools.partial(draw, *args))
 
 
 faster("dropout_mask", "cuda", _on_gpu(draw_mask, mask_on_gpu))
