@@ -7,7 +7,9 @@ One table: the ratio new ÷ old of the time of a step, its median and where the 
 where the median is above 1.05; the ratio of the fastest turns; and the medians of both versions. Memory is the peak of
 a training step (see `memory`). How much of that is noise, HEAD against an unchanged HEAD tells. What else runs on the
 machine only ever adds time, so the fastest turns say more where much else runs, and a mark with 1.00 beside it asks
-for another run.
+for another run. On a busy machine compare on one core, where threads need not wait for each other (Linux):
+
+    OPENBLAS_NUM_THREADS=1 taskset -c 0 python -m benchmarks.against COMMIT
 
 `minigrad` and `wn` of both versions go into a temporary folder, and each version works in a process of its own. The two
 take turns of several steps, old first in one round, new first in the next, so that a slow drift of the machine cancels;

@@ -1,5 +1,6 @@
 """The benchmarks: that they can be computed, count right, and say who is missing. No test here looks at a speed."""
 
+import ast
 import json
 import math
 import shutil
@@ -246,6 +247,18 @@ def test_each_step_can_be_made_and_done_again(name):
         step = make()
         step()
         step()
+
+
+@pytest.mark.parametrize("name", ["engine_overhead", "in_minigrad", "measure", "memory", "three_layers", "workloads"])
+def test_what_old_versions_run_imports_public_names_only(name):
+    public = {"minigrad", "minigrad.nn", "minigrad.optim", "minigrad.nn.functional"}
+    tree = ast.parse((against.ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in getattr(node, "names", [])]
+        imported = names if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            imported = [f"{node.module}.{name}" for name in names]
+        assert {name for name in imported if name.split(".")[0] == "minigrad"} <= public
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
