@@ -239,7 +239,7 @@ def main():
             default=[],
             help=f"an environment variable for the {which} version only (repeatable)",
         )
-    flags = parser.parse_args()
+    flags = parser.parse_intermixed_args()  # names may follow the options
     if unknown := [name for name in flags.names if name not in NAMES]:
         parser.error(f"there is no {unknown[0]!r}; there are {', '.join(NAMES)}")
 

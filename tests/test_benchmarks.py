@@ -231,7 +231,7 @@ def run_against(monkeypatch, *arguments):
 def test_a_commit_is_compared_with_what_lies_here(monkeypatch, tmp_path, capsys):
     results = tmp_path / "results.json"
     settings = ["--old-env", "MINIGRAD_DATA=a=b", "--new-env", "MINIGRAD_DATA="]
-    run_against(monkeypatch, "HEAD", "small_step", "convolution", "--quick", "--json", results, *settings)
+    run_against(monkeypatch, "HEAD", "small_step", "--quick", "--json", results, *settings, "convolution")
     written, printed = json.loads(results.read_text(encoding="utf-8")), capsys.readouterr().out
     (table,) = written["tables"]["against"]
     names = [f"{name}: {label}" for name in ("small_step", "convolution") for label in workloads.NAMES[name](TINY)]
