@@ -1,16 +1,43 @@
-"""The networks of the benchmarks in minigrad; `in_torch.py` is the same in PyTorch, function by function."""
+"""The networks of the benchmarks in minigrad; `in_torch.py` is the same in PyTorch, function by function.
+
+In public names only: `against` runs this file with older versions of the library, too.
+"""
 
 import numpy as np
 
 import minigrad as mg
-from benchmarks import training_step as paper
+import wn
 from minigrad import nn, optim
 from minigrad.nn import functional as F
+
+PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
+
+
+def network(parameterization, widths, rng):
+    """Table 1 of the paper."""
+
+    def after(layer, channels):
+        if parameterization == "batch norm":
+            return [layer, nn.BatchNorm(channels, eps=1e-6)]
+        return [layer, wn.MeanOnlyBatchNorm(channels)] if "mean-only" in parameterization else [layer]
+
+    def conv(inputs, outputs, kernel, padding=0):
+        bias = parameterization in ("normal", "weight norm")
+        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, rng=rng)
+        return [*after(layer, outputs), nn.LeakyReLU(0.1)]
+
+    a, b = widths
+    first = [*conv(3, a, 3, 1), *conv(a, a, 3, 1), *conv(a, a, 3, 1), nn.MaxPool2d(2), nn.Dropout(0.5, rng)]
+    second = [*conv(a, b, 3, 1), *conv(b, b, 3, 1), *conv(b, b, 3, 1), nn.MaxPool2d(2), nn.Dropout(0.5, rng)]
+    third = [*conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1), nn.GlobalAvgPool2d()]
+    last = after(nn.Linear(b, 10, rng=rng), 10)
+    model = nn.Sequential(nn.GaussianNoise(0.15, rng), *first, *second, *third, *last)
+    return wn.apply_weight_norm(model) if parameterization.lower().startswith(("weight", "wn")) else model
 
 
 def paper_network(widths, parameterization="weight norm"):
     """Table 1 of the paper, the same at each call."""
-    return paper.network(parameterization, widths, np.random.default_rng(0))
+    return network(parameterization, widths, np.random.default_rng(0))
 
 
 def step_of(model, loss_of):

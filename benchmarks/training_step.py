@@ -16,35 +16,10 @@ from collections import defaultdict
 import numpy as np
 
 import minigrad as mg
-import wn
-from minigrad import nn, op, optim
+from benchmarks.in_minigrad import PARAMETERIZATIONS, network
+from minigrad import op, optim
 from minigrad.fast.cpu import parallel
 from minigrad.nn import functional as F
-
-PARAMETERIZATIONS = ["normal", "batch norm", "weight norm", "WN + mean-only BN", "mean-only BN"]
-
-
-def network(parameterization, widths, rng):
-    """Table 1 of the paper."""
-
-    def after(layer, channels):
-        if parameterization == "batch norm":
-            return [layer, nn.BatchNorm(channels, eps=1e-6)]
-        return [layer, wn.MeanOnlyBatchNorm(channels)] if "mean-only" in parameterization else [layer]
-
-    def conv(inputs, outputs, kernel, padding=0):
-        bias = parameterization in ("normal", "weight norm")
-        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, rng=rng)
-        return [*after(layer, outputs), nn.LeakyReLU(0.1)]
-
-    a, b = widths
-    model = nn.Sequential(
-        nn.GaussianNoise(0.15, rng), *conv(3, a, 3, 1), *conv(a, a, 3, 1), *conv(a, a, 3, 1),
-        nn.MaxPool2d(2), nn.Dropout(0.5, rng), *conv(a, b, 3, 1), *conv(b, b, 3, 1), *conv(b, b, 3, 1),
-        nn.MaxPool2d(2), nn.Dropout(0.5, rng), *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
-        nn.GlobalAvgPool2d(), *after(nn.Linear(b, 10, rng=rng), 10),
-    )  # fmt: skip
-    return wn.apply_weight_norm(model) if parameterization.lower().startswith(("weight", "wn")) else model
 
 
 def forward_operations(widths, batch):

@@ -1,7 +1,9 @@
 """The benchmarks: that they can be computed, count right, and say who is missing. No test here looks at a speed."""
 
+import ast
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,17 @@ import pytest
 import benchmarks
 import minigrad as mg
 from benchmarks import __main__ as command_line
-from benchmarks import measure, memory, operations, paper_network, small, three_layers, training_step
+from benchmarks import (
+    against,
+    measure,
+    memory,
+    operations,
+    paper_network,
+    small,
+    three_layers,
+    training_step,
+    workloads,
+)
 from benchmarks.measure import TINY, Spread, Table
 from minigrad import nn
 
@@ -196,6 +208,103 @@ def test_memory_is_the_peak_above_the_start_in_a_process_without_minigrad():
     assert abs(peak - 100) < 6 and steps == 3 and not imported
 
 
+# ---- two versions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout():
+    """Skips where there is no older version to compare with."""
+    if not shutil.which("git"):
+        pytest.skip("needs git")
+    if subprocess.run(["git", "archive", "HEAD", "minigrad", "wn"], cwd=memory.ROOT, capture_output=True).returncode:
+        pytest.skip("needs a git checkout")
+
+
+def run_against(monkeypatch, *arguments):
+    monkeypatch.setattr(measure, "QUICK", TINY)
+    monkeypatch.setattr(against, "PAIRS", 1)
+    monkeypatch.setattr(sys, "argv", ["against", *map(str, arguments)])
+    against.main()
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_commit_is_compared_with_what_lies_here(monkeypatch, tmp_path, capsys):
+    results = tmp_path / "results.json"
+    settings = ["--old-env", "MINIGRAD_DATA=a=b", "--new-env", "MINIGRAD_DATA="]
+    run_against(monkeypatch, "HEAD", "small_step", "--quick", "--json", results, *settings, "convolution")
+    written, printed = json.loads(results.read_text(encoding="utf-8")), capsys.readouterr().out
+    (table,) = written["tables"]["against"]
+    names = [f"{name}: {label}" for name in ("small_step", "convolution") for label in workloads.NAMES[name](TINY)]
+    assert [row[""] for row in table["rows"]] == names and table["notes"] == []
+    assert all(0 < number < math.inf for row in table["rows"] for number in (*row["new ÷ old"], row["old"], row["new"]))
+    assert table["title"] in printed and written["surroundings"]["old"].endswith("MINIGRAD_DATA=a=b")
+
+
+@pytest.mark.parametrize("name", sorted(workloads.NAMES))
+def test_each_step_can_be_made_and_done_again(name):
+    assert workloads.NAMES[name].__doc__
+    for make in workloads.NAMES[name](TINY).values():
+        step = make()
+        step()
+        step()
+
+
+@pytest.mark.parametrize("name", ["engine_overhead", "in_minigrad", "measure", "memory", "three_layers", "workloads"])
+def test_what_old_versions_run_imports_public_names_only(name):
+    public = {"minigrad", "minigrad.nn", "minigrad.optim", "minigrad.nn.functional"}
+    tree = ast.parse((against.ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in getattr(node, "names", [])]
+        imported = names if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            imported = [f"{node.module}.{name}" for name in names]
+        assert {name for name in imported if name.split(".")[0] == "minigrad"} <= public
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured on Linux only")
+def test_memory_of_two_versions(monkeypatch):
+    monkeypatch.setattr(against, "PAIRS", 1)
+    here = against.Version("here", against.ROOT, {})
+    (row,), notes = against.memory([here, here], TINY._replace(batch=50))
+    assert row["old"] > 0 and row["new ÷ old"].median > 0 and row["unit"] == "MiB" and notes == []
+
+
+@pytest.mark.parametrize("old, why", [("", "its minigrad is"), ("raise ImportError", "its process ended")])
+def test_what_a_version_cannot_do_is_left_out_and_named(monkeypatch, tmp_path, old, why):
+    monkeypatch.setattr(against, "PAIRS", 1)
+    if old:
+        (tmp_path / "minigrad.py").write_text(old, encoding="utf-8")
+    versions = [against.Version("old", tmp_path, {}), against.Version("new", against.ROOT, {})]
+    rows, (note,) = against.steps(versions, "lstm", TINY)
+    assert rows == [] and "lstm, 8 units" in note and f"left out (old: {why}" in note
+
+
+def test_versions_take_turns_in_alternating_order():
+    calls = []
+    found = against.in_turn([lambda: calls.append("old") or len(calls), lambda: calls.append("new") or len(calls)], 3)
+    assert calls == ["old", "new", "new", "old", "old", "new"] and found == [[1, 4, 5], [2, 3, 6]]
+
+
+@pytest.mark.parametrize("slower, mark", [(1.04, None), (1.06, "yes")])
+def test_slower_rows_are_marked(slower, mark):
+    old = np.array([1.0, 2.0, 4.0])
+    row = against.row("step", old, slower * old, "ms")
+    assert row["above 1.05"] == mark and row["new ÷ old"] == pytest.approx([slower] * 3)
+    assert row["of the fastest"] == pytest.approx(slower) and (row["old"], row["unit"]) == (2.0, "ms")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [(["HEAD", "nosuch"], "'nosuch'"), (["HEAD", "--new-env", "X"], "'X' is not NAME=VALUE"), (["nosuch"], "nosuch")],
+)
+def test_against_refuses_what_it_cannot_compare(monkeypatch, capsys, arguments, said):
+    if arguments == ["nosuch"] and not shutil.which("git"):
+        pytest.skip("needs git")
+    with pytest.raises(SystemExit):
+        run_against(monkeypatch, *arguments)
+    assert said in capsys.readouterr().err
+
+
 # ---- the command line -----------------------------------------------------------------------------------------------
 
 
@@ -223,7 +332,9 @@ def test_command_line_refuses_what_it_cannot_do(monkeypatch, capsys, arguments, 
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["benchmarks", "benchmarks.gpu", "benchmarks.engine_overhead", "lessons"])
+@pytest.mark.parametrize(
+    "module", ["benchmarks", "benchmarks.against", "benchmarks.gpu", "benchmarks.engine_overhead", "lessons"]
+)
 def test_each_command_says_what_it_can_do(module):
     """Texts of argparse are format strings: a lone % in one of them is an error when it is asked for help."""
     command = [sys.executable, "-m", module, "--help"]

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.fast.cpu import parallel
-from minigrad.fast.cpu import normalization
+from minigrad.fast.cpu import normalization, parallel
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 5)) | st.tuples(*[st.integers(1, 5)] * 4)
 
