@@ -5,6 +5,7 @@ Each mistake is made in a copy of the project, and the test is run there. It mus
 mistake it must pass.
 """
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -31,6 +32,7 @@ class Mutant(NamedTuple):
     new: str
     killed_by: str
     never_ends: bool = False
+    plain: bool = False  # killed with MINIGRAD_PLAIN=1: the mistake is in a form that a faster one stands in for
 
 
 MUTANTS = [
@@ -54,14 +56,15 @@ def copied(origin, target, only=("*",)):
     return target
 
 
-def run(where, *tests, limit=300):
+def run(where, *tests, limit=300, plain=False):
     command = [sys.executable, HERE / "mutants" / "run.py", *tests]
-    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=limit)
+    environment = os.environ | {"MINIGRAD_PLAIN": str(int(plain))}
+    return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, timeout=limit)
 
 
 @pytest.fixture(scope="module")
 def runs(request, tmp_path_factory):
-    """The run of each mutant that was asked for, by name, and the one of the project as it is, by None; in time."""
+    """The run of each mutant that was asked for, by name; those of the project as it is, by whether it is plain."""
     folder = tmp_path_factory.mktemp("mutants")
     original = copied(ROOT, folder / "original", only=("*.py", "names.txt"))
     asked = [item.callspec.params["mutant"] for item in request.session.items if item.originalname == KILL]
@@ -71,13 +74,15 @@ def runs(request, tmp_path_factory):
         path = where / mutant.file
         path.write_text(path.read_text("utf-8").replace(mutant.old, mutant.new), "utf-8")
         try:
-            return run(where, mutant.killed_by, limit=FOREVER if mutant.never_ends else 300)
+            return run(where, mutant.killed_by, limit=FOREVER if mutant.never_ends else 300, plain=mutant.plain)
         except subprocess.TimeoutExpired as expired:
             return expired
 
     with ThreadPoolExecutor(PROCESSES) as pool:
         started = {mutant.name: pool.submit(run_one, number, mutant) for number, mutant in enumerate(asked)}
-        started[None] = pool.submit(run, original, *sorted({mutant.killed_by for mutant in asked or MUTANTS}))
+        for plain in (False, True):
+            killers = {mutant.killed_by for mutant in asked or MUTANTS if mutant.plain == plain}
+            started[plain] = pool.submit(run, original, *sorted(killers), plain=plain) if killers else None
         yield started
 
 
@@ -99,8 +104,11 @@ def test_the_mistake_is_found(mutant, runs):
     assert "ERROR tests" not in done.stdout, report  # neither at collection nor in a fixture
 
 
-def test_without_a_mistake_the_same_tests_pass(runs):
-    done = runs[None].result()
+@pytest.mark.parametrize("plain", [False, True])
+def test_without_a_mistake_the_same_tests_pass(runs, plain):
+    if runs[plain] is None:
+        pytest.skip("none of the mutants asked for is killed this way")
+    done = runs[plain].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
 
 

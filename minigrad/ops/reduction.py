@@ -105,11 +105,9 @@ def norm(xp, x, axis=None, keepdims=False):
 def _product_rule(g, _y, x, axis=None, keepdims=False):
     """Each entry's gradient is the product of all the others: right also where some are zero."""
     axes = normalized_axes(axis, x.ndim)
-    if not axes or 0 in x.shape:
-        return broadcast_to(with_reduced_axes(g, x.shape, axis), x.shape) + x * 0
     order = (*axes, *(a for a in range(x.ndim) if a not in axes))  # the reduced axes first, then flattened into one
     moved = x.transpose(order)
-    others = _products_of_others(reshape(moved, (-1, *moved.shape[len(axes) :])))
+    others = _products_of_others(reshape(moved, (_count(x, axis), *moved.shape[len(axes) :])))
     inverse = sorted(range(x.ndim), key=order.__getitem__)
     return reshape(others, moved.shape).transpose(inverse) * with_reduced_axes(g, x.shape, axis)
 
