@@ -169,7 +169,7 @@ def _sweep(starts, wanted, retain_graph, create_graph):
     if wanted is not None:
         order = _leading_to(wanted, order)
         within = set(order)
-    wrap, unwrap = (_same, _same) if create_graph else (Tensor, _array)
+    wrap, unwrap = (lambda x: x, lambda x: x) if create_graph else (Tensor, lambda x: x._data)
     totals = {node: unwrap(start) for node, start in starts.items()}
     complete = {}
     recording, state.recording = state.recording, create_graph
@@ -206,14 +206,6 @@ def _from_hook(replaced, node):
         came = f"{getattr(replaced, 'shape', '')} {type(replaced).__name__}"
         raise TypeError(f"a hook on a tensor of shape {node.shape} must return None or a Tensor of that shape: {came}")
     return replaced if replaced.dtype == node.dtype else replaced.astype(node.dtype)
-
-
-def _same(gradient):
-    return gradient
-
-
-def _array(tensor):
-    return tensor._data
 
 
 def _leading_to(wanted, order):

@@ -14,17 +14,12 @@ import threading
 
 import numpy
 
+from minigrad import backend
+
 _lock = threading.Lock()
 _held = {}  # id of an array → [the array, how many nodes need it, whether it was writeable, name of the first one's op,
 #                               views of it that nodes need and that were writeable]
 _released = collections.deque()  # what nodes held that need it no longer
-
-
-def _owner(array):
-    """The array whose memory this one uses: itself, or what it is a view of."""
-    while isinstance(array.base, numpy.ndarray):
-        array = array.base
-    return array
 
 
 def hold(args, value, name):
@@ -33,7 +28,7 @@ def hold(args, value, name):
     with _lock:
         for array in (*args, value):
             if isinstance(array, numpy.ndarray):
-                owner = array if array.base is None else _owner(array)
+                owner = array if array.base is None else backend.owner(array)
                 found = _held.get(id(owner))
                 if found is None:
                     found = _held[id(owner)] = [owner, 1, owner.flags.writeable, name, []]
@@ -76,7 +71,7 @@ def _settle():
 
 def shown(array):
     """`array` itself, or, while backward needs its memory, a view that says so when somebody writes into it."""
-    if not _held or not isinstance(array, numpy.ndarray) or (found := _held.get(id(_owner(array)))) is None:
+    if not _held or not isinstance(array, numpy.ndarray) or (found := _held.get(id(backend.owner(array)))) is None:
         return array
     view = array.view(Held)
     view.setflags(write=False)

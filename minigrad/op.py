@@ -52,7 +52,7 @@ class Op:
         if self.joint is None:
             return [self.rules[i](g, y, *args, **params) for i in positions]
         shares = self.joint(g, y, *args, **params)
-        return [shares[i] for i in positions]
+        return [shares(i) if callable(shares) else shares[i] for i in positions]
 
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
@@ -74,8 +74,8 @@ def op(name, doc, forward, *rules, joint=None, operands=None):
     *rules : callable(g, y, *arrays, **params) or None
         One per operand, in order; None where there is no derivative. Arguments beyond the operands are parameters.
     joint : callable(g, y, *arrays, **params), optional
-        Instead of `rules`, one rule that returns the gradients of all operands, in order: for gradients that share
-        much of their work, and for any number of operands. Of what it returns only the entries wanted are looked up.
+        Instead of `rules`, one rule that returns the gradients of all operands, in order, or a function from an
+        operand's position to its gradient: for gradients that share work, and for any number of operands.
     operands : int, optional
         How many there are, with `joint`; by default any number.
 

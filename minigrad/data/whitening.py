@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy
 
-from minigrad.saving import CheckpointError, load, save
 from minigrad.data.folders import cache_folder
+from minigrad.saving import CheckpointError, load, save
 
 CHUNK = 2000  # pictures worked on at a time
 CACHE_VERSION = 1  # raise it when the computation changes, so that older cache files are not used

@@ -87,8 +87,10 @@ def batch_moments(xp, x):
     """The mean and the biased variance of each channel of x (N, C, …), as an array (2, C)."""
     if x.ndim < 2:
         raise ValueError("expected x of shape (N, C) or (N, C, H, W)")
-    axes, _ = _but_channels(x)
-    return xp.stack([x.mean(axis=axes), x.var(axis=axes)])
+    axes, column = _but_channels(x)
+    mean = x.mean(axis=axes)
+    deviation = x - mean.reshape(column)
+    return xp.stack([mean, (deviation * deviation).mean(axis=axes)])
 
 
 inverse_deviation = op("inverse_deviation", "1/√(var + eps).", lambda xp, var, eps=1e-5: (var + eps) ** -0.5,

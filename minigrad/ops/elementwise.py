@@ -7,7 +7,7 @@ import math
 
 from minigrad import backend
 from minigrad.op import op, primitive
-from minigrad.ops.shape import astype, unbroadcast
+from minigrad.ops.shape import unbroadcast
 
 __all__ = [
     "abs", "add", "clip", "cos", "divide", "elu", "equal", "erf", "exp", "greater", "greater_equal", "leaky_relu",
@@ -31,7 +31,7 @@ divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
-           lambda g, y, a, b: unbroadcast(g * y * log(where(a == 0, 1, a)), b))  # fmt: skip
+           lambda g, y, a, _b: unbroadcast(g * y * log(where(a == 0, 1, a)), _b))  # fmt: skip
 negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
 # ---- functions of one variable --------------------------------------------------------------------------------------
@@ -58,30 +58,18 @@ sign = op("sign", "-1, 0 or 1; its derivative is 0 everywhere.", lambda xp, x: x
 # ---- activations ----------------------------------------------------------------------------------------------------
 
 relu = op("relu", "max(x, 0); its derivative at 0 is taken as 0.", lambda xp, x: xp.maximum(x, 0),
-          lambda g, y, _x: g * astype(y > 0, g.dtype))  # fmt: skip
+          lambda g, y, _x: where(y > 0, g, 0))  # fmt: skip
+_leaky_relu = op("leaky_relu", "x where x > 0, else slope · x, for slope ≥ 0: then the output tells where x > 0 was.",
+                 lambda xp, x, slope=0.01: xp.where(x > 0, x, slope * x),
+                 lambda g, y, _x, slope=0.01: where(y > 0, g, slope * g))  # fmt: skip
+elu = op("elu", "x where x > 0, else alpha · (exp(x) - 1).",
+         lambda xp, x, alpha=1.0: xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0))),
+         lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0))))  # fmt: skip
 
 
 def leaky_relu(x, slope=0.01):
     """x where x > 0, else slope · x; its derivative at 0 is taken as `slope`."""
     return _leaky_relu(x, slope) if slope >= 0 else where(x > 0, x, slope * x)
-
-
-@primitive(lambda g, y, _x, slope=0.01: g * (astype(y > 0, g.dtype) * (1 - slope) + slope))
-def _leaky_relu(xp, x, slope=0.01):
-    """leaky_relu for slope ≥ 0: then y > 0 says all that its rule needs of x, and x need not be kept."""
-    return xp.maximum(x, slope * x) if slope <= 1 else xp.where(x > 0, x, slope * x)
-
-
-@primitive(lambda g, _y, x, alpha=1.0: g * _elu_slope(x, alpha))
-def elu(xp, x, alpha=1.0):
-    """x where x > 0, else alpha · (exp(x) - 1), where exp(x) - 1 = 2t / (1 - t), t = tanh(x/2), exact for small x."""
-    t = xp.tanh(0.5 * xp.minimum(x, 0))
-    return t / (1 - t) * (2 * alpha) + xp.maximum(x, 0)
-
-
-def _elu_slope(x, alpha):
-    falling = exp(minimum(x, 0))  # 1 where x > 0
-    return falling if alpha == 1 else falling * (astype(x > 0, x.dtype) * (1 - alpha) + alpha)
 
 
 # ---- choosing -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Matrix products, and sums of products over any indices."""
 
-import math
+import functools
 import string
 from collections import Counter
 
 from minigrad import backend
 from minigrad.op import op, primitive
-from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
+from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, unbroadcast
 
 __all__ = [
     "einsum", "matmul", "tensordot",
@@ -34,19 +34,17 @@ def tensordot(a, b, axes=2):
                       for x, y in zip(axes, (a, b), strict=True))  # fmt: skip
     if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
         raise ValueError(f"tensordot: axes {over_a} of shape {a.shape} do not fit axes {over_b} of shape {b.shape}")
-    kept_a = tuple(i for i in range(a.ndim) if i not in over_a)
-    kept_b = tuple(i for i in range(b.ndim) if i not in over_b)
-    rows, columns = tuple(a.shape[i] for i in kept_a), tuple(b.shape[i] for i in kept_b)
-    inner = math.prod(a.shape[i] for i in over_a)
-    left = reshape(transpose(a, kept_a + over_a), (math.prod(rows), inner))
-    right = reshape(transpose(b, over_b + kept_b), (inner, math.prod(columns)))
-    return reshape(matmul(left, right), rows + columns)
+    of_a, of_b = list(string.ascii_lowercase[: a.ndim]), list(string.ascii_uppercase[: b.ndim])
+    for i, j in zip(over_a, over_b, strict=True):
+        of_b[j] = of_a[i]
+    kept = [label for label in (*of_a, *of_b) if (label in of_a) != (label in of_b)]
+    return einsum(f"{''.join(of_a)},{''.join(of_b)}->{''.join(kept)}", a, b)
 
 
 # ---- Einstein's summation: every product above, and its derivatives, are einsums ------------------------------------
 
 
-def _einsum_gradient(position, g, xs, subscripts):
+def _einsum_gradient(g, xs, subscripts, position):
     """y is linear in x = xs[position]: the gradient is the same sum of products with g in the place of x.
 
     An index that only x has was summed out: its entries share one gradient, which a vector of ones repeats. An index
@@ -71,17 +69,7 @@ def _einsum_gradient(position, g, xs, subscripts):
     return reshape(_einsum(*factors, subscripts=f"{','.join(terms)}->{result}"), shape)
 
 
-class _Gradients:
-    """The gradients of all operands, each computed when it is looked up."""
-
-    def __init__(self, *args):
-        self.args = args
-
-    def __getitem__(self, position):
-        return _einsum_gradient(position, *self.args)
-
-
-@primitive(joint=lambda g, _y, *xs, subscripts: _Gradients(g, xs, subscripts))
+@primitive(joint=lambda g, _y, *xs, subscripts: functools.partial(_einsum_gradient, g, xs, subscripts))
 def _einsum(xp, *xs, subscripts):
     """The sum of products that `subscripts`, with letters and an arrow only, describes."""
     xs = [x if backend.is_array(x) else xp.asarray(x, dtype=xp.result_type(*xs)) for x in xs]

@@ -30,22 +30,17 @@ def _count(x, axis):
 
 @primitive(
     lambda g, _y, _x, axis=None, keepdims=False: broadcast_to(
-        with_reduced_axes(g, _x.shape, axis) * (1 / max_1(_count(_x, axis))), _x.shape
+        with_reduced_axes(g, _x.shape, axis) * (1 / (_count(_x, axis) or 1)), _x.shape
     )
 )
 def mean(xp, x, axis=None, keepdims=False):
-    """The arithmetic mean over `axis`; each entry gets the same share of the gradient."""
+    """The arithmetic mean over `axis`; of nothing it is NaN."""
     return x.mean(axis=axis, keepdims=keepdims)
 
 
 def floats(xp, x):
     """`x`, integers as floats: their differences and squares would wrap around."""
     return x.astype(xp.float64) if x.dtype.kind in "biu" else x
-
-
-def max_1(n):
-    """At least 1: the mean of nothing is NaN already, and its gradient has no entries."""
-    return n or 1
 
 
 def _degrees_of_freedom(x, axis, ddof):

@@ -11,7 +11,7 @@ import math
 import numpy
 
 from minigrad.fast.cpu import parallel
-from minigrad.fast.replace import faster
+from minigrad.fast.replace import faster, instead
 
 BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up for calling Python
 LARGE = 2**20  # entries from which on it pays
@@ -104,6 +104,53 @@ def _share_out(function, starts):
     each = max(1, math.ceil(len(starts) / (4 * parallel.cores())))
     parallel.for_each(function, [starts[i : i + each] for i in range(0, len(starts), each)])
 
+
+# ---- in the place of the plain forms --------------------------------------------------------------------------------
+#
+# Where NumPy's functions differ in speed: its `where` takes ten times as long as a product, its expm1 three times as
+# long as tanh.
+
+
+def _relu_rule(g, y, _x):
+    """The bits of g, and all of them 0 where y is."""
+    bits = g.view(f"i{g.itemsize}")
+    return (bits & -(y > 0).astype(bits.dtype)).view(g.dtype)
+
+
+def _leaky_relu(xp, x, slope=0.01):
+    return xp.maximum(x, slope * x) if 0 < slope <= 1 else xp.where(x > 0, x, slope * x)
+
+
+def _leaky_relu_rule(g, y, _x, slope=0.01):
+    return g * ((y > 0).astype(g.dtype) * (1 - slope) + slope)
+
+
+def _elu(xp, x, alpha=1.0):
+    """exp(x) - 1 = 2t / (1 - t) with t = tanh(x/2), exact for small x too."""
+    t = xp.tanh(0.5 * xp.minimum(x, 0))
+    return t / (1 - t) * (2 * alpha) + xp.maximum(x, 0)
+
+
+def _elu_rule(g, _y, x, alpha=1.0):
+    falling = numpy.exp(numpy.minimum(x, 0))  # 1 where x > 0
+    return g * (falling if alpha == 1 else falling * ((x > 0).astype(x.dtype) * (1 - alpha) + alpha))
+
+
+def _is_float(array):
+    return isinstance(array, numpy.ndarray) and array.dtype.kind == "f"
+
+
+def _of_x(special):
+    return instead(special, lambda xp, x, *others, **params: _is_float(x))
+
+
+def _of_g(special):
+    return instead(special, lambda g, *others, **params: _is_float(g))
+
+
+faster("relu", "cpu", rules=[_of_g(_relu_rule)])
+faster("leaky_relu", "cpu", _of_x(_leaky_relu), [_of_g(_leaky_relu_rule)])
+faster("elu", "cpu", _of_x(_elu), [_of_g(_elu_rule)])
 
 for name in "negative exp log sqrt square sin cos tanh sigmoid softplus erf abs sign relu leaky_relu elu clip".split():
     faster(name, "cpu", in_blocks, [in_blocks])
