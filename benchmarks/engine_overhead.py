@@ -153,8 +153,14 @@ def by_hand(x, labels, arrays):
     return step
 
 
-LIBRARIES = {"NumPy by hand": by_hand, "minigrad": minigrad_step, "PyTorch": torch_step, "MyGrad": mygrad_step,
-             "DeZero": dezero_step, "autograd": autograd_step}  # fmt: skip
+LIBRARIES = {
+    "NumPy by hand": by_hand,
+    "minigrad": minigrad_step,
+    "PyTorch": torch_step,
+    "MyGrad": mygrad_step,
+    "DeZero": dezero_step,
+    "autograd": autograd_step,
+}
 
 
 def main():
@@ -172,11 +178,15 @@ def main():
         alternating = timed(steps, flags.repeats, turn=1)
         settled = timed(steps, flags.repeats, turn=50)
         last = {name: step() for name, step in steps.items()}
-    print(f"{'':14} {'turns of 1: µs':>15} {'5 % to 95 %':>14} {'relative':>9} {'turns of 50: µs':>16} "
-          f"{'5 % to 95 %':>14} {'relative':>9} {'first loss':>11} {'last':>8}")  # fmt: skip
+    print(
+        f"{'':14} {'turns of 1: µs':>15} {'5 % to 95 %':>14} {'relative':>9} {'turns of 50: µs':>16} "
+        f"{'5 % to 95 %':>14} {'relative':>9} {'first loss':>11} {'last':>8}"
+    )
     for name in sorted(steps, key=lambda name: statistics.median(settled[name])):
-        print(f"{name:14} {columns(alternating, name, 15)} {columns(settled, name, 16)} {first[name]:11.5f} "
-              f"{last[name]:8.5f}")  # fmt: skip
+        print(
+            f"{name:14} {columns(alternating, name, 15)} {columns(settled, name, 16)} {first[name]:11.5f} "
+            f"{last[name]:8.5f}"
+        )
 
 
 def timed(steps, repeats, turn):

@@ -150,8 +150,18 @@ def suite(report, device, size, limit=240, tests=("tests",)):
     """The tests with arrays on the GPU: how many passed, failed, were skipped; and which failed."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={results}", "-o", "junit_family=xunit2",
-                   "-p", "no:cacheprovider", *(["-m", "gpu"] if device == "cuda" else []), *tests]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            f"--junitxml={results}",
+            "-o",
+            "junit_family=xunit2",
+            "-p",
+            "no:cacheprovider",
+            *(["-m", "gpu"] if device == "cuda" else []),
+            *tests,
+        ]
         for name in ("lessons", "test_benchmarks.py", "test_readme.py", "test_mutants.py"):
             command.append(f"--ignore=tests/{name}")  # not about arrays
         if importlib.util.find_spec("xdist"):
@@ -501,8 +511,12 @@ def their_step_channels_last(*arguments):
     return their_step(*arguments, channels_last=True)
 
 
-LIBRARIES = {"minigrad": our_step, "minigrad, CUDA graph": our_step_by_graph, "PyTorch": their_step,
-             "PyTorch, channels last": their_step_channels_last}  # fmt: skip
+LIBRARIES = {
+    "minigrad": our_step,
+    "minigrad, CUDA graph": our_step_by_graph,
+    "PyTorch": their_step,
+    "PyTorch, channels last": their_step_channels_last,
+}
 MEASURED = [name for name, make in LIBRARIES.items() if make is not our_step_by_graph]  # memory of
 
 
@@ -615,8 +629,12 @@ def shares(trace, steps):
         calls[event["name"]] += 1
     rows = [[name, ms, calls[name] / steps] for name, ms in sorted(total.items(), key=lambda item: -item[1])]
     span = max((e["ts"] + e["dur"] for e in events), default=0) - min((e["ts"] for e in events), default=0)
-    return {"busy ms": sum(total.values()), "span ms": span / 1e3 / steps, "launches": len(events) / steps,
-            "kernels": rows}  # fmt: skip
+    return {
+        "busy ms": sum(total.values()),
+        "span ms": span / 1e3 / steps,
+        "launches": len(events) / steps,
+        "kernels": rows,
+    }
 
 
 def by_op(step, device, steps=5):
@@ -718,8 +736,21 @@ def run_part(name, device, size, setting):
     environment = os.environ | SETTINGS[setting] | {"PYTHONUNBUFFERED": "1"}
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "benchmarks.gpu", "--child", name, "--device", device, "--size", size.name,
-                   "--setting", setting, "--into", str(into)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.gpu",
+            "--child",
+            name,
+            "--device",
+            device,
+            "--size",
+            size.name,
+            "--setting",
+            setting,
+            "--into",
+            str(into),
+        ]
         started, error = time.perf_counter(), None
         try:
             run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=part.limit, env=environment)
@@ -785,15 +816,19 @@ def agreement_tables(part):
     found = [table(title, map(for_a_table, worst))]
     for key, rows in part.items():
         if key.startswith("training"):
-            note = (f"relative differences; agrees: {STEPS_AGREE:g} in float64, and in float32 {DRIFT} times that of "
-                    "the CPU's two ways to compute convolutions")  # fmt: skip
+            note = (
+                f"relative differences; agrees: {STEPS_AGREE:g} in float64, and in float32 {DRIFT} times that of "
+                "the CPU's two ways to compute convolutions"
+            )
             found.append(table(f"This device and the CPU, without TF32: {key}", map(for_a_table, rows), [note]))
     return [*found[:-1], with_error(part, found[-1])]
 
 
 def for_a_table(row):
-    return {key: (f"{v:.1e}" if isinstance(v, float) else ("yes" if v is True else "NO" if v is False else v))
-            for key, v in row.items()}  # fmt: skip
+    return {
+        key: (f"{v:.1e}" if isinstance(v, float) else ("yes" if v is True else "NO" if v is False else v))
+        for key, v in row.items()
+    }
 
 
 def kernel_tables(part):
@@ -801,10 +836,14 @@ def kernel_tables(part):
     for key, value in part.items():
         if isinstance(value, dict) and "kernels" in value:
             busy = value["busy ms"] or math.nan
-            rows = [{"": re.sub(r"\s+", " ", name)[:90], "ms a step": ms, "%": 100 * ms / busy, "calls": calls}
-                    for name, ms, calls in value["kernels"][:14]]  # fmt: skip
-            title = (f"Kernels of a step, {key}: busy {busy:.2f} ms, from first to last {value['span ms']:.2f} ms, "
-                     f"{value['launches']:.0f} launches")  # fmt: skip
+            rows = [
+                {"": re.sub(r"\s+", " ", name)[:90], "ms a step": ms, "%": 100 * ms / busy, "calls": calls}
+                for name, ms, calls in value["kernels"][:14]
+            ]
+            title = (
+                f"Kernels of a step, {key}: busy {busy:.2f} ms, from first to last {value['span ms']:.2f} ms, "
+                f"{value['launches']:.0f} launches"
+            )
             found.append(table(title, rows))
         elif key.startswith("ops"):
             rows = [{"": label, "ms a step": ms} for label, ms in value[:16]]
@@ -841,13 +880,24 @@ def speed_tables(results):
             if math.isfinite(memory[0]):
                 shown["MiB"] = "/".join(f"{mebibytes:.0f}" for mebibytes in memory)
             rows.append(shown)
-        notes = [f"floor at batch {row['batch']}: arithmetic {row['ms, arithmetic']:.2f} ms, memory "
-                 f"{row['ms, memory']:.2f} ms" for row in rates.get("step", [])]  # fmt: skip
+        notes = [
+            f"floor at batch {row['batch']}: arithmetic {row['ms, arithmetic']:.2f} ms, memory "
+            f"{row['ms, memory']:.2f} ms"
+            for row in rates.get("step", [])
+        ]
         if "matrix TFLOP/s" in rates:
-            notes.append(f"rates: matrix product {rates['matrix TFLOP/s']:.3g} TFLOP/s, copy "
-                         f"{rates.get('copy GB/s', math.nan):.4g} GB/s read and written")  # fmt: skip
-        notes += sorted({f"{key}: {value}" for row in part.get("steps", []) for key, value in row.items()
-                         if key.endswith("left out")})  # fmt: skip
+            notes.append(
+                f"rates: matrix product {rates['matrix TFLOP/s']:.3g} TFLOP/s, copy "
+                f"{rates.get('copy GB/s', math.nan):.4g} GB/s read and written"
+            )
+        notes += sorted(
+            {
+                f"{key}: {value}"
+                for row in part.get("steps", [])
+                for key, value in row.items()
+                if key.endswith("left out")
+            }
+        )
         notes.append("MiB: " + " / ".join(MEASURED))
         title = f"Training step of the paper's network, widths {measure.shown(part.get('widths'))}, {setting}"
         found.append(with_error(part, table(title, rows, notes)))

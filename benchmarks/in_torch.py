@@ -56,11 +56,23 @@ def paper_network(widths, weights=None, parameterization="weight norm"):
 
     a, b = widths
     model = nn.Sequential(
-        GaussianNoise(0.15), *conv(3, a, 3, 1), *conv(a, a, 3, 1), *conv(a, a, 3, 1),
-        nn.MaxPool2d(2), nn.Dropout(0.5), *conv(a, b, 3, 1), *conv(b, b, 3, 1), *conv(b, b, 3, 1),
-        nn.MaxPool2d(2), nn.Dropout(0.5), *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
-        GlobalAvgPool2d(), *after(nn.Linear(b, 10), 10),
-    )  # fmt: skip
+        GaussianNoise(0.15),
+        *conv(3, a, 3, 1),
+        *conv(a, a, 3, 1),
+        *conv(a, a, 3, 1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        *conv(a, b, 3, 1),
+        *conv(b, b, 3, 1),
+        *conv(b, b, 3, 1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        *conv(b, b, 3),
+        *conv(b, b, 1),
+        *conv(b, b, 1),
+        GlobalAvgPool2d(),
+        *after(nn.Linear(b, 10), 10),
+    )
     return load(model, weights)
 
 

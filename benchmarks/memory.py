@@ -78,10 +78,14 @@ def run(size):
             notes.append(f"{library}: left out ({child.stderr.strip().splitlines()[-1]})")
             continue
         found = json.loads(child.stdout)
-        rows.append({
-            "": library, "MiB above start": found["MiB"], "÷ outputs of the convolutions": found["MiB"] / kept,
-            "ms a step, alone": 1e3 * statistics.median(found["seconds"]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "": library,
+                "MiB above start": found["MiB"],
+                "÷ outputs of the convolutions": found["MiB"] / kept,
+                "ms a step, alone": 1e3 * statistics.median(found["seconds"]),
+            }
+        )
     notes.append(f"the outputs of the nine convolutions: {kept:.0f} MiB")
     return [measure.Table(f"Memory of that step, batch {size.batch}, {size.rounds + 1} steps", rows, notes)]
 

@@ -56,17 +56,31 @@ def cases(widths, batch):
         Case("mean pooling 2×2", 1.25 + 1.25, first, nn.AvgPool2d(2), lambda torch: torch.nn.AvgPool2d(2)),
         Case("global mean pooling", 1 + 1, late, nn.GlobalAvgPool2d(), lambda torch: lambda x: x.mean(dim=(2, 3))),
         Case("dropout", 2.25 + 2.25, first, nn.Dropout(0.5), lambda torch: torch.nn.Dropout(0.5)),
-        Case("Gaussian noise", 2 + 0, image, nn.GaussianNoise(0.15),
-             lambda torch: lambda x: x + 0.15 * torch.randn_like(x)),
+        Case(
+            "Gaussian noise",
+            2 + 0,
+            image,
+            nn.GaussianNoise(0.15),
+            lambda torch: lambda x: x + 0.15 * torch.randn_like(x),
+        ),
         Case("batch norm", 3 + 5, first, nn.BatchNorm(a), lambda torch: torch.nn.BatchNorm2d(a)),
-        Case("mean-only batch norm", 3 + 3, [*first, channel],
-             lambda x, bias: x + (bias - x.mean(axis=(0, 2, 3), keepdims=True)),
-             lambda torch: lambda x, bias: x + (bias - x.mean(dim=(0, 2, 3), keepdim=True))),
-        Case("weight norm", 3 + 5, [(b, b, 3, 3), (b, 1, 1, 1)], wn.weight_norm,
-             lambda torch: lambda v, g: torch._weight_norm(v, g, 0)),
+        Case(
+            "mean-only batch norm",
+            3 + 3,
+            [*first, channel],
+            lambda x, bias: x + (bias - x.mean(axis=(0, 2, 3), keepdims=True)),
+            lambda torch: lambda x, bias: x + (bias - x.mean(dim=(0, 2, 3), keepdim=True)),
+        ),
+        Case(
+            "weight norm",
+            3 + 5,
+            [(b, b, 3, 3), (b, 1, 1, 1)],
+            wn.weight_norm,
+            lambda torch: lambda v, g: torch._weight_norm(v, g, 0),
+        ),
         Case("softmax", 2 + 3, logits, lambda x: mg.softmax(x, axis=1), lambda torch: torch.nn.Softmax(dim=1)),
         Case("cross-entropy", 1 + 2, logits, lambda x: nn.functional.cross_entropy(x, labels), torch_cross_entropy),
-    ]  # fmt: skip
+    ]
 
 
 def in_minigrad(case, operands):

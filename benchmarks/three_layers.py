@@ -48,9 +48,7 @@ def in_minigrad(x, weights):
     import minigrad as mg
 
     x, weights = mg.tensor(x), [mg.tensor(w, requires_grad=True) for w in weights]
-    return step_of(
-        x, weights, lambda h, w: mg.relu(mg.nn.functional.conv2d(h, w, padding=1)), mg.mean, drop_gradient
-    )  # fmt: skip
+    return step_of(x, weights, lambda h, w: mg.relu(mg.nn.functional.conv2d(h, w, padding=1)), mg.mean, drop_gradient)
 
 
 def in_torch(x, weights, channels_last=False):
@@ -59,9 +57,7 @@ def in_torch(x, weights, channels_last=False):
     layout = torch.channels_last if channels_last else torch.contiguous_format
     weights = [torch.tensor(w).to(memory_format=layout).requires_grad_() for w in weights]
     x = torch.tensor(x).to(memory_format=layout)
-    return step_of(
-        x, weights, lambda h, w: torch.relu(torch.conv2d(h, w, padding=1)), torch.mean, drop_gradient
-    )  # fmt: skip
+    return step_of(x, weights, lambda h, w: torch.relu(torch.conv2d(h, w, padding=1)), torch.mean, drop_gradient)
 
 
 def in_torch_channels_last(x, weights):
@@ -76,7 +72,7 @@ def in_mygrad(x, weights):
     weights = [mygrad.tensor(w) for w in weights]
     return step_of(
         x, weights, lambda h, w: relu(conv_nd(h, w, stride=1, padding=1)), mygrad.mean, mygrad.Tensor.null_grad
-    )  # fmt: skip
+    )
 
 
 def in_dezero(x, weights):
@@ -85,9 +81,12 @@ def in_dezero(x, weights):
     from dezero import functions as DF
 
     return step_of(
-        Variable(x), [Variable(w) for w in weights], lambda h, w: DF.relu(DF.conv2d(h, w, pad=1)),
-        lambda h: DF.sum(h) * np.float32(1 / h.size), Variable.cleargrad,
-    )  # fmt: skip
+        Variable(x),
+        [Variable(w) for w in weights],
+        lambda h, w: DF.relu(DF.conv2d(h, w, pad=1)),
+        lambda h: DF.sum(h) * np.float32(1 / h.size),
+        Variable.cleargrad,
+    )
 
 
 FASTEST = {"minigrad": in_minigrad, "PyTorch": in_torch, "PyTorch, channels last": in_torch_channels_last}

@@ -86,11 +86,15 @@ def main():
         whole.append(time.perf_counter() - started)
     whole = whole[2:]
     median = statistics.median(whole)
-    print(f"{flags.parameterization}, widths {tuple(flags.widths)}, batch {flags.batch}, {flags.steps} steps; "
-          f"{parallel.cores()} cores, {platform.machine()}, NumPy {np.__version__}")  # fmt: skip
-    print(f"median {median:.3f} s a step (from {min(whole):.3f} to {max(whole):.3f}), "
-          f"{operations(flags.widths, flags.batch) / median / 1e9:.0f} GFLOP/s, largest memory "
-          f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")  # fmt: skip
+    print(
+        f"{flags.parameterization}, widths {tuple(flags.widths)}, batch {flags.batch}, {flags.steps} steps; "
+        f"{parallel.cores()} cores, {platform.machine()}, NumPy {np.__version__}"
+    )
+    print(
+        f"median {median:.3f} s a step (from {min(whole):.3f} to {max(whole):.3f}), "
+        f"{operations(flags.widths, flags.batch) / median / 1e9:.0f} GFLOP/s, largest memory "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
+    )
     total = sum(whole)
     clock.seconds["everything else"] = total - sum(clock.seconds.values())
     for label, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1])[:16]:

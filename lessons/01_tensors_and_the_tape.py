@@ -456,7 +456,7 @@ lesson.claim("vector-Jacobian products of tanh, broadcasting and matmul agree wi
 
 for name in ["tanh", "multiply", "matmul"]:
     for position, rule in enumerate(REGISTRY[name].rules):
-        print(f"{name}, operand {position}:", inspect.getsource(rule).strip().removesuffix("  # fmt: skip"))
+        print(f"{name}, operand {position}:", inspect.getsource(rule).strip().removesuffix(""))
 
 # %%
 # They are the rules of part 4. (``tanh`` stands there with its function; the strings at its end say the same two

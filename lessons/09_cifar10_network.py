@@ -193,8 +193,9 @@ print(network("weight norm", lesson.rng(0)))
 # the scheme of section 3 such that all four cases have identical parameters starting out" (section 5.1). So the
 # networks without weight normalization are made from those with it: initialize $v$, $g$ and $b$, then multiply out
 # $w = g\,v/\lVert v\rVert$. Only full batch normalization needs no such pass, because it normalizes every batch
-# anyway; it keeps $w = v$. (``exactly`` asks for convolutions with all the digits of float32. On a GPU they are otherwise
-# computed in TF32, whose numbers have 11 significant bits instead of 24: enough for training, too few for a comparison.)
+# anyway; it keeps $w = v$. (``exactly`` asks for convolutions with all the digits of float32. On a GPU they are
+# otherwise computed in TF32, whose numbers have 11 significant bits instead of 24: enough for training, too few for a
+# comparison.)
 
 start = train_x[:500]
 exactly = {"tf32": False, "winograd": False}

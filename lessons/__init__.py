@@ -21,8 +21,8 @@ import numpy
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.saving import CheckpointError
 from minigrad.data import DataError, cache_folder
+from minigrad.saving import CheckpointError
 
 FOLDER = Path(__file__).parent
 

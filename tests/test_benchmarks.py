@@ -179,9 +179,18 @@ def test_spread_is_the_median_and_the_middle_90_percent():
 
 @pytest.mark.parametrize(
     "value, text",
-    [(1234.5, "1234"), (12.34, "12.3"), (0.012345, "0.0123"), (0.0, "0"), (7, "7"), (None, ""), ("x", "x"),
-     ((2, 3), "2×3"), (Spread(1.0, 0.5, 20.0), "1.00 (0.500 to 20.0)")],
-)  # fmt: skip
+    [
+        (1234.5, "1234"),
+        (12.34, "12.3"),
+        (0.012345, "0.0123"),
+        (0.0, "0"),
+        (7, "7"),
+        (None, ""),
+        ("x", "x"),
+        ((2, 3), "2×3"),
+        (Spread(1.0, 0.5, 20.0), "1.00 (0.500 to 20.0)"),
+    ],
+)
 def test_numbers_are_shown_with_three_digits(value, text):
     assert measure.shown(value) == text
 

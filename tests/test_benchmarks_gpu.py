@@ -124,8 +124,11 @@ def test_shares_of_a_trace():
     trace += [{"cat": "gpu_memcpy", "name": "copy", "ts": 2000, "dur": 500}]
     trace += [{"cat": "cpu_op", "name": "host", "ts": 0, "dur": 9e9}, {"name": "no category"}]
     assert gpu.shares({"traceEvents": trace}, 2) == {
-        "busy ms": 1.75, "span ms": 3.0, "launches": 2.0, "kernels": [["product", 1.5, 1.5], ["copy", 0.25, 0.5]],
-    }  # fmt: skip
+        "busy ms": 1.75,
+        "span ms": 3.0,
+        "launches": 2.0,
+        "kernels": [["product", 1.5, 1.5], ["copy", 0.25, 0.5]],
+    }
 
 
 def test_time_by_op_adds_up_and_leaves_the_ops_as_they_were():
@@ -160,8 +163,9 @@ def test_counts_of_the_suite():
     found = gpu.counts_of(xml)
     assert (found["passed"], found["skipped"], found["failed"]) == (1, 1, 2)
     assert found["failures"] == [
-        {"test": "a::bad", "message": "assert 1 == 2"}, {"test": "a::worse", "message": "no fixture"},
-    ]  # fmt: skip
+        {"test": "a::bad", "message": "assert 1 == 2"},
+        {"test": "a::worse", "message": "no fixture"},
+    ]
 
 
 def test_the_suite_is_run_with_its_arrays_on_the_device(tmp_path):

@@ -51,8 +51,7 @@ def test_the_gradients_are_those_of_the_function_itself(seed, dtype, device):
         p.data = p.numpy().astype(dtype)
     model.to(device)
     wanted = all_gradients(model, x, model)
-    for forward in (lambda t: mg.checkpoint(model, t),
-                    lambda t: mg.checkpoint(lambda u: mg.checkpoint(model, u), t)):  # fmt: skip
+    for forward in (lambda t: mg.checkpoint(model, t), lambda t: mg.checkpoint(lambda u: mg.checkpoint(model, u), t)):
         for a, b in zip(all_gradients(model, x, forward), wanted, strict=True):
             assert a.dtype == b.dtype == dtype
             # Sums in another order: float32's ε = 1.2e-7, times a hundred numbers of size 1.

@@ -49,17 +49,31 @@ class Sequence(nn.Module):
 
 
 def perceptron():
-    made = nn.Sequential(nn.Linear(6, 8, rng=rng()), nn.LayerNorm(8), nn.ELU(), nn.Dropout(0.2, rng(1)),
-                         nn.Linear(8, 8, bias=False, rng=rng(2)), nn.BatchNorm(8), nn.ReLU(),
-                         nn.Linear(8, 4, rng=rng(3)))  # fmt: skip
+    made = nn.Sequential(
+        nn.Linear(6, 8, rng=rng()),
+        nn.LayerNorm(8),
+        nn.ELU(),
+        nn.Dropout(0.2, rng(1)),
+        nn.Linear(8, 8, bias=False, rng=rng(2)),
+        nn.BatchNorm(8),
+        nn.ReLU(),
+        nn.Linear(8, 4, rng=rng(3)),
+    )
     return wn.apply_weight_norm(made)
 
 
 def autoencoder():
-    made = nn.Sequential(nn.GaussianNoise(0.1, rng()), nn.Conv2d(1, 3, 3, stride=2, padding=1, rng=rng(1)),
-                         nn.LeakyReLU(0.1), nn.AvgPool2d(2), nn.Conv2d(3, 4, 1, rng=rng(2)), nn.ReLU(),
-                         nn.ConvTranspose2d(4, 3, 2, stride=2, rng=rng(3)), nn.LeakyReLU(0.1),
-                         nn.ConvTranspose2d(3, 1, 3, stride=2, padding=1, output_padding=1, rng=rng(4)))  # fmt: skip
+    made = nn.Sequential(
+        nn.GaussianNoise(0.1, rng()),
+        nn.Conv2d(1, 3, 3, stride=2, padding=1, rng=rng(1)),
+        nn.LeakyReLU(0.1),
+        nn.AvgPool2d(2),
+        nn.Conv2d(3, 4, 1, rng=rng(2)),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 2, stride=2, rng=rng(3)),
+        nn.LeakyReLU(0.1),
+        nn.ConvTranspose2d(3, 1, 3, stride=2, padding=1, output_padding=1, rng=rng(4)),
+    )
     return wn.apply_weight_norm(made)
 
 
@@ -69,17 +83,19 @@ MODELS = {
     # name: (makes the model, its input, what it is compared with, the loss)
     **{
         f"paper's network, {p}": (
-            lambda p=p: training_step.network(p, (4, 5), rng()), PICTURES, LABELS, F.cross_entropy
+            lambda p=p: training_step.network(p, (4, 5), rng()),
+            PICTURES,
+            LABELS,
+            F.cross_entropy,
         )
         for p in training_step.PARAMETERIZATIONS
     },
     "perceptron": (perceptron, normal(6, 6), LABELS, F.cross_entropy),
     "LSTM": (Sequence, normal(4, 6, 3), LABELS, F.cross_entropy),
     "autoencoder": (autoencoder, normal(2, 1, 16, 16), normal(2, 1, 16, 16), F.mse_loss),
-    "detector": (perceptron, normal(6, 6), (normal(6, 4) > 0).astype(np.float32),
-                 F.binary_cross_entropy_with_logits),
+    "detector": (perceptron, normal(6, 6), (normal(6, 4) > 0).astype(np.float32), F.binary_cross_entropy_with_logits),
     "robust regression": (perceptron, normal(6, 6), 3 * normal(6, 4, seed=1), F.huber_loss),
-}  # fmt: skip
+}
 OPTIMIZERS = {
     "SGD": lambda p: optim.SGD(p, 0.05, momentum=0.9, weight_decay=1e-3),
     "Adam": lambda p: optim.Adam(p, 1e-3, weight_decay=1e-3),
@@ -279,9 +295,16 @@ def test_a_run_can_be_saved_on_one_device_and_go_on_on_the_other(cuda, tmp_path)
     for first, second in ((cuda, "cpu"), ("cpu", cuda), (cuda, cuda)):
         there = trained(first)
         average = optim.ExponentialMovingAverage(there.model, 0.5)
-        mg.save(tmp_path / "run", {"model": there.model.state_dict(), "optimizer": there.optimizer.state_dict(),
-                                   "average": average.state_dict(), "loose": there.model.parameters()[0],
-                                   "plain": there.model.parameters()[0].data})  # fmt: skip
+        mg.save(
+            tmp_path / "run",
+            {
+                "model": there.model.state_dict(),
+                "optimizer": there.optimizer.state_dict(),
+                "average": average.state_dict(),
+                "loose": there.model.parameters()[0],
+                "plain": there.model.parameters()[0].data,
+            },
+        )
         saved = mg.load(tmp_path / "run")
         np.testing.assert_array_equal(saved["loose"], there.model.parameters()[0].numpy())
         np.testing.assert_array_equal(saved["loose"], saved["plain"])
@@ -367,8 +390,11 @@ def test_indices_out_of_range_are_refused_on_either_device(where, device):
     for axis, bad in ((0, [0, 2]), (0, [-3]), (1, [3]), (1, [[0], [-4]])):
         index = np.array(bad)
         index = index if where == "host" else mg.tensor(index, device=device)
-        for call in (lambda a=axis, i=index: mg.take(x, i, a), lambda a=axis, i=index: x[(slice(None),) * a + (i,)],
-                     lambda a=axis, i=index: x[(..., i) if a else (i, ...)]):  # fmt: skip
+        for call in (
+            lambda a=axis, i=index: mg.take(x, i, a),
+            lambda a=axis, i=index: x[(slice(None),) * a + (i,)],
+            lambda a=axis, i=index: x[(..., i) if a else (i, ...)],
+        ):
             with pytest.raises(IndexError):
                 call()
     assert x[[1, -2]].numpy().tolist() == [[3, 4, 5], [0, 1, 2]] and x[[]].shape == (0, 3)
@@ -509,8 +535,9 @@ def test_equi_normalization_is_the_same_on_either_device(device):
     before = model(x).numpy()
     wn.equi_normalize(model, optimizer=optimizer)
     np.testing.assert_allclose(model(x).numpy(), before, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(model[0].weight.numpy(), axis=1),
-                               np.linalg.norm(model[2].weight.numpy(), axis=0), rtol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(
+        np.linalg.norm(model[0].weight.numpy(), axis=1), np.linalg.norm(model[2].weight.numpy(), axis=0), rtol=1e-4
+    )
     model(x).sum().backward()
     optimizer.step()
 
@@ -522,8 +549,13 @@ def test_covariances_and_eigenvalues_are_the_same_on_either_device(cuda):
         G, w = backend.to_device(gradients, device), backend.to_device(v, device)  # noqa: N806
         C = wn.gradient_covariance(G)  # noqa: N806
         values, _ = wn.covariance.lanczos(lambda x: C @ x, w, 5)
-        found = [C, wn.preconditioned_covariance(C, w, 2.0), wn.covariance.tangent_basis(w), wn.project(w, w * 2),
-                 wn.projection_matrix(w)]  # fmt: skip
+        found = [
+            C,
+            wn.preconditioned_covariance(C, w, 2.0),
+            wn.covariance.tangent_basis(w),
+            wn.project(w, w * 2),
+            wn.projection_matrix(w),
+        ]
         assert all(is_on(device, f) for f in found)
         return [*map(host, found), values]
 
@@ -538,8 +570,13 @@ def test_derivatives_as_functions_stay_on_the_device(device):
     def f(t):
         return mg.sin(t) @ m
 
-    found = [mg.jacobian(f, x), mg.hessian(lambda t: f(t).sum(), x), mg.hvp(lambda t: f(t).sum(), x, v),
-             *mg.jvp(f, x, v), mg.vjp(f, x)[1](v)]  # fmt: skip
+    found = [
+        mg.jacobian(f, x),
+        mg.hessian(lambda t: f(t).sum(), x),
+        mg.hvp(lambda t: f(t).sum(), x, v),
+        *mg.jvp(f, x, v),
+        mg.vjp(f, x)[1](v),
+    ]
     assert all(t.device == device for t in found)
     wanted = np.cos(host(x))[:, None] * host(m)
     np.testing.assert_allclose(found[0].numpy(), wanted.T, rtol=1e-12)

@@ -123,9 +123,21 @@ def test_the_gradient_of_a_product_is_exact_with_zeros(x, device):
 # ---- large and small ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [mg.sigmoid, mg.softplus, mg.tanh, mg.elu, mg.erf, mg.softmax, mg.log_softmax,
-                                      mg.logsumexp, lambda x: F.cross_entropy(x.reshape(1, -1), np.array([0])),
-                                      lambda x: F.binary_cross_entropy_with_logits(x, x.detach() * 0 + 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "function",
+    [
+        mg.sigmoid,
+        mg.softplus,
+        mg.tanh,
+        mg.elu,
+        mg.erf,
+        mg.softmax,
+        mg.log_softmax,
+        mg.logsumexp,
+        lambda x: F.cross_entropy(x.reshape(1, -1), np.array([0])),
+        lambda x: F.binary_cross_entropy_with_logits(x, x.detach() * 0 + 1),
+    ],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nothing_overflows_at_large_arguments(function, dtype, device):
     data = [1000.0, 0.0, -1000.0]
@@ -159,10 +171,30 @@ def test_statistics_of_nothing_are_nan_as_in_numpy(device):
         assert np.isnan(mg.var(leaf([1.0], device=device), ddof=1).item())
 
 
-@pytest.mark.parametrize("function", [mg.sum, mg.mean, mg.max, mg.min, mg.prod, mg.norm, mg.var, mg.std, mg.cumsum,
-                                      mg.transpose, mg.squeeze, mg.flip, lambda x: mg.pad(x, 1), lambda x: x[...],
-                                      lambda x: x[None], lambda x: mg.logsumexp(x, axis=None), mg.relu, mg.erf,
-                                      lambda x: mg.softmax(x, axis=None)])  # fmt: skip
+@pytest.mark.parametrize(
+    "function",
+    [
+        mg.sum,
+        mg.mean,
+        mg.max,
+        mg.min,
+        mg.prod,
+        mg.norm,
+        mg.var,
+        mg.std,
+        mg.cumsum,
+        mg.transpose,
+        mg.squeeze,
+        mg.flip,
+        lambda x: mg.pad(x, 1),
+        lambda x: x[...],
+        lambda x: x[None],
+        lambda x: mg.logsumexp(x, axis=None),
+        mg.relu,
+        mg.erf,
+        lambda x: mg.softmax(x, axis=None),
+    ],
+)
 def test_0d_arrays_go_forward_and_back(function, device):
     found = gradient(function, 1.5, device=device)
     assert isinstance(found, np.ndarray) and found.shape == ()
@@ -292,7 +324,8 @@ BAD = {
     "weight_norm": lambda f: f(A, mg.tensor(np.ones(3)), 0),
 }  # fmt: skip
 ELEMENTWISE = set(  # any array will do
-    "abs cos elu erf exp inverse_deviation leaky_relu log negative relu sigmoid sign sin softplus sqrt square tanh".split()
+    "abs cos elu erf exp inverse_deviation leaky_relu log negative relu sigmoid sign sin softplus sqrt square "
+    "tanh".split()
 )
 
 
@@ -358,9 +391,16 @@ def test_axes_out_of_range_do_not_wrap_around(call):
 
 
 @pytest.mark.parametrize("axis", [(0, 1), (0,), None])
-@pytest.mark.parametrize("function", [mg.expand_dims, lambda x, axis: mg.split(x, 1, axis),
-                                      lambda x, axis: mg.stack([x, x], axis), lambda x, axis: mg.moveaxis(x, axis, 0),
-                                      lambda x, axis: mg.take(x, [0], axis or ())])  # fmt: skip
+@pytest.mark.parametrize(
+    "function",
+    [
+        mg.expand_dims,
+        lambda x, axis: mg.split(x, 1, axis),
+        lambda x, axis: mg.stack([x, x], axis),
+        lambda x, axis: mg.moveaxis(x, axis, 0),
+        lambda x, axis: mg.take(x, [0], axis or ()),
+    ],
+)
 def test_other_than_one_axis_where_one_is_meant_is_refused(function, axis):
     with pytest.raises(TypeError, match="one axis"):
         function(A, axis)
@@ -426,8 +466,9 @@ def test_shapes_that_do_not_fit_are_refused(call):
         call()
 
 
-@given_on_each_device(stride=st.integers(1, 3), padding=st.integers(0, 3), extra=st.integers(0, 3),
-                      kernel=st.integers(1, 3))  # fmt: skip
+@given_on_each_device(
+    stride=st.integers(1, 3), padding=st.integers(0, 3), extra=st.integers(0, 3), kernel=st.integers(1, 3)
+)
 def test_a_transposed_convolution_makes_only_what_a_convolution_takes_back(stride, padding, extra, kernel, device):
     x, w = leaf(np.ones((1, 2, 2, 2)), device=device), leaf(np.ones((2, 3, kernel, kernel)), device=device)
     size = stride - 2 * padding + kernel + extra
@@ -465,8 +506,24 @@ def test_a_loss_refuses_targets_that_cannot_be_compared(loss):
     assert loss(A, 1.0).shape == ()
 
 
-@pytest.mark.parametrize("subscripts", ["ij,ij->ij", "ij", "ij,jk->ik", "ijk,ab", "i1,ab", "ij,ab->ijj", "ij,ab->x",
-                                        "ii,ab", "...i,ab->i", "ij,a.b", "i", "ij,abc...", "ij->ab,ij"])  # fmt: skip
+@pytest.mark.parametrize(
+    "subscripts",
+    [
+        "ij,ij->ij",
+        "ij",
+        "ij,jk->ik",
+        "ijk,ab",
+        "i1,ab",
+        "ij,ab->ijj",
+        "ij,ab->x",
+        "ii,ab",
+        "...i,ab->i",
+        "ij,a.b",
+        "i",
+        "ij,abc...",
+        "ij->ab,ij",
+    ],
+)
 def test_einsum_names_the_subscripts_and_the_shapes(subscripts):
     with pytest.raises(ValueError, match=rf"einsum\('{re.escape(subscripts)}'\).*\(2, 3\), \(4, 5\)"):
         mg.einsum(subscripts, A, B)
@@ -508,11 +565,36 @@ def test_cross_entropy_wants_one_label_for_each_row():
 def test_operators_are_the_functions_and_work_from_both_sides(seed, device):
     a, b = on(device, list(np.random.default_rng(seed).uniform(0.5, 2, (2, 3, 3))))
     x, y = mg.tensor(a), mg.tensor(b)
-    pairs = [(x + y, a + b), (x - y, a - b), (x * y, a * b), (x / y, a / b), (x**y, a**b), (x @ y, a @ b), (-x, -a),
-             (a + y, a + b), (a - y, a - b), (a * y, a * b), (a / y, a / b), (a**y, a**b), (a @ y, a @ b),
-             (1 + y, 1 + b), (1 - y, 1 - b), (2 * y, 2 * b), (1 / y, 1 / b), (2**y, 2**b), (abs(-x), a),
-             (np.float64(2) * y, 2 * b), (x > y, a > b), (x >= 1, a >= 1), (x < y, a < b), (x <= y, a <= b),
-             (x == x, a == a), (x != y, a != b), (x.T, a.T), (x[0], a[0])]  # fmt: skip
+    pairs = [
+        (x + y, a + b),
+        (x - y, a - b),
+        (x * y, a * b),
+        (x / y, a / b),
+        (x**y, a**b),
+        (x @ y, a @ b),
+        (-x, -a),
+        (a + y, a + b),
+        (a - y, a - b),
+        (a * y, a * b),
+        (a / y, a / b),
+        (a**y, a**b),
+        (a @ y, a @ b),
+        (1 + y, 1 + b),
+        (1 - y, 1 - b),
+        (2 * y, 2 * b),
+        (1 / y, 1 / b),
+        (2**y, 2**b),
+        (abs(-x), a),
+        (np.float64(2) * y, 2 * b),
+        (x > y, a > b),
+        (x >= 1, a >= 1),
+        (x < y, a < b),
+        (x <= y, a <= b),
+        (x == x, a == a),
+        (x != y, a != b),
+        (x.T, a.T),
+        (x[0], a[0]),
+    ]
     for found, wanted in pairs:
         assert isinstance(found, mg.Tensor)
         np.testing.assert_allclose(found.numpy(), host(wanted), rtol=1e-14)
@@ -535,9 +617,32 @@ def test_a_leaf_is_not_left_behind_by_an_operator_that_looks_as_if_it_changed_it
         assert found is not y and found.requires_grad == y.requires_grad
 
 
-@pytest.mark.parametrize("name", ["abs", "argmax", "clip", "cumsum", "exp", "log", "max", "mean", "min", "norm", "prod",
-                                  "relu", "sigmoid", "softmax", "sqrt", "square", "std", "sum", "tanh", "transpose",
-                                  "var"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "abs",
+        "argmax",
+        "clip",
+        "cumsum",
+        "exp",
+        "log",
+        "max",
+        "mean",
+        "min",
+        "norm",
+        "prod",
+        "relu",
+        "sigmoid",
+        "softmax",
+        "sqrt",
+        "square",
+        "std",
+        "sum",
+        "tanh",
+        "transpose",
+        "var",
+    ],
+)
 def test_methods_are_the_functions(name, device):
     x = mg.tensor(np.linspace(0.5, 2, 6).reshape(2, 3), device=device)
     args = (0.7,) if name == "clip" else ()

@@ -304,8 +304,9 @@ def dotted_products(draw):
     lead = draw(hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=2)).input_shapes
     n, k, m = (draw(st.integers(1, 3)) for _ in range(3))
     subscripts = draw(st.sampled_from(["...ab,...bc->a...c", "...ab,...bc", "...ab, ...bc -> ..."]))
-    return Example([numbers(draw(seeds), (*lead[0], n, k)), numbers(draw(seeds), (*lead[1], k, m))],
-                   {"subscripts": subscripts})  # fmt: skip
+    return Example(
+        [numbers(draw(seeds), (*lead[0], n, k)), numbers(draw(seeds), (*lead[1], k, m))], {"subscripts": subscripts}
+    )
 
 
 def naive_einsum(*xs, subscripts):

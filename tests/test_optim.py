@@ -131,8 +131,13 @@ def test_adamax_s_first_step_has_the_length_of_the_learning_rate():
     np.testing.assert_allclose(p.numpy(), START - [0.25, -0.25, 0.25], rtol=1e-15)
 
 
-@given_on_each_device(seed=seeds, alpha=st.sampled_from([0.99, 0.5]), eps=every_eps, decay=st.sampled_from([0.0, 0.1]),
-       momentum=st.sampled_from([0.0, 0.9]))  # fmt: skip
+@given_on_each_device(
+    seed=seeds,
+    alpha=st.sampled_from([0.99, 0.5]),
+    eps=every_eps,
+    decay=st.sampled_from([0.0, 0.1]),
+    momentum=st.sampled_from([0.0, 0.9]),
+)
 def test_rmsprop_follows_its_formula(seed, alpha, eps, decay, momentum, device):
     p, grads = parameter(device=device), gradients(seed)
     path = follow(optim.RMSprop([p], 0.01, alpha, eps, decay, momentum), p, grads)
@@ -266,8 +271,9 @@ def test_bad_arguments_are_refused():
         optim.SGD([parameter()], 0.1).load_state_dict(optim.SGD([parameter(), parameter()], 0.1).state_dict())
 
 
-@pytest.mark.parametrize("make", [*MAKERS.values(), lambda params: optim.ExponentialMovingAverage(params, 0.9)],
-                         ids=[*MAKERS, "average"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make", [*MAKERS.values(), lambda params: optim.ExponentialMovingAverage(params, 0.9)], ids=[*MAKERS, "average"]
+)
 def test_what_cannot_be_trained_is_refused(make):
     p, model = parameter(), nn.Linear(2, 1)
     for params, error, message in [
@@ -383,8 +389,10 @@ def with_gradients(*gradients):
 @given(seed=seeds, most=st.sampled_from([0.0, 0.1, 1.0, 100.0]), size=st.sampled_from([1.0, 1e25]))
 def test_gradients_are_clipped_to_their_common_norm(seed, most, size):
     rng = np.random.default_rng(seed)
-    grads = [np.asarray(rng.standard_normal(s) * size, d)
-             for s, d in (((2, 3), np.float32), ((), np.float64), ((0,), np.float32))]  # fmt: skip
+    grads = [
+        np.asarray(rng.standard_normal(s) * size, d)
+        for s, d in (((2, 3), np.float32), ((), np.float64), ((0,), np.float32))
+    ]
     copies = [g.copy() for g in grads]
     params = with_gradients(*grads, None)
     before = [p.grad for p in params]

@@ -68,8 +68,9 @@ def test_tensors_tuples_and_numpy_numbers_come_back_as_arrays_lists_and_numbers(
     assert same(mg.load(tmp_path / "a"), {"t": np.ones(1, np.float32), "n": 0.5, "p": [1, 2]})
 
 
-@pytest.mark.parametrize("tree", [{1: 2}, {"a": object()}, np.array([object()]), {"a": {1, 2}}, 1j,
-                                  np.zeros(1, [("a", object)])])  # fmt: skip
+@pytest.mark.parametrize(
+    "tree", [{1: 2}, {"a": object()}, np.array([object()]), {"a": {1, 2}}, 1j, np.zeros(1, [("a", object)])]
+)
 def test_what_cannot_be_saved_is_refused_and_the_old_file_stays(tree, tmp_path):
     mg.save(tmp_path / "a", 1)
     with pytest.raises(TypeError):

@@ -336,15 +336,33 @@ class Step(NamedTuple):
         return np.random.default_rng(self.seed).integers(-3, 4, shape).astype(float)
 
 
-ACTIONS = {"binary": 8, "unary": 4, "leaf": 2, "constant": 1, "without_recording": 1, "detach": 1, "assign": 1,
-           "forget_gradient": 1, "use_gradient": 1, "backward": 1, "backward_and_retain": 2, "backward_and_record": 1,
-           "backward_of_a_constant": 1, "grad": 1, "grad_and_record": 1}  # fmt: skip # how often
+ACTIONS = {
+    "binary": 8,
+    "unary": 4,
+    "leaf": 2,
+    "constant": 1,
+    "without_recording": 1,
+    "detach": 1,
+    "assign": 1,
+    "forget_gradient": 1,
+    "use_gradient": 1,
+    "backward": 1,
+    "backward_and_retain": 2,
+    "backward_and_record": 1,
+    "backward_of_a_constant": 1,
+    "grad": 1,
+    "grad_and_record": 1,
+}  # how often
 which = st.integers(0, 11)
 steps = st.builds(
     Step,
     st.sampled_from([action for action, weight in ACTIONS.items() for _ in range(weight)]),
-    which, which, which, st.integers(0, 999), st.sampled_from(["", "", "", "watched", "doubled", "doubled, watched"]),
-)  # fmt: skip
+    which,
+    which,
+    which,
+    st.integers(0, 999),
+    st.sampled_from(["", "", "", "watched", "doubled", "doubled, watched"]),
+)
 
 
 @settings(max_examples=4 * settings.default.max_examples)

@@ -201,8 +201,14 @@ def test_the_first_of_repeated_indices_wins_an_assignment():
 
 @given(x=hnp.arrays(float, (2, 3, 4), elements=st.floats(-9, 9)), data=st.data())
 def test_indexing_is_numpys_within_the_range(x, data):
-    index = data.draw(st.one_of(hnp.basic_indices(x.shape, allow_newaxis=True), hnp.integer_array_indices(x.shape),
-                                hnp.arrays(bool, x.shape), hnp.arrays(bool, x.shape[:1])))  # fmt: skip
+    index = data.draw(
+        st.one_of(
+            hnp.basic_indices(x.shape, allow_newaxis=True),
+            hnp.integer_array_indices(x.shape),
+            hnp.arrays(bool, x.shape),
+            hnp.arrays(bool, x.shape[:1]),
+        )
+    )
     with strict_cupy.installed():
         import cupy
 
@@ -216,12 +222,20 @@ def test_indexing_is_numpys_within_the_range(x, data):
 # ---- counting -------------------------------------------------------------------------------------------------------
 
 TO_HOST = {
-    "get": lambda cp, x: x.get(), "float": lambda cp, x: float(x.sum()), "bool": lambda cp, x: bool(x.all()),
-    "item": lambda cp, x: x[0, 0].item(), "int": lambda cp, x: int(x.argmax()), "asnumpy": lambda cp, x: cp.asnumpy(x),
-    "a condition": lambda cp, x: 1 if x.sum() > 0 else 2, "max of Python": lambda cp, x: max(x[0, 0], x[0, 1]),
-    "a mask": lambda cp, x: x[x > 0], "nonzero": lambda cp, x: cp.nonzero(x), "tolist": lambda cp, x: x.tolist(),
-    "printing": lambda cp, x: f"{x.sum():.2f}", "unique": lambda cp, x: cp.unique(x),
-}  # fmt: skip
+    "get": lambda cp, x: x.get(),
+    "float": lambda cp, x: float(x.sum()),
+    "bool": lambda cp, x: bool(x.all()),
+    "item": lambda cp, x: x[0, 0].item(),
+    "int": lambda cp, x: int(x.argmax()),
+    "asnumpy": lambda cp, x: cp.asnumpy(x),
+    "a condition": lambda cp, x: 1 if x.sum() > 0 else 2,
+    "max of Python": lambda cp, x: max(x[0, 0], x[0, 1]),
+    "a mask": lambda cp, x: x[x > 0],
+    "nonzero": lambda cp, x: cp.nonzero(x),
+    "tolist": lambda cp, x: x.tolist(),
+    "printing": lambda cp, x: f"{x.sum():.2f}",
+    "unique": lambda cp, x: cp.unique(x),
+}
 
 
 @pytest.mark.parametrize("what", TO_HOST)
@@ -308,8 +322,12 @@ def test_on_the_stand_in_nothing_captured_can_be_used_before(cupy):
 def test_what_would_wait_or_copy_from_the_host_cannot_be_captured(what, cupy):
     x = cupy.asarray(X)
     stream = cupy.cuda.Stream(non_blocking=True)
-    function = {"float": lambda: float(x.sum()), "get": x.get, "asarray": lambda: cupy.asarray(X),
-                "synchronize": stream.synchronize}[what]  # fmt: skip
+    function = {
+        "float": lambda: float(x.sum()),
+        "get": x.get,
+        "asarray": lambda: cupy.asarray(X),
+        "synchronize": stream.synchronize,
+    }[what]
     with stream:
         stream.begin_capture()
         with pytest.raises(RuntimeError, match=r"captur|Captur"):

@@ -89,8 +89,17 @@ def test_environment_variables_are_read_in_one_place():
     assert readers == ["minigrad.settings"]
 
 
-PATH_OF_READING = ["tensors", "op", "graph", "guard", "ops", "ops.elementwise", "ops.linear_algebra", "ops.reduction",
-                   "ops.shape"]  # fmt: skip
+PATH_OF_READING = [
+    "tensors",
+    "op",
+    "graph",
+    "guard",
+    "ops",
+    "ops.elementwise",
+    "ops.linear_algebra",
+    "ops.reduction",
+    "ops.shape",
+]
 
 
 def test_the_path_of_reading_is_an_evening():

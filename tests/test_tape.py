@@ -78,8 +78,11 @@ def run(program, values, sin):
     values = list(values)
     for kind, i, j in program:
         a, b = values[i], values[j]
-        values.append({"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b * 0.5,
-                       "s": lambda a, b: sin(a)}[kind](a, b))  # fmt: skip
+        values.append(
+            {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b * 0.5, "s": lambda a, b: sin(a)}[
+                kind
+            ](a, b)
+        )
     return sum(values[1:], start=values[0])
 
 
@@ -504,10 +507,19 @@ def test_data_that_requires_a_gradient_cannot_become_whole_numbers(dtype):
     assert without.dtype == dtype
 
 
-@pytest.mark.parametrize(("data", "dtype"), [
-    (1.5, np.float32), ([1.0, 2.0], np.float32), (3, np.int64), (True, bool), (np.float64(1), np.float64),
-    (np.ones(2), np.float64), ([np.float64(1.0)], np.float64), (np.ones(2, np.float16), np.float16),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, np.float32),
+        ([1.0, 2.0], np.float32),
+        (3, np.int64),
+        (True, bool),
+        (np.float64(1), np.float64),
+        (np.ones(2), np.float64),
+        ([np.float64(1.0)], np.float64),
+        (np.ones(2, np.float16), np.float16),
+    ],
+)
 def test_python_floats_become_float32_and_arrays_keep_their_dtype(data, dtype):
     assert mg.tensor(data).dtype == dtype
 
@@ -526,8 +538,10 @@ def test_a_dtype_that_is_no_real_number_is_refused(dtype):
 
 @pytest.mark.parametrize("other", [np.array([1j, 2]), np.ones(2, np.complex64)])
 def test_no_op_makes_complex_tensors(other, device):
-    for make in (lambda: leaf([1.0, 2.0], device=device) * on(device, other),
-                 lambda: mg.tensor([1, 2], device=device).astype(complex)):  # fmt: skip
+    for make in (
+        lambda: leaf([1.0, 2.0], device=device) * on(device, other),
+        lambda: mg.tensor([1, 2], device=device).astype(complex),
+    ):
         with pytest.raises(TypeError, match=r"(multiply|astype).*real"):
             make()
 
@@ -574,8 +588,12 @@ def test_a_computed_tensor_is_copied_without_its_record_or_not_at_all(duplicate)
     assert mg.grad(y.sum(), x).numpy().tolist() == y.numpy().tolist()
 
 
-VIEWS = {"part": lambda a: a[:2], "reversed": lambda a: a[::-1], "reshaped": lambda a: a.reshape(2, 2),
-         "transposed": lambda a: a.reshape(2, 2).T}  # fmt: skip
+VIEWS = {
+    "part": lambda a: a[:2],
+    "reversed": lambda a: a[::-1],
+    "reshaped": lambda a: a.reshape(2, 2),
+    "transposed": lambda a: a.reshape(2, 2).T,
+}
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)

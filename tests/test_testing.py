@@ -79,8 +79,17 @@ def test_a_rule_that_is_wrong_at_second_order_only_is_found(mistake):
         mg.testing.check_grads(f, [X], order=2)
 
 
-@pytest.mark.parametrize("bent", [mg.abs, mg.relu, lambda g: -mg.relu(-g), lambda g: mg.leaky_relu(g, 0.5),
-                                  lambda g: mg.minimum(g, 0.1), lambda g: mg.maximum(g, -0.1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "bent",
+    [
+        mg.abs,
+        mg.relu,
+        lambda g: -mg.relu(-g),
+        lambda g: mg.leaky_relu(g, 0.5),
+        lambda g: mg.minimum(g, 0.1),
+        lambda g: mg.maximum(g, -0.1),
+    ],
+)
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_rule_that_is_right_for_gradients_of_one_sign_only_is_found(bent, order):
     f = planted(lambda xp, x: (x**3).sum(), lambda g, _y, x: bent(g) * 3 * x**2)
@@ -105,8 +114,13 @@ def test_a_forgotten_unbroadcast_is_found():
 
 
 def test_an_unbroadcast_over_the_wrong_axis_is_found():
-    f = op("planted", "", lambda xp, a, b: a * b, lambda g, _y, _a, b: unbroadcast(g * b, _a),
-           lambda g, _y, a, _b: mg.sum(g * a, axis=1))  # fmt: skip
+    f = op(
+        "planted",
+        "",
+        lambda xp, a, b: a * b,
+        lambda g, _y, _a, b: unbroadcast(g * b, _a),
+        lambda g, _y, a, _b: mg.sum(g * a, axis=1),
+    )
     with pytest.raises(AssertionError, match="argument 1"):
         mg.testing.check_grads(f, [X, X[0]])
 

@@ -137,8 +137,10 @@ def test_several_arguments_each_get_their_part(seed):
     assert isinstance(parts, tuple) and [p.shape for p in parts] == [(2, 3), (3,), ()] and parts[2].item() == 0
     _, pushed = mg.jvp(f, (x, y, z), v)
     assert inner(u, pushed) == pytest.approx(sum(map(inner, parts, v)), rel=1e-11, abs=1e-12)
-    alone = [mg.jacobian(lambda t, i=i: f(*(t if i == j else mg.tensor(a) for j, a in enumerate((x, y, z)))), a)
-             for i, a in enumerate((x, y, z))]  # fmt: skip
+    alone = [
+        mg.jacobian(lambda t, i=i: f(*(t if i == j else mg.tensor(a) for j, a in enumerate((x, y, z)))), a)
+        for i, a in enumerate((x, y, z))
+    ]
     together = sum(np.tensordot(j.numpy(), t, t.ndim) for j, t in zip(alone, v, strict=True))
     np.testing.assert_allclose(pushed.numpy(), together, **TOLERANCE)
     products = mg.hvp(lambda *a: f(*a).sum(), [x, y, z], v)
@@ -217,9 +219,12 @@ def test_functions_must_return_one_tensor():
 
 
 TRANSFORMS = {
-    "vjp": lambda f, x: mg.vjp(f, x)[1](1.0), "jvp": lambda f, x: mg.jvp(f, [x], [x])[1],
-    "hvp": lambda f, x: mg.hvp(f, [x], [x])[0], "jacobian": mg.jacobian, "hessian": mg.hessian,
-}  # fmt: skip
+    "vjp": lambda f, x: mg.vjp(f, x)[1](1.0),
+    "jvp": lambda f, x: mg.jvp(f, [x], [x])[1],
+    "hvp": lambda f, x: mg.hvp(f, [x], [x])[0],
+    "jacobian": mg.jacobian,
+    "hessian": mg.hessian,
+}
 
 
 @pytest.mark.parametrize("inner", TRANSFORMS.values(), ids=TRANSFORMS)

@@ -26,9 +26,16 @@ def network(form, seed=0):
         return block(nn.Conv2d(channels, features, size, padding=padding, bias=not normalized, rng=rng), features)
 
     model = nn.Sequential(
-        nn.GaussianNoise(0.15), *conv(3, 3, 3, 1), *conv(3, 3, 3, 1), nn.MaxPool2d(2), nn.Dropout(0.5),
-        *conv(3, 4, 3, 0), *conv(4, 3, 1, 0), nn.GlobalAvgPool2d(), nn.Linear(3, 3, rng=rng),
-    )  # fmt: skip
+        nn.GaussianNoise(0.15),
+        *conv(3, 3, 3, 1),
+        *conv(3, 3, 3, 1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.5),
+        *conv(3, 4, 3, 0),
+        *conv(4, 3, 1, 0),
+        nn.GlobalAvgPool2d(),
+        nn.Linear(3, 3, rng=rng),
+    )
     for parameter in model.parameters():
         parameter.data = parameter.data.astype(np.float64)
     if form.startswith("weight norm"):

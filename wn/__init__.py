@@ -11,11 +11,25 @@ from wn.mean_only_batch_norm import MeanOnlyBatchNorm, mean_only_gradients
 from wn.reparameterization import WeightNorm, apply_weight_norm, remove_weight_norm, weight_norm, weight_norm_composite
 
 __all__ = [
-    "MeanOnlyBatchNorm", "NormTracker", "WeightNorm", "apply_weight_norm", "data_dependent_init", "equi_normalize",
-    "explicit_gradients", "explicit_gradients_log_scale", "gradient_covariance", "load_torch_state_dict",
-    "mean_only_gradients", "preconditioned_covariance", "project", "projection_matrix", "remove_weight_norm",
-    "to_torch_state_dict", "weight_norm", "weight_norm_composite",
-]  # fmt: skip
+    "MeanOnlyBatchNorm",
+    "NormTracker",
+    "WeightNorm",
+    "apply_weight_norm",
+    "data_dependent_init",
+    "equi_normalize",
+    "explicit_gradients",
+    "explicit_gradients_log_scale",
+    "gradient_covariance",
+    "load_torch_state_dict",
+    "mean_only_gradients",
+    "preconditioned_covariance",
+    "project",
+    "projection_matrix",
+    "remove_weight_norm",
+    "to_torch_state_dict",
+    "weight_norm",
+    "weight_norm_composite",
+]
 
 if not mg.config.plain:
     from wn import fast

@@ -12,7 +12,24 @@ from minigrad.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minigrad.nn.recurrent import LSTMCell
 
 __all__ = [
-    "ELU", "AvgPool2d", "BatchNorm", "Buffer", "Conv2d", "ConvTranspose2d", "Dropout", "Flatten", "GaussianNoise",
-    "GlobalAvgPool2d", "LSTMCell", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module", "Parameter", "ReLU",
-    "Sequential", "functional",
-]  # fmt: skip
+    "ELU",
+    "AvgPool2d",
+    "BatchNorm",
+    "Buffer",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GaussianNoise",
+    "GlobalAvgPool2d",
+    "LSTMCell",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "functional",
+]

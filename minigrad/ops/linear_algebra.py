@@ -30,8 +30,10 @@ def tensordot(a, b, axes=2):
     """The sum of products over pairs of axes: the last `axes` of `a` with the first of `b`, or two lists of axes."""
     if isinstance(axes, int):
         axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
-    over_a, over_b = (normalized_axes(tuple(x) if not isinstance(x, int) else x, y.ndim)
-                      for x, y in zip(axes, (a, b), strict=True))  # fmt: skip
+    over_a, over_b = (
+        normalized_axes(x if isinstance(x, int) else tuple(x), ndim)
+        for x, ndim in zip(axes, (a.ndim, b.ndim), strict=True)
+    )
     if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
         raise ValueError(f"tensordot: axes {over_a} of shape {a.shape} do not fit axes {over_b} of shape {b.shape}")
     of_a, of_b = list(string.ascii_lowercase[: a.ndim]), list(string.ascii_uppercase[: b.ndim])

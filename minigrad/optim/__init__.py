@@ -9,5 +9,13 @@ from minigrad.optim.rmsprop import RMSprop
 from minigrad.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "Adamax", "ExponentialMovingAverage", "Optimizer", "RMSprop", "clip_grad_norm", "schedules",
-]  # fmt: skip
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "ExponentialMovingAverage",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm",
+    "schedules",
+]

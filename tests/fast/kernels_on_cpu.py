@@ -110,8 +110,21 @@ class Library:
         path = self.folder / f"kernels{self.count}.cpp"
         self.count += 1
         path.write_text("".join(text).replace('extern "C" __global__', "__global__"))
-        subprocess.run([COMPILER, "-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", "-o",
-                        path.with_suffix(".so"), path], check=True)  # fmt: skip
+        subprocess.run(
+            [
+                COMPILER,
+                "-std=c++17",
+                "-O1",
+                "-w",
+                "-shared",
+                "-fPIC",
+                "-ffp-contract=off",
+                "-o",
+                path.with_suffix(".so"),
+                path,
+            ],
+            check=True,
+        )
         library = ctypes.CDLL(path.with_suffix(".so"))
         for name, source in named:
             self.functions[name, source] = getattr(library, f"run_{name}_{self._char(source)}")

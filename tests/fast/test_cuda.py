@@ -187,10 +187,17 @@ def test_what_is_not_finite_goes_through(run, dtype):
 
 
 @dtypes
-@pytest.mark.parametrize("arrange", [
-    lambda x: x[:, ::2], lambda x: x[::-1], lambda x: x.T, lambda x: x[1:], lambda x: x.transpose(2, 0, 1),
-    lambda x: x[None, :, :1],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        lambda x: x[:, ::2],
+        lambda x: x[::-1],
+        lambda x: x.T,
+        lambda x: x[1:],
+        lambda x: x.transpose(2, 0, 1),
+        lambda x: x[None, :, :1],
+    ],
+)
 def test_arrays_that_are_not_contiguous(run, arrange, dtype):
     x, y = numbers(6, 5, 3, dtype=dtype), numbers(6, 5, 3, dtype=dtype, seed=1)
     found = run(lambda x, y: (mg.leaky_relu(arrange(x)), mg.add(arrange(x), arrange(y).copy())), x, y)
@@ -244,9 +251,14 @@ def test_max_pooling(run, size, stride, channels_of_x, dtype):
     ops = mg.ops.convolution
     y = ops._max_pool2d(x, size, stride)
     v = images(*y.shape, dtype, seed=1)
-    found = run(lambda x, v: (pooling.max_pool2d(x, size, stride),
-                              pooling.max_unpool2d(v, x, pooling.max_pool2d(x, size, stride), size, stride)),
-                x, v)  # fmt: skip
+    found = run(
+        lambda x, v: (
+            pooling.max_pool2d(x, size, stride),
+            pooling.max_unpool2d(v, x, pooling.max_pool2d(x, size, stride), size, stride),
+        ),
+        x,
+        v,
+    )
     np.testing.assert_array_equal(found[0], y)
     assert_close(found[1], ops._max_unpool2d(v, x, y, size, stride), dtype, 8)  # a few gradients are added up
 
@@ -273,8 +285,12 @@ def test_pooling_of_any_size(run, case, channels_last, layout, of_gradient, ties
         x, v = arranged(x, layout), arranged(v, of_gradient)
         taken.append(pooling.takes(x, v))
         y = ops._max_pool2d(x, size, stride)
-        return (y, ops._avg_pool2d(x, size, stride), ops._max_unpool2d(v, x, y, size, stride),
-                ops._avg_unpool2d(v, shape[2:], size, stride))  # fmt: skip
+        return (
+            y,
+            ops._avg_pool2d(x, size, stride),
+            ops._max_unpool2d(v, x, y, size, stride),
+            ops._avg_unpool2d(v, shape[2:], size, stride),
+        )
 
     taken = []
     found, wanted = run(all_four, x, v), all_four(x, v)
@@ -285,8 +301,12 @@ def test_pooling_of_any_size(run, case, channels_last, layout, of_gradient, ties
 
 
 @dtypes
-@given(shape=st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.integers(0, 5)), layout=layouts,
-       channels_last=st.booleans(), keepdims=st.booleans())  # fmt: skip
+@given(
+    shape=st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.integers(0, 5)),
+    layout=layouts,
+    channels_last=st.booleans(),
+    keepdims=st.booleans(),
+)
 def test_means_of_images(run, shape, layout, channels_last, keepdims, dtype):
     """No places at all make the mean NaN; its gradient has no entries then."""
     x = images(*shape, dtype) if channels_last else numbers(*shape, dtype=dtype)
@@ -315,14 +335,30 @@ def test_sums_per_channel(run, n, c, dtype):
     normal = (x - mean) * inverse
 
     def everything(x, g, weight, bias, mean, inverse):
-        return (channels.sums(x), channels.mean(x), channels.shifted(x, mean, bias), *channels.moments(x),
-                *channels.without_mean_gradients(g), channels.normalized(x, mean, inverse * weight, bias),
-                *channels.normalized_gradients(g, x, mean, inverse, weight))  # fmt: skip
+        return (
+            channels.sums(x),
+            channels.mean(x),
+            channels.shifted(x, mean, bias),
+            *channels.moments(x),
+            *channels.without_mean_gradients(g),
+            channels.normalized(x, mean, inverse * weight, bias),
+            *channels.normalized_gradients(g, x, mean, inverse, weight),
+        )
 
     along, across = g.sum(0, dtype=float), (g * normal).sum(0, dtype=float)
-    wanted = (x.sum(0, dtype=float), mean, x - mean + bias, mean, var, g - g.mean(0, dtype=float), along,
-              normal * weight + bias, (g - along / n - normal * across / n) * weight * inverse,
-              across, along)  # fmt: skip
+    wanted = (
+        x.sum(0, dtype=float),
+        mean,
+        x - mean + bias,
+        mean,
+        var,
+        g - g.mean(0, dtype=float),
+        along,
+        normal * weight + bias,
+        (g - along / n - normal * across / n) * weight * inverse,
+        across,
+        along,
+    )
     found = run(everything, x, g, weight, bias, mean.astype(dtype), inverse.astype(dtype))
     for f, w in zip(found, wanted, strict=True):
         assert_close(f, w, dtype, 16 + 4 * np.sqrt(n) if w.ndim == 1 else 64, size=5)  # x is about 3 ± 2
@@ -429,9 +465,12 @@ def test_a_weight_vector_of_zeros_is_nan_on_the_gpu(run):
 
 @dtypes
 @given(
-    lead=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9), hidden=st.integers(0, 70),
-    scale=st.sampled_from([0.1, 1.0, 30.0]), layout=st.tuples(layouts, layouts, layouts), seed=seeds,
-)  # fmt: skip
+    lead=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=9),
+    hidden=st.integers(0, 70),
+    scale=st.sampled_from([0.1, 1.0, 30.0]),
+    layout=st.tuples(layouts, layouts, layouts),
+    seed=seeds,
+)
 def test_the_gates_of_an_lstm(run, lead, hidden, scale, layout, seed, dtype):
     """Gates of size 30 close and open as far as they can."""
     gates = (scale * numbers(*lead, 4 * hidden, dtype=dtype, seed=seed)).astype(dtype)

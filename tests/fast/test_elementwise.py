@@ -47,8 +47,11 @@ def test_functions_of_each_entry(tiny_blocks, shape, seed, layouts, dtype):
     identical(elementwise.in_blocks(lambda x, y: x + y)(a, b[:, :1]), a + b[:, :1])  # shapes that differ: as it is
 
 
-@given(shape=st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)), seed=seeds,
-       layout=st.sampled_from(LAYOUTS))  # fmt: skip
+@given(
+    shape=st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)),
+    seed=seeds,
+    layout=st.sampled_from(LAYOUTS),
+)
 def test_functions_of_each_image(tiny_blocks, shape, seed, layout):
     x = layout(np.random.default_rng(seed).normal(size=shape))
     out = tuple((n - 2) // 2 + 1 for n in shape[2:])

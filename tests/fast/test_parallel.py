@@ -20,9 +20,14 @@ def trained(seed):
     """The parameters of a small network after two steps, as bytes."""
     rng = np.random.default_rng(seed)
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3, rng=rng), nn.BatchNorm(4), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.Dropout(0.3, rng),
-        nn.Flatten(), nn.Linear(100, 10, rng=rng),
-    )  # fmt: skip
+        nn.Conv2d(3, 4, 3, rng=rng),
+        nn.BatchNorm(4),
+        nn.LeakyReLU(0.1),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.3, rng),
+        nn.Flatten(),
+        nn.Linear(100, 10, rng=rng),
+    )
     optimizer, labels = optim.Adam(model.parameters(), lr=0.01), rng.integers(0, 10, len(IMAGES))
     for _ in range(2):
         optimizer.zero_grad()

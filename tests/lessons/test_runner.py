@@ -47,8 +47,13 @@ def course(tmp_path, monkeypatch):
 
 def script(*arguments, **environment):
     """Run Python on these arguments, as from a shell."""
-    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {key: str(value) for key, value in environment.items()})  # fmt: skip
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {key: str(value) for key, value in environment.items()},
+    )
 
 
 def assert_one_line_error(result, *words):
@@ -186,8 +191,9 @@ def small_lesson(tmp_path_factory):
         command = [sys.executable, *before, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "MINIGRAD_DATA": str(folder / "cache")}
         environment["MINIGRAD_PLAIN"] = str(int(plain))
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
-                                stdout=subprocess.DEVNULL, **options)  # fmt: skip
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL, **options
+        )
 
     start.results = lambda out: folder / out / "09_cifar10_network"
     return start
@@ -316,8 +322,13 @@ def test_runs_that_are_not_there_or_damaged_are_one_line(tmp_path, capsys):
 
 
 def test_remarks_say_what_is_compressed_and_what_is_not_complete():
-    piece = {"seed": 3, "machine": "a GPU, CUDA 13.0", "commit": "abc", "date": "2026-11-20 12:00 UTC",
-             "settings": {"tf32": True, "cudnn": False}}  # fmt: skip
+    piece = {
+        "seed": 3,
+        "machine": "a GPU, CUDA 13.0",
+        "commit": "abc",
+        "date": "2026-11-20 12:00 UTC",
+        "settings": {"tf32": True, "cudnn": False},
+    }
     run = {"data": "CIFAR-10 (JPEG-compressed)", "size": "Size(epochs=200, x=1)", "epochs": 7, "pieces": [piece]}
     said = " ".join(full_run.remarks({"normal": run}))
     assert (

@@ -106,9 +106,11 @@ STATELESS = {
     "MaxPool2d": (nn.MaxPool2d(2), lambda x: x.reshape(2, 3, 2, 2, 2, 2).max((3, 5))),
     "AvgPool2d": (nn.AvgPool2d(2), lambda x: x.reshape(2, 3, 2, 2, 2, 2).mean((3, 5))),
     "GlobalAvgPool2d": (nn.GlobalAvgPool2d(), lambda x: x.mean((2, 3))),
-    "MaxPool2d, overlapping": (nn.MaxPool2d(3, 1), lambda x: np.lib.stride_tricks.sliding_window_view(
-        x, (3, 3), (2, 3)).max((4, 5))),
-}  # fmt: skip
+    "MaxPool2d, overlapping": (
+        nn.MaxPool2d(3, 1),
+        lambda x: np.lib.stride_tricks.sliding_window_view(x, (3, 3), (2, 3)).max((4, 5)),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", STATELESS)
@@ -121,8 +123,10 @@ def test_layers_without_parameters_take_tensors_and_arrays(name, seed, device):
     assert of_array.dtype == of_tensor.dtype == np.float32
 
 
-NOISY = {"dropout": lambda seed: nn.Dropout(0.4, rng=np.random.default_rng(seed)),
-         "noise": lambda seed: nn.GaussianNoise(0.15, rng=np.random.default_rng(seed))}  # fmt: skip
+NOISY = {
+    "dropout": lambda seed: nn.Dropout(0.4, rng=np.random.default_rng(seed)),
+    "noise": lambda seed: nn.GaussianNoise(0.15, rng=np.random.default_rng(seed)),
+}
 
 
 @pytest.mark.parametrize("make", NOISY.values(), ids=NOISY)

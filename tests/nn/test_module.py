@@ -47,14 +47,28 @@ def same(a, b):
 
 def test_parameters_are_found_once_each_in_lists_too():
     found = [name for name, _ in Nested().named_parameters()]
-    assert sorted(found) == ["layers.0.bias", "layers.0.weight", "layers.1.bias", "pair.1.0.bias", "pair.1.0.weight",
-                             "tied"]  # fmt: skip
+    assert sorted(found) == [
+        "layers.0.bias",
+        "layers.0.weight",
+        "layers.1.bias",
+        "pair.1.0.bias",
+        "pair.1.0.weight",
+        "tied",
+    ]
     assert len(Nested().parameters()) == 6 and Nested().buffers() == []
 
 
 def test_names_are_attributes_joined_by_dots():
-    assert list(model().state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias",
-                                          "1.running_mean", "1.running_var"]  # fmt: skip
+    assert list(model().state_dict()) == [
+        "0.weight",
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "4.weight",
+        "4.bias",
+        "1.running_mean",
+        "1.running_var",
+    ]
     assert [name for name, _ in model().named_modules()] == ["", "0", "1", "2", "3", "4"]
 
 
@@ -123,9 +137,12 @@ def test_loading_keeps_the_model_s_dtype_and_its_parameters():
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
-    [(lambda s: s.pop("4.bias"), KeyError, "missing.*4.bias"), (lambda s: s.update(new=1.0), KeyError, "unknown.*new"),
-     (lambda s: s.update({"4.bias": np.ones(4)}), ValueError, r"4.bias.*\(4,\).*\(3,\)")],
-)  # fmt: skip
+    [
+        (lambda s: s.pop("4.bias"), KeyError, "missing.*4.bias"),
+        (lambda s: s.update(new=1.0), KeyError, "unknown.*new"),
+        (lambda s: s.update({"4.bias": np.ones(4)}), ValueError, r"4.bias.*\(4,\).*\(3,\)"),
+    ],
+)
 def test_a_state_dict_that_does_not_fit_changes_nothing(change, error, message):
     layers, state = model(), model(1).state_dict()
     before = numbers(layers)

@@ -91,8 +91,16 @@ def test_gradients_of_a_normalized_cell_have_gradients(device):
     mg.testing.check_grads(two_steps, on(device, list(values)), order=2)
 
 
-@pytest.mark.parametrize("shapes", [((2, 4), (2, 2), (2, 2)), ((2, 3), (2, 3), (2, 2)), ((2, 3), (1, 2), (1, 2)),
-                                    ((2, 3), (2, 2), (2,)), ((), (2,), (2,))])  # fmt: skip
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((2, 4), (2, 2), (2, 2)),
+        ((2, 3), (2, 3), (2, 2)),
+        ((2, 3), (1, 2), (1, 2)),
+        ((2, 3), (2, 2), (2,)),
+        ((), (2,), (2,)),
+    ],
+)
 def test_other_shapes_are_refused(shapes):
     x, h, c = (np.ones(s, np.float32) for s in shapes)
     with pytest.raises(ValueError, match="LSTMCell"):
@@ -124,8 +132,13 @@ def test_both_matrices_are_normalized_by_rows_and_the_function_stays(scale, devi
     wn.apply_weight_norm(nn.Sequential(cell), scale)
     wn.apply_weight_norm(cell, scale)
     assert {name: p.shape for name, p in cell.named_parameters()} == {
-        "bias_ih": (8,), "bias_hh": (8,), "weight_ih_g": (8, 1), "weight_ih_v": (8, 3), "weight_hh_g": (8, 1),
-        "weight_hh_v": (8, 2)}  # fmt: skip
+        "bias_ih": (8,),
+        "bias_hh": (8,),
+        "weight_ih_g": (8, 1),
+        "weight_ih_v": (8, 3),
+        "weight_hh_g": (8, 1),
+        "weight_hh_v": (8, 2),
+    }
     assert run(cell, xs).item() == pytest.approx(before, rel=1e-5)
     wn.remove_weight_norm(cell)
     assert run(cell, xs).item() == pytest.approx(before, rel=1e-5)

@@ -79,8 +79,10 @@ def _part(part):
     if isinstance(part, (int, numpy.integer)) and not isinstance(part, bool):
         return int(part)
     if not isinstance(part, (list, tuple, bool, numpy.bool_, numpy.ndarray)):
-        raise IndexError("only integers, slices (`:`), ellipsis (`...`),numpy.newaxis (`None`) and integer or boolean "
-                         "arrays are valid indices")  # fmt: skip
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`),numpy.newaxis (`None`) and integer or boolean "
+            "arrays are valid indices"
+        )
     counting.to_device("copying an index")  # CuPy does, silently
     array = numpy.asarray(unwrapped(part) if isinstance(part, (list, tuple)) else part)
     return array.astype(numpy.int32) if isinstance(part, (list, tuple)) and not array.size else array
@@ -301,8 +303,27 @@ def leaves_it(other):
 
 # Methods that do what NumPy's do. Of those in the second row the result is a new array, in C order.
 VIEWS = ["conj", "diagonal", "flatten", "ravel", "squeeze", "swapaxes"]
-COMPUTED = ["all", "any", "argmax", "argmin", "argsort", "clip", "cumprod", "max", "mean", "min", "prod",
-            "ptp", "repeat", "round", "std", "sum", "take", "trace", "var"]  # fmt: skip
+COMPUTED = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "clip",
+    "cumprod",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "ptp",
+    "repeat",
+    "round",
+    "std",
+    "sum",
+    "take",
+    "trace",
+    "var",
+]
 
 
 def _method(name, c_order):
@@ -341,14 +362,29 @@ def _operator(ufunc_name, reflected=False, inplace=False):
     return apply
 
 
-for _name, _ufunc in {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "pow": "power",
-                      "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or",
-                      "xor": "bitwise_xor"}.items():  # fmt: skip
+for _name, _ufunc in {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "true_divide",
+    "pow": "power",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+}.items():
     setattr(ndarray, f"__{_name}__", _operator(_ufunc))
     setattr(ndarray, f"__r{_name}__", _operator(_ufunc, reflected=True))
     setattr(ndarray, f"__i{_name}__", _operator(_ufunc, inplace=True))
-for _name, _ufunc in {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-                      "ge": "greater_equal"}.items():  # fmt: skip
+for _name, _ufunc in {
+    "eq": "equal",
+    "ne": "not_equal",
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+}.items():
     setattr(ndarray, f"__{_name}__", _operator(_ufunc))
 
 
@@ -367,6 +403,14 @@ for _name, _ufunc in {"neg": "negative", "pos": "positive", "abs": "absolute", "
 
 # Methods that compute, or make a view of what is computed.
 for _name, _value in list(vars(ndarray).items()):
-    if callable(_value) and _name not in ("__init__", "__len__", "__iter__", "__array__", "__array_ufunc__",
-                                          "__array_function__", "__class__", "__reduce__"):  # fmt: skip
+    if callable(_value) and _name not in (
+        "__init__",
+        "__len__",
+        "__iter__",
+        "__array__",
+        "__array_ufunc__",
+        "__array_function__",
+        "__class__",
+        "__reduce__",
+    ):
         setattr(ndarray, _name, capture.noted(_value))

@@ -98,9 +98,10 @@ def _function(path, numpys, c_order):
             out, extra = given.get("out"), given.pop("kwargs", {})
             # Operands by position, since NumPy may call them otherwise; the rest by name, in whatever order it comes.
             first = [
-                unwrapped(given.pop(name)) for name, p in signature.parameters.items()
+                unwrapped(given.pop(name))
+                for name, p in signature.parameters.items()
                 if p.default is p.empty and p.kind is not p.VAR_KEYWORD and name in given
-            ]  # fmt: skip
+            ]
             result = silently(numpys, *first, **{k: unwrapped(v) for k, v in (given | extra).items()})
         source = args[0] if args and isinstance(args[0], ndarray) and not c_order else None
         return wrapped(result, c_order, source) if out is None else out
@@ -164,8 +165,9 @@ def copyto(dst, src, casting="same_kind", where=None):
     silently(numpy.copyto, dst._host, operand(src), casting, **({} if where is None else {"where": operand(where)}))
 
 
-def matmul(*args, axes=None, axis=None, keepdims=False, casting="same_kind", dtype=None, signature=None, order="K",
-           out=None):  # fmt: skip
+def matmul(
+    *args, axes=None, axis=None, keepdims=False, casting="same_kind", dtype=None, signature=None, order="K", out=None
+):
     if len(args) != 2 or axes is not None or axis is not None or keepdims or signature is not None:
         raise TypeError("the stand-in's matmul takes two arrays, out, dtype and casting")
     operands = [unwrapped(a) for a in args]
@@ -271,8 +273,17 @@ class Missing(types.ModuleType):
 def modules():
     """{name: module} for all that CuPy is stood in for."""
     made = {}
-    for name in ("cupy", "cupy.linalg", "cupy.lib", "cupy.lib.stride_tricks", "cupy.random", "cupy.cuda", "cupyx",
-                 "cupyx.scipy", "cupyx.scipy.special"):  # fmt: skip
+    for name in (
+        "cupy",
+        "cupy.linalg",
+        "cupy.lib",
+        "cupy.lib.stride_tricks",
+        "cupy.random",
+        "cupy.cuda",
+        "cupyx",
+        "cupyx.scipy",
+        "cupyx.scipy.special",
+    ):
         made[name] = Missing(name)
         owner, _, last = name.rpartition(".")
         if owner:
@@ -289,8 +300,23 @@ def modules():
             setattr(cupy, name, _function(f"cupy.{name}", getattr(numpy, name), c_order))
     for name in SYNCHRONIZE:
         setattr(cupy, name, synchronizing(name))
-    for function in (allclose, array, array_equal, asarray, ascontiguousarray, asnumpy, broadcast_to, copyto, cumsum,
-                     get_array_module, matmul, ndarray, result_type, ufunc, where):  # fmt: skip
+    for function in (
+        allclose,
+        array,
+        array_equal,
+        asarray,
+        ascontiguousarray,
+        asnumpy,
+        broadcast_to,
+        copyto,
+        cumsum,
+        get_array_module,
+        matmul,
+        ndarray,
+        result_type,
+        ufunc,
+        where,
+    ):
         setattr(cupy, function.__name__, function)
     cupy.asanyarray = asarray
     for name in ("norm", "solve", "inv", "det", "eigvalsh", "svd", "qr", "eigh", "cholesky"):

@@ -98,8 +98,9 @@ def test_it_is_the_covariance_of_what_autograd_computes(seed):
     for x_i, y_i in zip(x, y, strict=True):
         leaf = mg.tensor(v, requires_grad=True)
         w = wn.weight_norm(mg.reshape(leaf, 1, -1), g.reshape(1))
-        for gradient, into in zip(mg.grad(mg.square(mg.tanh((w * x_i).sum()) - y_i), [w, leaf]), (for_w, for_v),
-                                  strict=True):  # fmt: skip
+        for gradient, into in zip(
+            mg.grad(mg.square(mg.tanh((w * x_i).sum()) - y_i), [w, leaf]), (for_w, for_v), strict=True
+        ):
             into.append(gradient.numpy().ravel())
     found = preconditioned_covariance(gradient_covariance(np.array(for_w)), v, g)
     np.testing.assert_allclose(found, gradient_covariance(np.array(for_v)), rtol=1e-10, atol=1e-10)
@@ -235,19 +236,22 @@ def test_with_hessian_vector_products_it_finds_the_exact_hessian(seed):
     assert (np.abs(found[:, None] - exact).min(axis=1) <= bounds + 1e-12 * size).all()
 
 
-@pytest.mark.parametrize(("call", "word"), [
-    (lambda: gradient_covariance(np.ones(3)), "gradients"),
-    (lambda: gradient_covariance(np.ones((0, 3))), "n > 0"),
-    (lambda: preconditioned_covariance(np.ones((3, 2)), np.ones(3), 1.0), "C of shape"),
-    (lambda: preconditioned_covariance(np.eye(3), np.ones(2), 1.0), "C of shape"),
-    (lambda: preconditioned_covariance(np.eye(3), np.ones((3, 1)), 1.0), "v of shape"),
-    (lambda: preconditioned_covariance_composite(np.eye(3), np.ones(3), np.ones(2)), "one number g"),
-    (lambda: tangent_basis(np.zeros(3)), "not zero"),
-    (lambda: tangent_basis(np.eye(2)), "vector"),
-    (lambda: lanczos(lambda x: x, np.zeros(3), 2), "not zero"),
-    (lambda: lanczos(lambda x: x, np.ones((2, 2)), 2), "vector"),
-    (lambda: lanczos(lambda x: x, np.ones(2), 0), "one step"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: gradient_covariance(np.ones(3)), "gradients"),
+        (lambda: gradient_covariance(np.ones((0, 3))), "n > 0"),
+        (lambda: preconditioned_covariance(np.ones((3, 2)), np.ones(3), 1.0), "C of shape"),
+        (lambda: preconditioned_covariance(np.eye(3), np.ones(2), 1.0), "C of shape"),
+        (lambda: preconditioned_covariance(np.eye(3), np.ones((3, 1)), 1.0), "v of shape"),
+        (lambda: preconditioned_covariance_composite(np.eye(3), np.ones(3), np.ones(2)), "one number g"),
+        (lambda: tangent_basis(np.zeros(3)), "not zero"),
+        (lambda: tangent_basis(np.eye(2)), "vector"),
+        (lambda: lanczos(lambda x: x, np.zeros(3), 2), "not zero"),
+        (lambda: lanczos(lambda x: x, np.ones((2, 2)), 2), "vector"),
+        (lambda: lanczos(lambda x: x, np.ones(2), 0), "one step"),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(call, word):
     with pytest.raises(ValueError, match=word):
         call()

@@ -29,11 +29,20 @@ def images(seed, dtype=np.float64):
     """Convolutions, transposed ones too, pooling of both kinds, a flatten, dropout; noise before, a softmax after."""
     rng = np.random.default_rng(seed)
     model = nn.Sequential(
-        nn.GaussianNoise(0.1, rng), nn.Conv2d(2, 3, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2),
+        nn.GaussianNoise(0.1, rng),
+        nn.Conv2d(2, 3, 3, padding=1, rng=rng),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
         nn.Sequential(nn.ConvTranspose2d(3, 4, 2, stride=2, rng=rng), nn.LeakyReLU(0.2), nn.Dropout(0.5, rng)),
-        nn.Conv2d(4, 2, 3, rng=rng), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 5, bias=False, rng=rng),
-        nn.ReLU(), nn.Linear(5, 3, rng=rng), nn.ELU(),
-    )  # fmt: skip
+        nn.Conv2d(4, 2, 3, rng=rng),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8, 5, bias=False, rng=rng),
+        nn.ReLU(),
+        nn.Linear(5, 3, rng=rng),
+        nn.ELU(),
+    )
     return sized(model, rng, dtype), rng.standard_normal((3, 2, 6, 6)).astype(dtype)
 
 
@@ -49,8 +58,10 @@ def weights(model):
 
 def matrices(model):
     """Each weight as (outputs, inputs, kernel)."""
-    return [w.weight.numpy().swapaxes(0, 1) if isinstance(w, nn.ConvTranspose2d) else w.weight.numpy()
-            for w in weights(model)]  # fmt: skip
+    return [
+        w.weight.numpy().swapaxes(0, 1) if isinstance(w, nn.ConvTranspose2d) else w.weight.numpy()
+        for w in weights(model)
+    ]
 
 
 def total(model, p=2, c=1.0):
@@ -170,10 +181,16 @@ def test_dead_units_are_left_alone():
     assert np.isfinite(column).all() and np.isfinite(second.weight.numpy()).all()
 
 
-@pytest.mark.parametrize("make", [
-    lambda p: optim.SGD(p, 0.0, momentum=0.9), lambda p: optim.Adam(p, 0.0), lambda p: optim.AdamW(p, 0.0),
-    lambda p: optim.Adamax(p, 0.0), lambda p: optim.RMSprop(p, 0.0, momentum=0.9, eps=1e-99),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, 0.0, momentum=0.9),
+        lambda p: optim.Adam(p, 0.0),
+        lambda p: optim.AdamW(p, 0.0),
+        lambda p: optim.Adamax(p, 0.0),
+        lambda p: optim.RMSprop(p, 0.0, momentum=0.9, eps=1e-99),
+    ],
+)
 @pytest.mark.parametrize("network", [dense, images])
 def test_what_an_optimizer_remembers_becomes_what_it_would_have_seen(make, network):
     """With learning rate 0 nothing moves, so the memory must be that of the rescaled network's own gradients."""
@@ -208,17 +225,23 @@ def two(*between):
 SHARED = nn.Linear(4, 4)
 
 
-@pytest.mark.parametrize(("model", "message"), [
-    (two(nn.BatchNorm(4)), "BatchNorm at '1'.*fold"), (two(nn.ELU()), "ELU at '1'"), (two(Custom()), "Custom at '1'"),
-    (two(nn.Sequential(nn.ReLU(), nn.GaussianNoise(1))), "GaussianNoise at '1.1'"),
-    (two(wn.MeanOnlyBatchNorm(4)), "MeanOnlyBatchNorm"), (two(nn.LSTMCell(4, 4)), "LSTMCell"),
-    (nn.Linear(4, 4), "nn.Sequential"),
-    (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), wn.WeightNorm(nn.Linear(4, 4))), "'2'.*remove_weight_norm"),
-    (nn.Sequential(SHARED, nn.ReLU(), SHARED), "'2' shares"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)), "4 inputs.*'2'"),
-    (nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(6, 2)), "6 inputs.*'2'"),
-    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), "6 inputs.*'2'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (two(nn.BatchNorm(4)), "BatchNorm at '1'.*fold"),
+        (two(nn.ELU()), "ELU at '1'"),
+        (two(Custom()), "Custom at '1'"),
+        (two(nn.Sequential(nn.ReLU(), nn.GaussianNoise(1))), "GaussianNoise at '1.1'"),
+        (two(wn.MeanOnlyBatchNorm(4)), "MeanOnlyBatchNorm"),
+        (two(nn.LSTMCell(4, 4)), "LSTMCell"),
+        (nn.Linear(4, 4), "nn.Sequential"),
+        (nn.Sequential(nn.Linear(4, 4), nn.ReLU(), wn.WeightNorm(nn.Linear(4, 4))), "'2'.*remove_weight_norm"),
+        (nn.Sequential(SHARED, nn.ReLU(), SHARED), "'2' shares"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 2)), "4 inputs.*'2'"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(6, 2)), "6 inputs.*'2'"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(6, 2)), "6 inputs.*'2'"),
+    ],
+)
 def test_what_would_change_the_function_is_refused_and_nothing_changes(model, message):
     before = model.state_dict()
     with pytest.raises(ValueError, match=message):

@@ -20,20 +20,33 @@ CASES = {  # ours, PyTorch's, PyTorch's dim and names of weights, the input's sh
     "Linear": (lambda: nn.Linear(5, 4, rng=RNG(0)), lambda: torch.nn.Linear(5, 4), 0, ["weight"], (3, 5)),
     "Linear without bias": (
         lambda: nn.Linear(5, 4, bias=False, rng=RNG(0)),
-        lambda: torch.nn.Linear(5, 4, bias=False), 0, ["weight"], (3, 5),
+        lambda: torch.nn.Linear(5, 4, bias=False),
+        0,
+        ["weight"],
+        (3, 5),
     ),
     "Conv2d": (
         lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1, rng=RNG(0)),
-        lambda: torch.nn.Conv2d(3, 4, 3, stride=2, padding=1), 0, ["weight"], (2, 3, 6, 6),
+        lambda: torch.nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        0,
+        ["weight"],
+        (2, 3, 6, 6),
     ),
     "ConvTranspose2d": (
         lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1, rng=RNG(0)),
-        lambda: torch.nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), 1, ["weight"], (2, 3, 4, 4),
+        lambda: torch.nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1),
+        1,
+        ["weight"],
+        (2, 3, 4, 4),
     ),
     "LSTMCell": (
-        lambda: nn.LSTMCell(5, 4, rng=RNG(0)), lambda: torch.nn.LSTMCell(5, 4), 0, ["weight_ih", "weight_hh"], (3, 5),
+        lambda: nn.LSTMCell(5, 4, rng=RNG(0)),
+        lambda: torch.nn.LSTMCell(5, 4),
+        0,
+        ["weight_ih", "weight_hh"],
+        (3, 5),
     ),
-}  # fmt: skip
+}
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 each_scale = pytest.mark.parametrize("scale", ["linear", "exp"])
 

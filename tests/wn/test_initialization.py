@@ -24,10 +24,15 @@ EQUAL = {"rtol": 1e-10, "atol": 1e-10}
 def chain(seed, bias=True):
     rng = np.random.default_rng(seed)
     return nn.Sequential(
-        nn.Conv2d(2, 3, 3, bias=bias, rng=rng), nn.LeakyReLU(0.1), nn.ConvTranspose2d(3, 3, 2, bias=bias, rng=rng),
-        nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(75, 5, bias=bias, rng=rng), nn.LeakyReLU(0.1),
+        nn.Conv2d(2, 3, 3, bias=bias, rng=rng),
+        nn.LeakyReLU(0.1),
+        nn.ConvTranspose2d(3, 3, 2, bias=bias, rng=rng),
+        nn.LeakyReLU(0.1),
+        nn.Flatten(),
+        nn.Linear(75, 5, bias=bias, rng=rng),
+        nn.LeakyReLU(0.1),
         nn.Linear(5, 4, bias=bias, rng=rng),
-    )  # fmt: skip
+    )
 
 
 class Residual(nn.Module):
@@ -248,9 +253,14 @@ def test_a_weight_that_something_else_computes_is_refused():
 def noisy(seed):
     rng = np.random.default_rng(seed)
     return nn.Sequential(
-        nn.GaussianNoise(0.1, rng), nn.Conv2d(2, 3, 3, bias=False, rng=rng), nn.BatchNorm(3), nn.ReLU(),
-        nn.Dropout(0.2, rng), nn.Conv2d(3, 3, 1, bias=False, rng=rng), wn.MeanOnlyBatchNorm(3),
-    )  # fmt: skip
+        nn.GaussianNoise(0.1, rng),
+        nn.Conv2d(2, 3, 3, bias=False, rng=rng),
+        nn.BatchNorm(3),
+        nn.ReLU(),
+        nn.Dropout(0.2, rng),
+        nn.Conv2d(3, 3, 1, bias=False, rng=rng),
+        wn.MeanOnlyBatchNorm(3),
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -277,9 +287,10 @@ def test_noise_and_dropout_act_in_training_mode_only():
 
 
 @pytest.mark.parametrize(
-    "given_", [lambda x: x, lambda x: mg.tensor(x), lambda x: x.astype(float), lambda x: x.tolist()],
+    "given_",
+    [lambda x: x, lambda x: mg.tensor(x), lambda x: x.astype(float), lambda x: x.tolist()],
     ids=["array", "Tensor", "float64", "list"],
-)  # fmt: skip
+)
 def test_a_batch_may_be_an_array_a_tensor_or_a_list_and_of_any_dtype(given_):
     x = np.random.default_rng(0).integers(0, 256, (20, 6)).astype(np.uint8)
     model = wn.data_dependent_init(nn.Sequential(nn.Linear(6, 4, rng=np.random.default_rng(0))), given_(x))

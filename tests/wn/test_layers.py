@@ -32,8 +32,13 @@ def made(name, seed=0):
 
 def network(seed=0):
     rng = np.random.default_rng(seed)
-    return nn.Sequential(nn.Conv2d(1, 3, 3, rng=rng), nn.ReLU(), nn.ConvTranspose2d(3, 2, 2, rng=rng), nn.Flatten(),
-                         nn.Linear(50, 4, rng=rng))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3, rng=rng),
+        nn.ReLU(),
+        nn.ConvTranspose2d(3, 2, 2, rng=rng),
+        nn.Flatten(),
+        nn.Linear(50, 4, rng=rng),
+    )
 
 
 IMAGES = np.random.default_rng(9).standard_normal((8, 1, 6, 6)).astype(np.float32)
@@ -194,10 +199,15 @@ def test_setting_the_weight_of_a_wrapped_layer_is_an_error_rather_than_ignored()
         layer.weight = nn.Parameter(np.ones((2, 3), np.float32))
 
 
-@pytest.mark.parametrize("initialize", [
-    lambda w: setattr(w, "data", np.ones((2, 3), np.float32)), lambda w: w.data.fill(1), lambda w: w.numpy().fill(1),
-    lambda w: w.data.__setitem__(0, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "initialize",
+    [
+        lambda w: setattr(w, "data", np.ones((2, 3), np.float32)),
+        lambda w: w.data.fill(1),
+        lambda w: w.numpy().fill(1),
+        lambda w: w.data.__setitem__(0, 1),
+    ],
+)
 @pytest.mark.parametrize("recording", [True, False])
 def test_initializing_the_effective_weight_is_an_error_rather_than_lost(initialize, recording):
     layer = wn.WeightNorm(nn.Linear(3, 2))
@@ -304,9 +314,16 @@ def test_half_precision_is_refused():
         wn.WeightNorm(layer)
 
 
-@pytest.mark.parametrize("wrong", [
-    {"name": "nothing"}, {"scale": "cubic"}, {"axis": 2}, {"name": "bias", "axis": 1}, {"axis": (0, 2)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "nothing"},
+        {"scale": "cubic"},
+        {"axis": 2},
+        {"name": "bias", "axis": 1},
+        {"axis": (0, 2)},
+    ],
+)
 def test_bad_arguments_are_refused_and_the_layer_stays(wrong):
     layer = nn.Linear(3, 2)
     with pytest.raises(ValueError):

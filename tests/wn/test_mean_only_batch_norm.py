@@ -103,8 +103,9 @@ def test_a_bias_of_the_layer_before_has_no_effect_and_no_gradient(seed, convolut
     model = nn.Sequential(before, wn.MeanOnlyBatchNorm(3))
     x = rng.standard_normal((4, 2, 3, 3) if convolution else (5, 2)).astype(np.float32)
     y = model(mg.tensor(x))
-    gradients = dict(zip((n for n, _ in model.named_parameters()), mg.grad(mg.square(y).sum(), model.parameters()),
-                         strict=True))  # fmt: skip
+    gradients = dict(
+        zip((n for n, _ in model.named_parameters()), mg.grad(mg.square(y).sum(), model.parameters()), strict=True)
+    )
     # float32: at most 20 numbers of size up to 10 that cancel.
     np.testing.assert_allclose(gradients["0.bias"].numpy(), 0, atol=20 * 10 * 1.2e-7)
     weight = "0.weight_v" if normalized else "0.weight"

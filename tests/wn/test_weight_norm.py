@@ -113,8 +113,11 @@ def test_second_derivatives_are_those_of_ordinary_ops(case, seed):
 @given_on_each_device(case=weights(np.float32))
 def test_float32_stays_float32(case, device):
     v, g, axis, grad_w = on(device, case)
-    dtypes = [wn.weight_norm(v, g, axis).dtype, *(d.dtype for d in wn.explicit_gradients(grad_w, v, g, axis)),
-              *(d.dtype for d in autograd(wn.weight_norm, v, g, axis, grad_w, device))]  # fmt: skip
+    dtypes = [
+        wn.weight_norm(v, g, axis).dtype,
+        *(d.dtype for d in wn.explicit_gradients(grad_w, v, g, axis)),
+        *(d.dtype for d in autograd(wn.weight_norm, v, g, axis, grad_w, device)),
+    ]
     assert set(dtypes) == {np.dtype(np.float32)}
 
 
@@ -280,17 +283,22 @@ def test_projections_are_differentiable_and_keep_float32():
     assert wn.project(w32, x32).dtype == wn.projection_matrix(w32).dtype == np.float32
 
 
-@pytest.mark.parametrize("call", [
-    lambda: wn.weight_norm(np.ones((2, 3)), np.ones(3)), lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), 2),
-    lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), None),
-    lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), (0, 1)),
-    lambda: wn.explicit_gradients_log_scale(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),
-    lambda: wn.weight_norm(mg.tensor(np.ones((2, 3))), np.ones(2), 2),
-    lambda: wn.explicit_gradients(np.ones((3, 2)), np.ones((2, 3)), np.ones(2)),
-    lambda: wn.explicit_gradients(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),
-    lambda: wn.projection_matrix(np.ones((2, 2))), lambda: wn.project(np.ones(2), np.ones(3)),
-    lambda: wn.project(np.ones(2), np.ones((2, 1, 1))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: wn.weight_norm(np.ones((2, 3)), np.ones(3)),
+        lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), 2),
+        lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), None),
+        lambda: wn.weight_norm(np.ones((2, 3)), np.ones(2), (0, 1)),
+        lambda: wn.explicit_gradients_log_scale(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),
+        lambda: wn.weight_norm(mg.tensor(np.ones((2, 3))), np.ones(2), 2),
+        lambda: wn.explicit_gradients(np.ones((3, 2)), np.ones((2, 3)), np.ones(2)),
+        lambda: wn.explicit_gradients(np.ones((2, 3)), np.ones((2, 3)), np.ones(3)),
+        lambda: wn.projection_matrix(np.ones((2, 2))),
+        lambda: wn.project(np.ones(2), np.ones(3)),
+        lambda: wn.project(np.ones(2), np.ones((2, 1, 1))),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(call):
     with pytest.raises(ValueError):
         call()

@@ -50,14 +50,18 @@ class Sums:
 
     def __init__(self, name, expressions, arrays, channels=()):
         self.count = len(expressions)
-        self.kernel = Kernel(name, TEMPLATE % {
-            "name": name,
-            "pointers": ", ".join(f"const T* {a}_" for a in (*arrays, *channels)),
-            "count": self.count,
-            "read": " ".join(f"const T {c} = {c}_[column];" for c in channels),
-            "entries": " ".join(f"const T {a} = {a}_[i];" for a in arrays),
-            "add": " ".join(f"total[{k}] += {e};" for k, e in enumerate(expressions)),
-        })  # fmt: skip
+        self.kernel = Kernel(
+            name,
+            TEMPLATE
+            % {
+                "name": name,
+                "pointers": ", ".join(f"const T* {a}_" for a in (*arrays, *channels)),
+                "count": self.count,
+                "read": " ".join(f"const T {c} = {c}_[column];" for c in channels),
+                "entries": " ".join(f"const T {a} = {a}_[i];" for a in arrays),
+                "add": " ".join(f"total[{k}] += {e};" for k, e in enumerate(expressions)),
+            },
+        )
 
     def __call__(self, *arrays, factor=1.0):
         """(expressions, C): the sums times `factor`, of arrays in rows and, after them, per-channel numbers."""
@@ -121,8 +125,10 @@ _product = Elementwise("product", "a * b", ["a", "b"])
 _normalized_gradient = Elementwise(
     "normalize_gradient",
     "(g - along * share - (x - mean) * (inverse * inverse * across * share)) * (weight * inverse)",
-    ["g", "x"], ["mean", "inverse", "weight", "along", "across"], ["share"],
-)  # fmt: skip
+    ["g", "x"],
+    ["mean", "inverse", "weight", "along", "across"],
+    ["share"],
+)
 
 
 def sums(x):

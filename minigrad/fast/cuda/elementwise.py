@@ -49,18 +49,22 @@ class Elementwise:
         packs = "".join(f", {a} = *(const Pack<W>*)({a}_ + start)" for a in arrays)
         packs += "".join(f", {c} = *(const Pack<W>*)({c}_ + start % channels)" for c in channels)
         numbers = [f"(T){s}_" for s in scalars]
-        self.kernel = Kernel(name, TEMPLATE % {
-            "name": name,
-            "expression": expression,
-            "parameters": ", ".join(f"T {p}" for p in (*everything, *scalars)),
-            "arrays": ", ".join(f"const T* {a}_" for a in everything),
-            "scalars": "".join(f"double {s}_, " for s in scalars),
-            "addresses": " | ".join(f"(unsigned long long){a}_" for a in everything),
-            "fits": " && channels % W == 0" if channels else "",
-            "packs": packs,
-            "packed": ", ".join([f"{a}.entry[i]" for a in everything] + numbers),
-            "single": ", ".join([f"{a}_[i]" for a in arrays] + [f"{c}_[i % channels]" for c in channels] + numbers),
-        })  # fmt: skip
+        self.kernel = Kernel(
+            name,
+            TEMPLATE
+            % {
+                "name": name,
+                "expression": expression,
+                "parameters": ", ".join(f"T {p}" for p in (*everything, *scalars)),
+                "arrays": ", ".join(f"const T* {a}_" for a in everything),
+                "scalars": "".join(f"double {s}_, " for s in scalars),
+                "addresses": " | ".join(f"(unsigned long long){a}_" for a in everything),
+                "fits": " && channels % W == 0" if channels else "",
+                "packs": packs,
+                "packed": ", ".join([f"{a}.entry[i]" for a in everything] + numbers),
+                "single": ", ".join([f"{a}_[i]" for a in arrays] + [f"{c}_[i % channels]" for c in channels] + numbers),
+            },
+        )
 
     def __call__(self, arrays, channels=(), scalars=(), out=None):
         """The values, in a new array or in `out`; None if the arrays' shapes differ.

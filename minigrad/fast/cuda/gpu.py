@@ -136,10 +136,26 @@ def _gemm(a, b, out, fast):
     a_in_order, b_in_order = a.flags.c_contiguous, b.flags.c_contiguous
     one, zero = _NUMBERS[wide]
     gemm(
-        handle, 0 if b_in_order else 1, 0 if a_in_order else 1, n, m, k, one,
-        b.data.ptr, kind, n if b_in_order else k, a.data.ptr, kind, k if a_in_order else m, zero,
-        out.data.ptr, kind, n, compute, cublas.CUBLAS_GEMM_DEFAULT,
-    )  # fmt: skip
+        handle,
+        0 if b_in_order else 1,
+        0 if a_in_order else 1,
+        n,
+        m,
+        k,
+        one,
+        b.data.ptr,
+        kind,
+        n if b_in_order else k,
+        a.data.ptr,
+        kind,
+        k if a_in_order else m,
+        zero,
+        out.data.ptr,
+        kind,
+        n,
+        compute,
+        cublas.CUBLAS_GEMM_DEFAULT,
+    )
 
 
 _ONE_AND_ZERO = [numpy.array([1, 0], dtype) for dtype in (numpy.float32, numpy.float64)]
@@ -258,8 +274,23 @@ class Recording:
         )
         gemm = library.cublasGemmEx
         number = ctypes.c_int
-        gemm.argtypes = [pointer, *[number] * 5, pointer, pointer, number, number, pointer, number, number, pointer,
-                         pointer, number, number, number, number]  # fmt: skip
+        gemm.argtypes = [
+            pointer,
+            *[number] * 5,
+            pointer,
+            pointer,
+            number,
+            number,
+            pointer,
+            number,
+            number,
+            pointer,
+            pointer,
+            number,
+            number,
+            number,
+            number,
+        ]
         return handle, _raising(gemm)
 
 

@@ -232,8 +232,9 @@ def _pooled_shape(shape, size, stride):
 
 def _check_windows(v, shape, size, stride):
     if v.shape != _pooled_shape(shape, size, stride):
-        raise ValueError(f"windows of images {shape} have values of shape {_pooled_shape(shape, size, stride)}, "
-                         f"not {v.shape}")  # fmt: skip
+        raise ValueError(
+            f"windows of images {shape} have values of shape {_pooled_shape(shape, size, stride)}, not {v.shape}"
+        )
 
 
 def _channels_last_of_shape(x, shape):
