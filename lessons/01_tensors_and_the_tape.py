@@ -8,14 +8,14 @@ single numbers, then for arrays, until it is the engine on which the other lesso
 Afterwards you will be able to explain
 
 - why the chain rule is multiplied out from the output's side, and what the other order costs;
-- what a tape is, why gradients are added up, and why the order of the way back matters;
+- what a tape is, why gradients are added up, and why the order of the backward pass matters;
 - why no Jacobian is ever formed, and what the backward rules of broadcasting and of a matrix product are;
 - which arrays a tape keeps in memory, and for which of its rules;
 - how the derivative of a derivative comes out of the same rules;
 - how to check a gradient that you do not trust.
 
 Read first: nothing but Python and NumPy. Know the chain rule and the matrix product. Beside it, open
-``minigrad/tensor.py``, ``op.py``, ``ops/elementwise.py`` and ``graph.py``: part 5 is a tour of them.
+``minigrad/tensors.py``, ``op.py``, ``ops/elementwise.py`` and ``graph.py``: part 5 is a tour of them.
 
 Claims checked: both orders of the chain rule give one gradient, at very different cost; a tape differentiates
 through a loop; a recursion without memory needs time exponential in depth, and visiting in the order of arrival is
@@ -256,8 +256,8 @@ lesson.claim("the tape differentiates Newton's loop for the square root of 2 (er
              abs(a.gradient - 1 / math.sqrt(8)), below=1e-14)
 
 # %%
-# 3. Why the order of the way back matters
-# ----------------------------------------
+# 3. Why the order of the backward pass matters
+# ----------------------------------------------
 #
 # The list gave ``go_back`` an order for free: from the youngest entry to the oldest. It seems natural to do without
 # it, and to walk from the result along its inputs, their inputs, and so on. There are two ways to do so, and both fail.
@@ -361,11 +361,11 @@ lesson.claim("visiting in the order of arrival loses exactly the late share, 2 c
 # $64\times256$ with a $256\times256$ matrix, the Jacobian with respect to the first has $(64\cdot256)^2$ entries,
 # 2.1 GB.
 #
-# They need not be formed either. The way back only ever multiplies a gradient from the left. So each operation
+# They need not be formed either. The backward pass only ever multiplies a gradient from the left. So each operation
 # supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient of the output $y$ and of
 # its shape, it computes $g^\top \partial y/\partial x$, of the shape of $x$.
 #
-# An operation on each entry by itself has a diagonal Jacobian. Its product is entry by entry, too:
+# An elementwise operation has a diagonal Jacobian. Its product is elementwise, too:
 
 
 def tanh_rule(g, y):
@@ -450,23 +450,24 @@ lesson.claim("vector-Jacobian products of tanh, broadcasting and matmul agree wi
 # 5. The project's engine
 # -----------------------
 #
-# ``minigrad`` is these three ideas: a record of what ran, one vector-Jacobian product for each operand, and a way
-# back from the youngest to the oldest. The rules stand in ``minigrad/ops/``, beside the functions. Here are some, as
+# ``minigrad`` is these three ideas: a record of what ran, one vector-Jacobian product for each operand, and a backward
+# pass from the youngest to the oldest. The rules stand in ``minigrad/ops/``, beside the functions. Here are some, as
 # they are in the source. A rule gets the gradient ``g`` of the output, the output ``y``, and the operands.
 
 for name in ["tanh", "multiply", "matmul"]:
     for position, rule in enumerate(REGISTRY[name].rules):
-        print(f"{name}, operand {position}:", inspect.getsource(rule).strip().removesuffix(""))
+        print(f"{name}, operand {position}:", inspect.getsource(rule).strip())
 
 # %%
-# They are the rules of part 4. (``tanh`` stands there with its function; the strings at its end say the same two
-# formulas in C++, for a GPU.) Names that begin with an underscore come up in part 6.
+# They are the rules of part 4; ``tanh`` stands there with its function. Names that begin with an underscore come up in
+# part 6. That is all of an op. Where speed needs more than NumPy's functions, ``minigrad/fast/`` puts other code in
+# their place; it computes the same, and with ``MINIGRAD_PLAIN=1`` in the environment everything runs without it.
 #
 # A ``Tensor`` is an array and, if its derivatives are wanted, a ``Node``: the entry on the tape, with the op, its
-# arguments, and the nodes that it was made from (``minigrad/tensor.py``). There is no list. Each node points to its
+# arguments, and the nodes that it was made from (``minigrad/tensors.py``). There is no list. Each node points to its
 # parents, so Python frees a record by itself as soon as nobody can go back through it. What the list gave us, the
 # order, is now a counter: each node gets an ``age`` when it is made, and ``graph.py`` sorts by it (``_reachable``),
-# then goes through the nodes, youngest first, and asks each op for its rules (``_sweep``).
+# then goes through the nodes, youngest first, and asks each op for its gradients (``_sweep``).
 
 x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
 y = mg.sin(x) * x
@@ -476,9 +477,9 @@ print(f"y was made by {node.op.name!r}, x by {x._node.op}: a leaf is made by nob
 print("ages: x", x._node.age, "< sin", node.parents[0].age, "< y", node.age)
 
 # %%
-# A rule is written with operators and functions that work on plain arrays as well as on tensors. On the ordinary way
-# back it is called with plain arrays, and nothing is recorded. The same line called with tensors is recorded, which
-# part 7 will need.
+# A rule is written with operators and functions that work on plain arrays as well as on tensors. In an ordinary
+# backward pass it is called with plain arrays, and nothing is recorded. The same line called with tensors is recorded,
+# which part 7 will need.
 
 rule = REGISTRY["tanh"].rules[0]
 g, y_array = np.ones(2), np.array([0.0, 0.5])
@@ -496,7 +497,7 @@ x.grad = None
 
 # %%
 # Not everything should be recorded. Within ``no_grad`` nothing is; ``detach`` gives the same numbers as a tensor
-# without a past, which the way back treats as a constant.
+# without a past, which the backward pass treats as a constant.
 
 with mg.no_grad():
     print("within no_grad:", (x * x).requires_grad)
@@ -595,10 +596,9 @@ print(mg.draw.text(value, names))
 lesson.figure(mg.draw.figure(value, names), "tape")
 
 # %%
-# Now for the last column. A rule needs numbers from the way forward, and until the rule has run they must stay in
-# memory.
-# Which ones, the rules themselves say: *a parameter whose name begins with an underscore is needed for its shape at
-# most* (``op.py``). Look at the rules printed in part 5 again:
+# Now for the last column. A rule needs numbers from the forward pass, and until the rule has run they must stay in
+# memory. Which ones, the rules themselves say: *a parameter whose name begins with an underscore is needed for its
+# shape at most* (``op.py``). Look at the rules printed in part 5 again:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
 # - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
@@ -639,7 +639,7 @@ lesson.claim("memory held by the tape, measured over stated", measured / mg.draw
 # 7. The derivative of the derivative
 # -----------------------------------
 #
-# The way back is a computation like any other: it multiplies, adds, and calls functions. If it runs on tensors
+# The backward pass is a computation like any other: it multiplies, adds, and calls functions. If it runs on tensors
 # instead of arrays, it is recorded, and one can go back through it in turn. This is ``create_graph=True``. ``mg.grad``
 # returns gradients instead of leaving them in ``.grad``.
 
@@ -696,7 +696,7 @@ lesson.claim("four derivatives of a bell curve by the engine (largest error)",
              max(np.abs(a.data - b).max() for a, b in zip(computed, exact, strict=True)), below=1e-12)
 
 # %%
-# The tape grows with each order, since each way back adds its own steps. First derivatives are cheap, second ones
+# The tape grows with each order, since each backward pass adds its own steps. First derivatives are cheap, second ones
 # affordable; high orders of large programs are better not computed like this.
 
 # %%

@@ -6,7 +6,7 @@ Afterwards you can explain
 - why a deep network's signal fades or explodes, layer by layer, and which starting scale prevents it;
 - where equations 5 and 6 come from, how to write them so that they can be repeated, and three ways to get them wrong;
 - how well statistics of the first minibatch hold for the next one, and why depth makes that worse;
-- why unit variance on the way forward means growing gradients on the way back, for every nonlinearity;
+- why unit variance in the forward pass means growing gradients in the backward pass, for every nonlinearity;
 - when this initialization helps training, when it does not, and what it does to the last layer.
 
 Read first: lesson 03 (weight normalization); section 3 of Salimans & Kingma (2016), arXiv:1602.07868.
@@ -515,16 +515,16 @@ lesson.figure(figure, "later_minibatches", note=f"random numbers; {width} units 
 #
 # And what is $g$? Equation 6 makes it $1/\sigma[u \cdot x]$ with $u = v/\|v\|$ and $x = \phi(t)$. For a random
 # direction $u$ the variance of $u \cdot x$ is the mean variance of the entries of $x$, which is
-# $\operatorname{Var}\phi(z)$. So each layer, on the way back, multiplies the squared gradient by
+# $\operatorname{Var}\phi(z)$. So each layer, in the backward pass, multiplies the squared gradient by
 #
 # $$\chi = \frac{\mathbb{E}\,\phi'(z)^2}{\operatorname{Var}\,\phi(z)} .$$
 #
 # The Gaussian Poincaré inequality says $\operatorname{Var}\phi(z) \le \mathbb{E}\,\phi'(z)^2$ for every $\phi$, with
 # equality for straight lines only. (Expand $\phi = \sum_k a_k h_k$ in normalized Hermite polynomials: the left side is
 # $\sum_{k \ge 1} a_k^2$, the right side $\sum_{k \ge 1} k\,a_k^2$.) Hence: **initialized to unit variance, every wide
-# network of nonlinear layers without shortcuts has gradients that grow exponentially on the way back.** For the ReLU,
-# $\chi = \frac12 / (\frac12 - \frac1{2\pi}) = \pi/(\pi - 1)$, the number of the last section. He's start has $g^2 = 2$
-# and $2 \cdot \frac12 = 1$: no growth. What it pays was the right panel of the first figure.
+# network of nonlinear layers without shortcuts has gradients that grow exponentially in the backward pass.** For the
+# ReLU, $\chi = \frac12 / (\frac12 - \frac1{2\pi}) = \pi/(\pi - 1)$, the number of the last section. He's start has
+# $g^2 = 2$ and $2 \cdot \frac12 = 1$: no growth. What it pays was the right panel of the first figure.
 
 z = np.linspace(-9, 9, 100_000)  # an even number of points: none at 0, where some nonlinearities have a kink
 density = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
@@ -546,9 +546,9 @@ lesson.claim("Gaussian Poincaré: the smallest χ of nine nonlinearities is the 
              within=1e-6)
 
 # %%
-# The same $\chi$ governs the way forward for small *differences*: two nearly equal inputs move apart by $\sqrt\chi$ per
-# layer, since $dt_{l+1} = W(\phi'(t_l) \odot dt_l)$. We measure both in 50 layers, and compare He's start. *Tolerance:*
-# as in the first section, with $5/n$ at most for the variance per layer, four networks each.
+# The same $\chi$ governs the forward pass for small *differences*: two nearly equal inputs move apart by $\sqrt\chi$
+# per layer, since $dt_{l+1} = W(\phi'(t_l) \odot dt_l)$. We measure both in 50 layers, and compare He's start.
+# *Tolerance:* as in the first section, with $5/n$ at most for the variance per layer, four networks each.
 
 
 def rates(phi, initialized, rng):

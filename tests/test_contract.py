@@ -1,6 +1,9 @@
 """The contract, row by row: docs/contract.md says what holds in plain words and names the test here that shows it."""
 
+import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -244,6 +247,56 @@ def test_random_numbers_come_from_numpy_generators():
     first, second = (F.dropout(x, 0.5, np.random.default_rng(3)).numpy() for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert set(first.ravel()) == {0, 2}
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def in_a_new_process(code, **environment):
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout.strip()
+
+
+def test_importing_changes_nothing():  # in detail: tests/test_structure.py
+    code = """
+import os, signal, sys, threading, warnings, numpy
+def state():
+    signals = [signal.getsignal(s) for s in signal.valid_signals()]
+    filters, random = warnings.filters[:], numpy.random.get_state()[1].tolist()
+    return dict(os.environ), threading.active_count(), signals, filters, numpy.geterr(), random
+before = state()
+import minigrad, wn
+print(state() == before, {"matplotlib", "hypothesis", "cupy"} & set(sys.modules))
+"""
+    assert in_a_new_process(code) == "True set()"
+
+
+def test_settings_are_in_one_object(monkeypatch):  # in detail: tests/test_settings.py
+    monkeypatch.setenv("MINIGRAD_TF32", "0")
+    assert mg.config.tf32 is False and "tf32 = False" in repr(mg.config)
+    with mg.config(tf32=True):
+        assert mg.config.tf32 is True
+    assert mg.config.tf32 is False
+    with pytest.raises(AttributeError, match="no setting 'tf23'"):
+        mg.config.tf23 = True
+    with pytest.raises(TypeError, match="True or False"):
+        mg.config.tf32 = "yes"
+
+
+def test_plain_and_fast_agree():  # op by op: tests/fast/test_replace.py
+    code = """
+import numpy as np, minigrad as mg, wn
+rng = np.random.default_rng(0)
+layers = [mg.nn.Conv2d(3, 4, 3, padding=1, rng=rng), mg.nn.BatchNorm(4), mg.nn.ReLU(), mg.nn.MaxPool2d(2)]
+model = wn.apply_weight_norm(mg.nn.Sequential(*layers))
+x = mg.tensor(rng.standard_normal((5, 3, 6, 6)), requires_grad=True)
+first = mg.grad((model(x) ** 2).sum(), x, create_graph=True)
+second = mg.grad((first * first).sum(), x)
+print(*(f"{number:.4g}" for number in (abs(first.data).sum(), abs(second.data).sum())))
+"""
+    plain, fast = (in_a_new_process(code, MINIGRAD_PLAIN=plain) for plain in "10")
+    assert plain == fast and len(plain.split()) == 2
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------

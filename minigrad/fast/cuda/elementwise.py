@@ -69,7 +69,7 @@ class Elementwise:
     def __call__(self, arrays, channels=(), scalars=(), out=None):
         """The values, in a new array or in `out`; None if the arrays' shapes differ.
 
-        With per-channel arrays the first array must have its channels, axis 1, as neighbours in memory.
+        With per-channel arrays the first array must lie in memory channels last.
         """
         first = arrays[0]
         if not has_no_gaps(first):
