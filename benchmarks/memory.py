@@ -8,7 +8,7 @@ The peak is Linux's VmHWM, set back before the steps. `resource.getrusage`'s ru_
 inherits the largest value that its parent ever had.
 
 The time of the same steps stands beside it. Measured alone it should be that of `paper_network`, where the libraries
-take turns in one process; if it is not, they disturb each other there. (minigrad's first training step
+take turns in one process; if it is not, they disturb each other there. (minigrad's first backward pass
 tells the C library to keep freed memory, `minigrad/fast/cpu/memory.py`; in one process with minigrad PyTorch has that
 too, here it has not.)
 """

@@ -467,7 +467,7 @@ for name in ["tanh", "multiply", "matmul"]:
 # arguments, and the nodes that it was made from (``minigrad/tensors.py``). There is no list. Each node points to its
 # parents, so Python frees a record by itself as soon as nobody can go back through it. What the list gave us, the
 # order, is now a counter: each node gets an ``age`` when it is made, and ``graph.py`` sorts by it (``_reachable``),
-# then goes through the nodes, youngest first, and asks each op for its gradients (``_sweep``).
+# then goes through the nodes, youngest first, and asks each op for its gradients (``backward_pass``).
 
 x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
 y = mg.sin(x) * x

@@ -82,7 +82,7 @@ def backward(tensor, grad=None, retain_graph=False, create_graph=False):
             "backward() on a tensor that does not require a gradient: none of its inputs was made with "
             "requires_grad=True, or it was computed under no_grad()"
         )
-    found = _sweep({tensor._node: _starting_gradient(tensor, grad)}, None, retain_graph, create_graph)
+    found = backward_pass({tensor._node: _starting_gradient(tensor, grad)}, None, retain_graph, create_graph)
     with _adding:
         for node, total in found.items():
             node.grad = _owned(total) if node.grad is None else node.grad + total
@@ -122,7 +122,7 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             start = _starting_gradient(output, start)
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
-    found = _sweep(starts, wanted, retain_graph, create_graph)
+    found = backward_pass(starts, wanted, retain_graph, create_graph)
     results = [_owned(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
@@ -158,7 +158,7 @@ def _starting_gradient(output, grad):
     return start if start.dtype == output.dtype else start.astype(output.dtype)
 
 
-def _sweep(starts, wanted, retain_graph, create_graph):
+def backward_pass(starts, wanted, retain_graph, create_graph):
     """Go back from the nodes in `starts`; return {node: its complete gradient, a Tensor} for those asked for.
 
     With `wanted`, a set of nodes, those are asked for, and only what lies between the starts and them is computed;

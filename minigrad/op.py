@@ -57,7 +57,7 @@ class Op:
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
         if STARRED in self._all_needs:
-            return {-1, *range(len(parents))} if -1 in self._all_needs else range(len(parents))
+            return {*range(len(parents)), *self._all_needs}
         if self.joint or None not in parents:
             return self._all_needs
         return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))

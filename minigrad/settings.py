@@ -27,7 +27,9 @@ class Setting(NamedTuple):
 SETTINGS = {
     "plain": Setting(False, "MINIGRAD_PLAIN", "leave minigrad/fast out: decided when minigrad is imported"),
     "winograd": Setting(True, "MINIGRAD_WINOGRAD", "CPU: 3×3 convolutions in float32 by Winograd's algorithm"),
-    "keep_memory": Setting(True, "MINIGRAD_KEEP_MEMORY", "CPU: training keeps the memory of freed arrays (glibc only)"),
+    "keep_memory": Setting(
+        True, "MINIGRAD_KEEP_MEMORY", "CPU: from the first backward pass on freed memory is kept (glibc)"
+    ),
     "tf32": Setting(True, "MINIGRAD_TF32", "GPU: convolutions in float32 multiply in TF32, as PyTorch's do"),
     "cudnn": Setting(False, "MINIGRAD_CUDNN", "GPU: convolutions by cuDNN, in TF32 (needs the extra cudnn)"),
     "cuda_graph": Setting(False, "MINIGRAD_CUDA_GRAPH", "GPU: lessons replay their training step as a CUDA graph"),

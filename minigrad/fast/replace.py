@@ -41,9 +41,9 @@ def faster(name, device, forward=None, rules=(), joint=None):
     _put_or_wait(device, put)
 
 
-def faster_method(kind, name, device, wrap):
-    """Wrap a method of a class."""
-    _put_or_wait(device, lambda: setattr(kind, name, _wrapped(getattr(kind, name), wrap)))
+def faster_method(owner, name, device, wrap):
+    """Wrap a method of a class, or a function of a module."""
+    _put_or_wait(device, lambda: setattr(owner, name, _wrapped(getattr(owner, name), wrap)))
 
 
 def instead(special, when):

@@ -1,5 +1,6 @@
-"""Optimizers: large parameters change in threads, and training keeps the memory of freed arrays."""
+"""Training: large parameters change in threads, and the memory of freed arrays is kept."""
 
+from minigrad import graph
 from minigrad.fast.cpu import memory, parallel
 from minigrad.fast.replace import faster_method
 from minigrad.optim import Optimizer
@@ -12,8 +13,6 @@ def threaded(plain):
     """`Optimizer.step` that changes large parameters side by side."""
 
     def step(self):
-        if not memory.kept and config.keep_memory:  # this is training
-            memory.keep_freed_memory()
         large = []
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
@@ -27,4 +26,16 @@ def threaded(plain):
     return step
 
 
+def keeping_memory(plain):
+    """A function with which training begins: from the first call on freed memory is kept."""
+
+    def run(*args, **options):
+        if not memory.kept and config.keep_memory:
+            memory.keep_freed_memory()
+        return plain(*args, **options)
+
+    return run
+
+
 faster_method(Optimizer, "step", "cpu", threaded)
+faster_method(graph, "backward_pass", "cpu", keeping_memory)
