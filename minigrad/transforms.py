@@ -98,7 +98,7 @@ def hvp(f, args, vectors):
 def jacobian(f, x):
     """The Jacobian of `f` at `x`, of shape (*f(x).shape, *x.shape): one backward pass for each entry of f(x)."""
     value, pull_back = vjp(f, x)
-    x, xp = _plain(x), backend.array_module(value.data)
+    x, xp = _as_array(x), backend.array_module(value.data)
     rows = xp.zeros(value.shape + x.shape, x.dtype)
     for entry in numpy.ndindex(value.shape):
         u = xp.zeros(value.shape, value.dtype)
@@ -115,13 +115,13 @@ def hessian(f, x):
 # ---- what they share ------------------------------------------------------------------------------------------------
 
 
-def _plain(value):
+def _as_array(value):
     value = getattr(value, "_data", value)
     return value if backend.is_array(value) else numpy.asarray(value, dtype=numpy.float64)
 
 
 def _leaf(value):
-    leaf = Tensor(_plain(value))
+    leaf = Tensor(_as_array(value))
     leaf.requires_grad = True
     return leaf
 
@@ -147,7 +147,7 @@ def _pairs(args, vectors):
     """Leaves for `args` and plain arrays for `vectors`, one for each and of its shape."""
     if not isinstance(args, (list, tuple)):
         args, vectors = [args], [vectors]
-    leaves, vectors = [_leaf(a) for a in args], [_plain(v) for v in vectors]
+    leaves, vectors = [_leaf(a) for a in args], [_as_array(v) for v in vectors]
     for leaf, vector in zip(leaves, vectors, strict=False):
         backend.array_module(leaf._data, vector)  # raises if they are on two devices
     shapes = [leaf.shape for leaf in leaves], [vector.shape for vector in vectors]
