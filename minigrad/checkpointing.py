@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, guard
 from minigrad.graph import enable_grad, grad, state
 from minigrad.op import Op, Spec
 from minigrad.tensors import Node, Tensor
@@ -47,7 +47,7 @@ def checkpoint(f, *args):
     if not state.recording:
         return f(*args)
     start = Node(numpy.empty(0)).age  # whatever is made from now on is younger
-    arrays = [arg._data if isinstance(arg, Tensor) else arg for arg in args]
+    arrays = [_array(arg) for arg in args]
     wanted = [arg.requires_grad if isinstance(arg, Tensor) else None for arg in args]
     y = f(*_inside(arrays, wanted))
     if isinstance(y, (tuple, list)):
@@ -62,6 +62,11 @@ def checkpoint(f, *args):
     kept = arrays + [Spec(leaf.shape, leaf.dtype) for leaf in leaves]
     record = Op("checkpoint", f, joint=_Recompute(f, wanted, leaves))
     return Tensor(y._data, Node(y._data, record, parents, kept, {}, keeps_value=True))
+
+
+def _array(arg):
+    """The array of a Tensor, a copy of an array, for it may be changed before backward; anything else itself."""
+    return arg._data if isinstance(arg, Tensor) else guard.own(arg) if backend.is_array(arg) else arg
 
 
 def _inside(arrays, wanted):

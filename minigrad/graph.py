@@ -85,7 +85,7 @@ def backward(tensor, grad=None, retain_graph=False, create_graph=False):
     found = backward_pass({tensor._node: _starting_gradient(tensor, grad)}, None, retain_graph, create_graph)
     with _adding:
         for node, total in found.items():
-            node.grad = _owned(total) if node.grad is None else node.grad + total
+            node.grad = _of_its_own(total) if node.grad is None else node.grad + total
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -123,14 +123,14 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=Fa
             starts[output._node] = starts[output._node] + start if output._node in starts else start
     wanted = {tensor._node for tensor in input_list}
     found = backward_pass(starts, wanted, retain_graph, create_graph)
-    results = [_owned(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
+    results = [_of_its_own(found[t._node]) if t._node in found else zeros_like(t) for t in input_list]
     return results[0] if isinstance(inputs, Tensor) else results
 
 
-def _owned(total):
-    """A gradient in memory, and at a node, of its own: the same may have reached several inputs, or be a view."""
+def _of_its_own(total):
+    """A gradient as a Tensor, and if recorded a node, of its own: the same one may have reached several inputs."""
     if total._node is None:
-        return Tensor(total._data.copy(order="K"))
+        return Tensor(total._data)
     with enable_grad():
         return total.astype(total.dtype)
 
@@ -152,7 +152,7 @@ def _starting_gradient(output, grad):
     start = getattr(grad, "_data", grad)
     if backend.is_array(start):
         backend.array_module(output._data, start)  # on two devices?
-    start = grad if isinstance(grad, Tensor) else Tensor(xp.asarray(grad, dtype=output.dtype))
+    start = grad if isinstance(grad, Tensor) else Tensor(xp.array(grad, dtype=output.dtype))
     if start.shape != output.shape:
         raise ValueError(f"the starting gradient has shape {start.shape}, the output {output.shape}")
     return start if start.dtype == output.dtype else start.astype(output.dtype)

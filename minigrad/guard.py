@@ -1,129 +1,65 @@
-"""What backward still needs cannot be changed.
+"""Nobody writes into the numbers of a tensor: what backward needs is what the op was given.
 
-A node of the tape keeps the arrays that its backward rules need. As long as it does, they are read-only, so that
-writing into one raises an error instead of falsifying a gradient: `t.data[0] = 5` after `y = t * t` is refused, with
-the name of the op, until backward has run or y is gone. NumPy arrays only: CuPy's cannot be made read-only.
-
-Two gaps remain. Another view of the array that was taken before the op ran, by `t.data[1:]` say, can be written into
-after it, since NumPy asks each view for its own permission. And NumPy's `ufunc.at` writes into read-only arrays too: it
-is refused on `t.data`, but not on the same array under another name.
+`mg.tensor` copies numbers, `.data` and `.numpy()` show them read-only, and assigning to `.data` puts others in their
+place. A plain array among an op's arguments stays its owner's: the tape copies it if backward needs it. So tensors,
+gradients too, may share memory freely. (CuPy's arrays cannot be made read-only: on a GPU, take a copy to write into.)
 """
-
-import collections
-import threading
 
 import numpy
 
-from minigrad import backend
-
-_lock = threading.Lock()
-_held = {}  # id of an array → [the array, how many nodes need it, whether it was writeable, name of the first one's op,
-#                               views of it that nodes need and that were writeable]
-_released = collections.deque()  # what nodes held that need it no longer
-
-
-def hold(args, value, name):
-    """Make the memory of a node's arrays read-only; return what to `release` when the node needs them no longer."""
-    holds = []
-    with _lock:
-        for array in (*args, value):
-            if isinstance(array, numpy.ndarray):
-                owner = array if array.base is None else backend.owner(array)
-                found = _held.get(id(owner))
-                if found is None:
-                    found = _held[id(owner)] = [owner, 1, owner.flags.writeable, name, []]
-                    owner.setflags(write=False)
-                else:
-                    found[1] += 1
-                if array is not owner and array.flags.writeable:  # a view has a permission of its own
-                    array.setflags(write=False)
-                    found[4].append(array)
-                holds.append(found)
-        if _released:
-            _settle()
-    return holds
-
-
-def release(holds):
-    """Undo one `hold`.
-
-    A node that is destroyed calls this, and the garbage collector may destroy one at any moment, even in the middle of
-    `hold` in this very thread. So it must not wait for the lock: whoever has it will see to the arrays.
-    """
-    _released.append(holds)
-    if _lock.acquire(blocking=False):
-        try:
-            _settle()
-        finally:
-            _lock.release()
-
-
-def _settle():
-    while _released:
-        for found in _released.popleft():
-            found[1] -= 1
-            if not found[1]:
-                array, _, writeable, _, views = found
-                del _held[id(array)]
-                for changed in (array, *views) if writeable else ():
-                    changed.setflags(write=True)
-
 
 def shown(array):
-    """`array` itself, or, while backward needs its memory, a view that says so when somebody writes into it."""
-    if not _held or not isinstance(array, numpy.ndarray) or (found := _held.get(id(backend.owner(array)))) is None:
+    """A read-only view of a NumPy array; an array on a GPU itself."""
+    if not isinstance(array, numpy.ndarray):
         return array
-    view = array.view(Held)
+    view = array.view(ReadOnly)
     view.setflags(write=False)
-    view.needed_by = found[3]
     return view
 
 
-WRITERS = {numpy.copyto, numpy.put, numpy.place, numpy.putmask, numpy.put_along_axis, numpy.fill_diagonal}
+def own(array):
+    """An array with the same numbers that nobody else can write into: itself, if it shows those of a tensor."""
+    if isinstance(array, ReadOnly) and not array.flags.writeable:
+        return array.view(numpy.ndarray)
+    return numpy.array(array, order="K") if isinstance(array, numpy.ndarray) else array.copy(order="K")
 
 
-class Held(numpy.ndarray):
-    """A read-only view that names the op which needs the numbers. Computing with it gives ordinary arrays."""
+class ReadOnly(numpy.ndarray):
+    """A view that says what to do when somebody writes into it. Computing with it gives ordinary arrays.
 
-    needed_by = None
-
-    def _refuse(self):
-        raise ValueError(
-            f"cannot change this array: {self.needed_by} needs its numbers for the gradient; call backward() first, or "
-            "assign a new array to .data, which leaves the old one as it is"
-        )
+    So does `+=`: t.data -= step assigns new numbers to t.data.
+    """
 
     def __setitem__(self, index, value):
-        if not self.flags.writeable:
-            self._refuse()
+        self._refuse_if_shown()
         super().__setitem__(index, value)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
+        for target in inputs[:1] if method == "at" else out:
+            if isinstance(target, ReadOnly):
+                target._refuse_if_shown()
+        if out:
+            options["out"] = out
+        inputs = [x.view(numpy.ndarray) if isinstance(x, ReadOnly) else x for x in inputs]
+        return getattr(ufunc, method)(*inputs, **options)
+
+    def __array_function__(self, function, types, args, kwargs):
+        result = super().__array_function__(function, types, args, kwargs)
+        return result.view(numpy.ndarray) if isinstance(result, ReadOnly) else result
 
     def copy(self, order="C"):
         return numpy.array(self, order=order)
 
-    def fill(self, value):
-        self[...] = value
+    def __repr__(self):
+        return repr(numpy.asarray(self))
 
-    def put(self, indices, values, mode="raise"):
-        self._refuse() if not self.flags.writeable else super().put(indices, values, mode)
+    def _refuse_if_shown(self):
+        if not self.flags.writeable:
+            raise ValueError(
+                "the numbers of a tensor cannot be changed in place: assign new ones, as in t.data = t.data - 1, or "
+                "change a copy, t.data.copy()"
+            )
 
-    def sort(self, *args, **options):
-        self._refuse() if not self.flags.writeable else super().sort(*args, **options)
 
-    def __array_finalize__(self, source):
-        self.needed_by = getattr(source, "needed_by", None)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
-        for target in inputs[:1] if method == "at" else out:
-            if isinstance(target, Held) and not target.flags.writeable:
-                target._refuse()
-        inputs = [numpy.asarray(x) if isinstance(x, Held) else x for x in inputs]
-        if out:
-            options["out"] = out
-        return getattr(ufunc, method)(*inputs, **options)
-
-    def __array_function__(self, function, types, args, kwargs):
-        if function in WRITERS and args and isinstance(args[0], Held) and not args[0].flags.writeable:
-            args[0]._refuse()
-        result = super().__array_function__(function, types, args, kwargs)
-        return result.view(numpy.ndarray) if isinstance(result, Held) else result
+for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    setattr(ReadOnly, f"__i{name}__", getattr(ReadOnly, f"__{name}__"))  # as numbers and tuples do it

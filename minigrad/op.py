@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, guard
 from minigrad.graph import check_finite, state
 from minigrad.tensors import Node, Tensor
 
@@ -147,7 +147,14 @@ def _run(record, args, params):
     for i, parent in enumerate(parents):
         if i not in needed and backend.is_array(values[i]):
             values[i] = parent or Spec(values[i].shape, values[i].dtype)
-    return Tensor(value, Node(value, record, parents, values, params, keeps_value=-1 in needed))
+    kept = [_kept(value, arg) for value, arg in zip(values, args, strict=True)]
+    params = {name: _kept(value, value) for name, value in params.items()}
+    return Tensor(value, Node(value, record, parents, kept, params, keeps_value=-1 in needed))
+
+
+def _kept(value, arg):
+    """What the tape keeps of an argument: a plain array's numbers may be changed by whoever made it, a tensor's not."""
+    return guard.own(arg) if value is arg and backend.is_array(arg) else value
 
 
 STARRED = "*"  # among the needs: all operands

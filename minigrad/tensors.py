@@ -23,7 +23,7 @@ class Node:
     meets each of them after all of its uses: age is the topological order.
     """
 
-    __slots__ = tuple("age op parents args params value shape dtype grad retains hooks _held".split())
+    __slots__ = tuple("age op parents args params value shape dtype grad retains hooks".split())
 
     def __init__(self, value, op=None, parents=(), args=(), params=None, keeps_value=False):
         self.age = next(_ages)
@@ -36,7 +36,6 @@ class Node:
         self.grad = None  # the gradient that the user sees, a Tensor
         self.retains = op is None
         self.hooks = ()
-        self._held = guard.hold(args, self.value, op.name) if op else None
 
     @property
     def ndim(self):
@@ -45,13 +44,6 @@ class Node:
     def free(self):
         """Let go of what backward would need; it cannot run through this node again."""
         self.args = self.value = None
-        if self._held:
-            guard.release(self._held)
-            self._held = None
-
-    def __del__(self):
-        if self._held:
-            guard.release(self._held)
 
 
 class Tensor:
@@ -60,8 +52,8 @@ class Tensor:
     Attributes
     ----------
     data : numpy.ndarray or cupy.ndarray
-        The numbers. Assign a new array of the same shape, on the same device, to replace them; the old array stays as
-        it was. TypeError for integers or booleans where a gradient is required.
+        The numbers, read-only on the CPU. Assign an array of the same shape, on the same device, to replace them by a
+        copy of it; the old array stays as it was. TypeError for integers or booleans where a gradient is required.
     grad : Tensor or None
         The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
     requires_grad : bool
@@ -85,8 +77,12 @@ class Tensor:
     def data(self, array):
         if isinstance(array, Tensor):
             array = array._data
-        if isinstance(array, guard.Held):
-            array = array.copy()
+        elif backend.is_array(array):
+            array = guard.own(array)
+        self.replace(array)
+
+    def replace(self, array):
+        """Put an array that nobody else will write into in the place of the numbers, without copying it."""
         if not backend.is_array(array):
             array = backend.array_module(self._data).asarray(array, dtype=self._data.dtype)
         backend.array_module(self._data, array)  # on two devices?
@@ -147,7 +143,7 @@ class Tensor:
         return numpy.array(self.numpy(), dtype=dtype, copy=copy)
 
     def numpy(self):
-        """The numbers as a NumPy array: `data` itself on the CPU, a copy from the GPU."""
+        """The numbers as a NumPy array: `data` itself, read-only, on the CPU; a copy from the GPU."""
         return backend.to_numpy(self.data)
 
     def item(self):
@@ -187,7 +183,7 @@ class Tensor:
             raise TypeError(f"grad must be a Tensor, an array or None, not {type(value).__name__}")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"grad must be {self.shape} {self.dtype} like the tensor, not {value.shape} {value.dtype}")
-        value = value if value is None or isinstance(value, Tensor) else Tensor(value)
+        value = value if value is None or isinstance(value, Tensor) else Tensor(guard.own(value))
         if value is not None:
             backend.array_module(self._data, value._data)  # on two devices?
         self._node.grad = value

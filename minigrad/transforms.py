@@ -9,7 +9,7 @@ inside, as `hessian` does.
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, guard
 from minigrad.graph import _switched, enable_grad, grad, state, zeros_like
 from minigrad.tensors import Tensor
 
@@ -121,7 +121,7 @@ def _as_array(value):
 
 
 def _leaf(value):
-    leaf = Tensor(_as_array(value))
+    leaf = Tensor(guard.own(_as_array(value)))
     leaf.requires_grad = True
     return leaf
 

@@ -332,13 +332,13 @@ def test_averaged_parameters_are_put_back_whatever_happens(dtype):
     for p in model.parameters():
         p.data = p.numpy() + 1
     average.update()
-    own = [p.data for p in model.parameters()]
+    own = [p._data for p in model.parameters()]
     with pytest.raises(KeyboardInterrupt), average.applied():
         for name, p in model.named_parameters():
             assert p.dtype == dtype
             np.testing.assert_allclose(p.numpy(), first[name] + 0.1, rtol=1e-6)
         raise KeyboardInterrupt
-    assert all(p.data is array for p, array in zip(model.parameters(), own, strict=True))
+    assert all(p._data is array for p, array in zip(model.parameters(), own, strict=True))
 
 
 def test_averaging_goes_on_from_what_was_saved_to_the_bit(tmp_path):

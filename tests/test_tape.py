@@ -141,18 +141,16 @@ def test_intermediate_gradients_do_not_leak_into_the_next_backward(device):
     assert x.grad.item() == 2 * 4 * 8 and y.grad is None
 
 
-def test_every_leaf_owns_its_gradient(device):
-    x, y, start = leaf([1.0, 2.0], device=device), leaf([1.0, 2.0], device=device), np.ones(2)
-    (x + y + x.reshape(2)).backward(on(device, start))
-    x.grad.data[0] = 100
-    assert y.grad.numpy().tolist() == [1, 1] and start.tolist() == [1, 1]
-
-
-def test_gradients_can_be_written_to(device):
-    for function in (mg.sum, mg.mean, lambda t: mg.broadcast_to(t, (3, 2)).sum(), lambda t: (t + t).sum()):
-        x = leaf([1.0, 2.0], device=device)
-        function(x).backward()
-        x.grad.data *= 2  # not a read-only view of one number
+def test_gradients_may_share_memory_and_cannot_be_written_to():
+    x, y, start = leaf([1.0, 2.0]), leaf([1.0, 2.0]), np.ones(2)
+    (x + y + x.reshape(2)).backward(start)
+    for array in (x.grad.data, y.grad.numpy()):
+        with pytest.raises(ValueError, match="assign new ones"):
+            array[0] = 100
+    start[:] = 100
+    x.grad = start
+    start[:] = 1000
+    assert x.grad.numpy().tolist() == [100, 100] and y.grad.numpy().tolist() == [1, 1]
 
 
 def test_the_gradient_of_a_number_is_an_array(device):
@@ -351,7 +349,6 @@ def test_a_rule_that_returns_the_wrong_shape_is_caught(registered):
 @pytest.fixture
 def registered():
     """Ops made in a test leave the registry afterwards."""
-    from minigrad.op import REGISTRY
 
     names = set(REGISTRY)
     yield lambda function: function
@@ -597,22 +594,19 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-@pytest.mark.parametrize("kind", [mg.Tensor, lambda array: array], ids=["tensor", "array"])
-def test_what_backward_needs_cannot_be_changed_through_a_view_that_it_was_given(view, kind):
+def test_a_view_taken_before_the_op_does_not_change_the_gradient(view):
     whole = np.arange(1.0, 5.0)
     part = view(whole)
-    x, other = leaf(np.ones(part.shape)), kind(part)
-    for _ in range(2):
-        y = (x * other).sum()
-        z = (x * other).sum()
-        with pytest.raises(ValueError, match="read-only"):
-            part[0] = 5
-        y.backward()
-        with pytest.raises(ValueError, match="read-only"):
-            part[0] = 5
-        np.testing.assert_array_equal(mg.grad(z, x).numpy(), part)
-        part += 1  # neither is needed any more
-    np.testing.assert_array_equal(part, view(whole))
+    wanted, x = part.copy(), leaf(np.ones(part.shape))
+    y = (x * part).sum()
+    whole[:] = 100
+    np.testing.assert_array_equal(mg.grad(y, x).numpy(), wanted)
+    t = leaf(wanted)
+    shown = view(t.data.reshape(-1)) if t.size == 4 else t.data[:1]
+    y = (t * t).sum()
+    with pytest.raises(ValueError, match="assign new ones"):
+        shown[0] = 100
+    np.testing.assert_array_equal(mg.grad(y, t).numpy(), 2 * wanted)
 
 
 def test_a_view_that_could_not_be_written_into_stays_so():
@@ -626,7 +620,7 @@ def test_detach_cuts_the_record_and_shares_the_numbers(device):
     x = leaf([1.0, 2.0], device=device)
     y = (x * 2.0).detach()
     assert not y.requires_grad
-    assert x.detach().data is x.data
+    assert backend.module_for(device).shares_memory(x.detach().data, x.data)
 
 
 def test_tensors_count_as_themselves_in_sets():
@@ -635,30 +629,6 @@ def test_tensors_count_as_themselves_in_sets():
 
 
 # ---- memory, and who owns what --------------------------------------------------------------------------------------
-
-
-def test_the_collector_may_destroy_a_node_while_another_one_is_made():
-    x = mg.tensor([1.0, 2.0], requires_grad=True)
-    thresholds = gc.get_threshold()
-    gc.freeze()  # what there is already need not be gone through 66 times
-    try:
-        for allocations in range(1, 200, 3):  # wherever in the making of a node the collector happens to run
-            gc.collect()
-            gc.disable()
-            cycle = [mg.exp(x)]
-            cycle.append(cycle)
-            del cycle
-            gc.set_threshold(gc.get_count()[0] + allocations)
-            gc.enable()
-            values = [mg.exp(x) for _ in range(20)]
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.enable()
-        gc.unfreeze()
-    del values
-    gc.collect()
-    x.data[0] = 3.0  # nothing holds it any more
-    assert x.numpy()[0] == 3.0
 
 
 def test_a_share_of_a_wrong_shape_is_refused_whatever_came_before_it():
@@ -675,8 +645,7 @@ def test_a_share_of_a_wrong_shape_is_refused_whatever_came_before_it():
 def test_an_input_that_is_named_twice_gets_two_gradients_of_its_own():
     x = mg.tensor([1.0, 2.0], requires_grad=True)
     first, second = mg.grad((x * x).sum(), [x, x])
-    first.data[0] = 7.0
-    assert second.numpy().tolist() == [2.0, 4.0]
+    assert first is not second and first.numpy().tolist() == second.numpy().tolist() == [2.0, 4.0]
 
 
 def test_recorded_gradients_that_are_equal_are_not_one_tensor():
@@ -685,50 +654,3 @@ def test_recorded_gradients_that_are_equal_are_not_one_tensor():
     first.retain_grad()
     second.sum().backward()
     assert first.grad is None
-
-
-# ---- whose memory a gradient is in ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def op_that_returns_its_operand():
-    """Half the square, with a rule that is right for a gradient of 1 only, and returns x itself."""
-    yield op("half_square", "x²/2.", lambda xp, x: x * x / 2, lambda g, _y, x: x)
-    del REGISTRY["half_square"]
-
-
-def test_a_leaf_gradient_shares_its_memory_with_nothing_else(op_that_returns_its_operand, device):
-    xp, seen = backend.module_for(device), []
-    start = xp.arange(1.0, 7).reshape(2, 3)
-
-    def alone(function, inputs=1):
-        leaves = [mg.tensor(start, requires_grad=True) for _ in range(inputs)]
-        y = function(*leaves)
-        given = mg.tensor(start.reshape(y.shape) if y.size == start.size else xp.ones(y.shape))
-        y.backward(given)
-        others = [given.data, *seen, *(leaf.data for leaf in leaves)]
-        for leaf in leaves:
-            gradient = leaf.grad.data
-            assert not any(xp.shares_memory(gradient, other) for other in others)
-            others.append(gradient)
-
-    def watched(x):
-        y = x + 1.0
-        y.retain_grad()
-        y.register_hook(lambda g: seen.append(g.data))
-        z = y + 1.0
-        z.register_hook(lambda g: seen.append(g.data) or g)
-        return z
-
-    alone(lambda x: x + 0.0)
-    alone(lambda x, y: x + y, inputs=2)
-    alone(lambda x: x.reshape(3, 2))
-    alone(lambda x: x.reshape(6)[1:])
-    alone(lambda x: x.T)
-    alone(lambda x: x.sum(axis=0))  # spread out without a copy
-    alone(watched)
-    alone(op_that_returns_its_operand)
-    alone(lambda x, y: mg.concatenate([x, y]), inputs=2)  # both gradients are views of one array
-    x = mg.tensor(start, requires_grad=True)
-    first, second = mg.grad((x * 2.0).sum(), [x, x])
-    assert not xp.shares_memory(first.data, second.data)

@@ -101,11 +101,6 @@ class EffectiveWeight(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data, node=None):
-        super().__init__(data, node)
-        if isinstance(data, numpy.ndarray):
-            data.setflags(write=False)
-
     @Tensor.data.setter
     def data(self, array):
         raise AttributeError(

@@ -15,7 +15,7 @@ from minigrad.tensors import tensor as make_tensor
 
 
 class Parameter(Tensor):
-    """A tensor that is trained. Made from an array, which it keeps, or from a tensor."""
+    """A tensor that is trained. Made from an array, whose numbers are copied, or from a tensor."""
 
     __slots__ = ()
 
@@ -25,10 +25,10 @@ class Parameter(Tensor):
 
 
 def _array(data):
-    """The array of a tensor, an array itself, and anything else as `mg.tensor` takes it."""
-    data = data if backend.is_array(data) or isinstance(data, Tensor) else make_tensor(data)
-    data = data._data if isinstance(data, Tensor) else data
-    return data.copy() if isinstance(data, guard.Held) else data
+    """The array of a tensor, a copy of an array, and anything else as `mg.tensor` takes it."""
+    if isinstance(data, Tensor):
+        return data._data
+    return guard.own(data) if backend.is_array(data) else make_tensor(data)._data
 
 
 def _on_host(value):
@@ -163,7 +163,7 @@ class Module:
         for path, module in self.named_modules():
             module.check_state({n: new[full] for n, full in self._names_in(module, mine)}, path)
         for name, tensor in mine.items():
-            tensor.data = backend.to_device(new[name], tensor.device)
+            tensor.replace(backend.to_device(new[name], tensor.device))
 
     def _names_in(self, module, mine):
         by_tensor = {tensor: name for name, tensor in mine.items()}

@@ -44,8 +44,8 @@ class BatchNorm(Module):
             follow(self.running_mean, mean, self.momentum)
             follow(self.running_var, var * (count / (count - 1)), self.momentum)
             return y
-        xp = backend.array_module(self.running_var.data)
-        scale = 1 / xp.sqrt(self.running_var.data + self.running_var.dtype.type(self.eps))
+        xp = backend.array_module(self.running_var._data)
+        scale = 1 / xp.sqrt(self.running_var._data + self.running_var.dtype.type(self.eps))
         y = (x - self.running_mean.reshape(shape)) * scale.reshape(shape)
         return y * self.weight.reshape(shape) + self.bias.reshape(shape)
 
@@ -68,8 +68,8 @@ lerp = op("lerp", "The way from a to b, a fraction of it: (1 - fraction) · a + 
 
 def follow(running, new, momentum):
     """Move a running average towards a new value."""
-    new = new.data if isinstance(new, Tensor) else new
-    running.data = lerp(running.data, new.astype(running.dtype, copy=False), momentum)
+    new = new._data if isinstance(new, Tensor) else new
+    running.replace(lerp(running._data, new.astype(running.dtype, copy=False), momentum))
 
 
 class LayerNorm(Module):

@@ -162,7 +162,7 @@ def _without_tensors(index):
     """The index with the arrays of its Tensors.
 
     It has its own copy of what the tape would not see in it: an array in a tuple, or a list. What the user does with
-    those before backward must not change where the gradients go. (An array alone is held, see guard.py.)
+    those before backward must not change where the gradients go. (An array alone the tape copies.)
     """
     if isinstance(index, tuple):
         return tuple(i.copy() if backend.is_array(i) else i for i in map(_without_tensors, index))

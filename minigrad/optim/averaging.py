@@ -37,7 +37,7 @@ class ExponentialMovingAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be at least 0 and less than 1, not {decay}")
         self.decay = float(decay)
-        self.averages = [parameter.data.copy() for parameter in self.params]  # plain arrays, never written into
+        self.averages = [parameter._data.copy() for parameter in self.params]  # plain arrays, never written into
         self._applied = False
 
     def update(self):
@@ -45,7 +45,7 @@ class ExponentialMovingAverage:
         if self._applied:
             raise RuntimeError("update() within applied(): the parameters are the averages there")
         self.averages = [
-            backend.to_device(average, parameter.device) * self.decay + parameter.data * (1 - self.decay)
+            backend.to_device(average, parameter.device) * self.decay + parameter._data * (1 - self.decay)
             for average, parameter in zip(self.averages, self.params, strict=True)
         ]
 
@@ -54,7 +54,7 @@ class ExponentialMovingAverage:
         """Within `with average.applied():` the parameters are the averages; afterwards they are what they were."""
         if self._applied:
             raise RuntimeError("applied() within applied(): the parameters are the averages already")
-        own = [parameter.data for parameter in self.params]
+        own = [parameter._data for parameter in self.params]
         self._applied = True
         try:
             self._put([backend.to_device(a, p.device) for a, p in zip(self.averages, self.params, strict=True)])
@@ -65,7 +65,7 @@ class ExponentialMovingAverage:
 
     def _put(self, arrays):
         for parameter, array in zip(self.params, arrays, strict=True):
-            parameter.data = array
+            parameter.replace(array)
 
     def state_dict(self):
         """What has to be saved to go on later: a dict of NumPy arrays. The decay is not in it."""

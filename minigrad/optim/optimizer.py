@@ -42,7 +42,7 @@ class Optimizer:
 
     def change(self, parameter, state):
         """Change one parameter."""
-        parameter.data = self.updated(parameter.data, parameter.grad.data, state)
+        parameter.replace(self.updated(parameter._data, parameter.grad._data, state))
 
     def updated(self, x, grad, state):
         """The new array for a parameter `x` with gradient `grad`."""

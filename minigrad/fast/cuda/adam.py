@@ -106,13 +106,13 @@ def in_one_launch(plain):
 
     def change_all(self):
         pairs = [(p, state) for p, state in zip(self.params, self.state, strict=True) if p.grad is not None]
-        params, grads = [p.data for p, _ in pairs], [p.grad.data for p, _ in pairs]
+        params, grads = [p._data for p, _ in pairs], [p.grad._data for p, _ in pairs]
         if type(self) not in (Adam, AdamW) or not takes(params, grads):
             return plain(self)
         decay = (self.weight_decay, 1.0) if type(self) is Adam else (0.0, 1 - self.lr * self.weight_decay)
         new = step(params, grads, [state for _, state in pairs], self.lr, self.betas, self.eps, *decay)
         for (parameter, _), array in zip(pairs, new, strict=True):
-            parameter.data = array
+            parameter.replace(array)
 
     return change_all
 
