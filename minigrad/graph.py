@@ -75,7 +75,8 @@ def backward(tensor, grad=None, retain_graph=False, create_graph=False):
     retain_graph : bool
         Keep what the tape has stored, so that backward can run through it again.
     create_graph : bool
-        Record the backward pass itself, so that the gradients can be differentiated in turn.
+        Record the backward pass itself, so that the gradients can be differentiated in turn. Prefer `mg.grad` for it,
+        which leaves nothing behind in `.grad`.
     """
     if tensor._node is None:
         raise RuntimeError(
@@ -89,7 +90,7 @@ def backward(tensor, grad=None, retain_graph=False, create_graph=False):
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
-    """Gradients of `outputs` with respect to `inputs`; `.grad` of no tensor changes.
+    """Gradients of `outputs` with respect to `inputs`; no tensor's `.grad` is changed.
 
     Parameters
     ----------
@@ -218,17 +219,20 @@ def _leading_to(wanted, order):
 
 
 def _seen_by_rules(node, create_graph):
-    """The arguments and the output of a node, as Tensors that are part of the tape if the rules are to be recorded."""
+    """The arguments and the output of a node, as Tensors that are part of the tape if the rules are to be recorded.
+
+    Where the tape keeps no numbers, a Node or a Spec stands for them, which has their shape and dtype.
+    """
     if node.args is None:
         raise RuntimeError(
             f"backward has already run through this graph ({node.op.name}) and freed it; pass retain_graph=True to the "
             "first call to go through it twice"
         )
     if not create_graph:
-        return node.args, node.value
+        return node.args, node if node.value is None else node.value
     pairs = itertools.zip_longest(node.args, node.parents)  # what follows the operands has no parent
     args = [Tensor(arg, parent) if backend.is_array(arg) else arg for arg, parent in pairs]
-    return args, None if node.value is None else Tensor(node.value, node)
+    return args, node if node.value is None else Tensor(node.value, node)
 
 
 def _as_array(share):

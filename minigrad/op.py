@@ -6,9 +6,11 @@
 
 The forward function gets the array library `xp` and plain arrays. Rule number i gets the gradient `g` of the output,
 the output `y`, and all the arguments, and returns the gradient of operand i: the vector-Jacobian product gᵀ ∂y/∂xᵢ.
-Rules are written with the same functions and operators that users call. In an ordinary backward pass they run on
-plain arrays and cost nothing extra; under `create_graph=True` they run on Tensors and are recorded themselves, which
-is where derivatives of every order come from.
+Rules are written with minigrad's own functions and operators, never NumPy's: these take plain arrays and Tensors alike.
+In an ordinary backward pass they run on plain arrays and cost nothing extra; under `create_graph=True` they run on
+Tensors and are recorded themselves, which is where derivatives of every order come from. (So an op whose derivative is
+a function that minigrad lacks needs that function as an op first: cosh needs sinh.) `unbroadcast`, of `ops/shape.py`,
+sums a gradient over the axes along which its operand was broadcast.
 
 A parameter of a rule whose name begins with an underscore stands for something of which the rule needs at most the
 shape and dtype. If no rule that is going to run needs its numbers, the tape does not keep them.
@@ -38,7 +40,10 @@ class Spec(NamedTuple):
 
 
 class Op:
-    """The record of an op: its name, its forward function, its rules, and which numbers those need."""
+    """An op: its name, its forward function, and either one rule per operand (`rules`) or one for all (`joint`).
+
+    What a rule needs is a set of positions: of arguments, and -1 for the output.
+    """
 
     def __init__(self, name, forward, rules=(), joint=None, operands=None):
         self.name, self.forward, self.rules, self.joint = name, forward, list(rules), joint
@@ -72,7 +77,8 @@ def op(name, doc, forward, *rules, joint=None, operands=None):
         What it is called and its docstring.
     forward : callable(xp, *arrays, **params)
     *rules : callable(g, y, *arrays, **params) or None
-        One per operand, in order; None where there is no derivative. Arguments beyond the operands are parameters.
+        One per operand, in order; None where there is no derivative. Arguments beyond the operands are parameters:
+        every rule takes them too, with the same defaults.
     joint : callable(g, y, *arrays, **params), optional
         Instead of `rules`, one rule that returns the gradients of all operands, in order, or a function from an
         operand's position to its gradient: for gradients that share work, and for any number of operands.
@@ -87,22 +93,24 @@ def op(name, doc, forward, *rules, joint=None, operands=None):
     """
     if name in REGISTRY:
         raise ValueError(f"there is already an op named {name!r}")
-    record = REGISTRY[name] = Op(name, forward, rules, joint, operands)
+    for rule in (*rules, joint):
+        _check_signature(name, forward, rule)
+    the_op = REGISTRY[name] = Op(name, forward, rules, joint, operands)
 
-    def apply(*args, **params):
+    def apply(*args, **params):  # args: the operands, then parameters given by position; params: those by keyword
         for value in params.values():
             if isinstance(value, Tensor):
                 raise TypeError(f"{name}: pass tensors by position, not by keyword")
         for arg in args:
             if isinstance(arg, Tensor):
-                return _run(record, args, params)
-        return record.forward(backend.array_module(*args), *args, **params)  # as in the backward rules
+                return _run(the_op, args, params)
+        return the_op.forward(backend.array_module(*args), *args, **params)  # as in the backward rules
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     parameters = list(inspect.signature(forward).parameters.values())
     apply.__signature__ = inspect.Signature(parameters[1:])  # without xp
-    apply.op = record
+    apply.op = the_op
     return apply
 
 
@@ -111,7 +119,7 @@ def primitive(*rules, **options):
     return lambda forward: op(forward.__name__.strip("_"), inspect.getdoc(forward), forward, *rules, **options)
 
 
-def _run(record, args, params):
+def _run(the_op, args, params):
     """Compute an op on arguments with a Tensor among them, and record it if a gradient is going to be wanted."""
     values, nodes = [], []
     for arg in args:
@@ -121,35 +129,35 @@ def _run(record, args, params):
         else:
             values.append(arg)
             nodes.append(None)
-    operands = len(args) if record.operands is None else record.operands
+    operands = len(args) if the_op.operands is None else the_op.operands
     if len(args) != operands:
-        _check_arguments(record, nodes)
-    _agree_on_dtype(record, values, operands, params)
+        _check_arguments(the_op, nodes)
+    _agree_on_dtype(the_op, values, operands, params)
     try:
         xp = backend.array_module(*values)  # TypeError if they are on two devices
-        value = record.forward(xp, *values, **params)
+        value = the_op.forward(xp, *values, **params)
     except (ValueError, TypeError, IndexError) as error:
-        raise _explained(error, record, values[:operands]) from error
+        raise _explained(error, the_op, values[:operands]) from error
     if not backend.is_array(value):  # NumPy turns 0-d results into scalars
         value = xp.asarray(value)
     if state.detecting_anomaly:
-        check_finite(value, record.name, values)
+        check_finite(value, the_op.name, values)
     if value.dtype.kind == "c":
-        raise TypeError(f"{record.name}: tensors hold real numbers, not {value.dtype}")
+        raise TypeError(f"{the_op.name}: tensors hold real numbers, not {value.dtype}")
     if not any(nodes) or not state.recording or value.dtype.kind != "f":
         return Tensor(value)
     parents = nodes[:operands]
-    if record.has_gaps:
-        parents = [node if rule else None for node, rule in zip(parents, record.rules, strict=True)]
+    if the_op.has_gaps:
+        parents = [node if rule else None for node, rule in zip(parents, the_op.rules, strict=True)]
         if not any(parents):
             return Tensor(value)
-    needed = record.needed(parents)
+    needed = the_op.needed(parents)
     for i, parent in enumerate(parents):
         if i not in needed and backend.is_array(values[i]):
             values[i] = parent or Spec(values[i].shape, values[i].dtype)
     kept = [_kept(value, arg) for value, arg in zip(values, args, strict=True)]
     params = {name: _kept(value, value) for name, value in params.items()}
-    return Tensor(value, Node(value, record, parents, kept, params, keeps_value=-1 in needed))
+    return Tensor(value, Node(value, the_op, parents, kept, params, keeps_value=-1 in needed))
 
 
 def _kept(value, arg):
@@ -166,20 +174,31 @@ def _needs(rule):
         return frozenset()
     parameters = list(inspect.signature(rule).parameters.values())[1:]  # without g
     return frozenset(
-        STARRED if p.kind is p.VAR_POSITIONAL else i - 1 for i, p in enumerate(parameters) if not p.name.startswith("_")
+        STARRED if p.kind is p.VAR_POSITIONAL else i - 1
+        for i, p in enumerate(parameters)
+        if not p.name.startswith("_") and p.kind is not p.KEYWORD_ONLY
     )
 
 
-def _check_arguments(record, nodes):
+def _check_signature(name, forward, rule):
+    """TypeError unless a rule takes g, y, and then what the forward function takes after xp, with the same defaults."""
+    if rule is not None:
+        wanted, found = (list(inspect.signature(f).parameters.values()) for f in (forward, rule))
+        if [p.default for p in found[2:]] != [p.default for p in wanted[1:]]:
+            takes = ", ".join(map(str, wanted[1:]))
+            raise TypeError(f"{name}: each rule must take g, y, {takes}, with these defaults; one takes {found}")
+
+
+def _check_arguments(the_op, nodes):
     """TypeError for too few operands, or for a tensor where the op has no derivative: its gradient would get lost."""
-    given, operands = len(nodes), record.operands
+    given, operands = len(nodes), the_op.operands
     if given < operands:
-        raise TypeError(f"{record.name} takes {operands} arrays by position, got {given}")
+        raise TypeError(f"{the_op.name} takes {operands} arrays by position, got {given}")
     if any(nodes[operands:]):
-        raise TypeError(f"{record.name}: only its first {operands} arguments have derivatives; detach() the others")
+        raise TypeError(f"{the_op.name}: only its first {operands} arguments have derivatives; detach() the others")
 
 
-def _agree_on_dtype(record, values, operands, params):
+def _agree_on_dtype(the_op, values, operands, params):
     """Make scalars and integers follow the floating-point arrays, so that float32 stays float32.
 
     NumPy 2 lets a Python scalar follow, but takes np.float64(2.0) and integer arrays as requests for float64.
@@ -193,10 +212,10 @@ def _agree_on_dtype(record, values, operands, params):
         if first is None or getattr(values[i], "dtype", None) is not first:
             break
     else:
-        return
-    movable = [i for i in range(operands) if record.joint or record.rules[i]]
-    floats = [values[i].dtype for i in movable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
-    for i in movable:
+        return  # all of one dtype, which is the usual case
+    differentiable = [i for i in range(operands) if the_op.joint or the_op.rules[i]]
+    floats = [values[i].dtype for i in differentiable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
+    for i in differentiable:
         value = values[i]
         if isinstance(value, numpy.generic):
             values[i] = value.item()
@@ -205,7 +224,7 @@ def _agree_on_dtype(record, values, operands, params):
                 values[i] = value.astype(max(floats, key=lambda dtype: dtype.itemsize))
         elif not isinstance(value, (int, float, bool)):
             kind = type(value).__name__
-            raise TypeError(f"{record.name}: cannot combine a tensor with {kind}; make it a tensor with mg.tensor(...)")
+            raise TypeError(f"{the_op.name}: cannot combine a tensor with {kind}; make it a tensor with mg.tensor(...)")
 
 
 def _python_number(value):
@@ -213,8 +232,8 @@ def _python_number(value):
     return value.item() if isinstance(value, numpy.number) else value
 
 
-def _explained(error, record, values):
+def _explained(error, the_op, values):
     """The same error, saying which op it was and what came in."""
     came = ", ".join(f"{v.shape} {v.dtype}" if backend.is_array(v) else repr(v) for v in values)
     kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
-    return kind(f"{record.name}({came}): {error}")
+    return kind(f"{the_op.name}({came}): {error}")

@@ -25,10 +25,10 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "plain": Setting(False, "MINIGRAD_PLAIN", "leave minigrad/fast out: decided when minigrad is imported"),
+    "plain": Setting(False, "MINIGRAD_PLAIN", "leave out minigrad/fast; decided when minigrad is imported"),
     "winograd": Setting(True, "MINIGRAD_WINOGRAD", "CPU: 3×3 convolutions in float32 by Winograd's algorithm"),
     "keep_memory": Setting(
-        True, "MINIGRAD_KEEP_MEMORY", "CPU: from the first backward pass on freed memory is kept (glibc)"
+        True, "MINIGRAD_KEEP_MEMORY", "CPU: after the first backward pass, freed memory is kept for reuse (glibc)"
     ),
     "tf32": Setting(True, "MINIGRAD_TF32", "GPU: convolutions in float32 multiply in TF32, as PyTorch's do"),
     "cudnn": Setting(False, "MINIGRAD_CUDNN", "GPU: convolutions by cuDNN, in TF32 (needs the extra cudnn)"),
@@ -46,7 +46,7 @@ class Config:
     """
 
     def __init__(self):
-        super().__setattr__("_assigned", {})
+        super().__setattr__("_assigned", {"plain": _from_environment(SETTINGS["plain"])})  # decided now, for good
         super().__setattr__("_inside", contextvars.ContextVar("minigrad.config", default=MappingProxyType({})))
 
     def __getattr__(self, name):

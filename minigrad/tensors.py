@@ -1,10 +1,11 @@
 """Tensor: an array that remembers how it was made.
 
 A `Tensor` is two things: an array, and, if a gradient is wanted, the `Node` that says which op made the array and
-from what. Nodes point to the nodes that they were made from and to nothing else, so the tape is a graph without
-cycles, and Python frees it when the last tensor that needs it goes.
+from what. Nodes point to the nodes that they were made from and to no others, so the tape has no cycles, and Python
+frees it as soon as the last tensor that needs it is gone. (The exception: after `backward(create_graph=True)` a leaf's
+`.grad` leads back to the leaf, and the garbage collector has to find that cycle. `mg.grad` makes none.)
 
-The operators and the methods that are ops, `backward` among them, are attached in `ops/__init__.py`.
+Operators, the methods that are ops, and `backward` are attached in `ops/__init__.py`.
 """
 
 import itertools
@@ -30,7 +31,7 @@ class Node:
         self.shape, self.dtype = value.shape, value.dtype
         self.op = op  # None for a leaf: a tensor that the user made
         self.parents = parents  # one per operand; None where no gradient flows
-        self.args = args  # the op's arguments as plain arrays, None once backward has freed them
+        self.args = args  # the op's arguments as plain arrays, or what stands for them; None once they are freed
         self.params = params
         self.value = value if keeps_value else None
         self.grad = None  # the gradient that the user sees, a Tensor
@@ -55,7 +56,7 @@ class Tensor:
         The numbers, read-only on the CPU. Assign an array of the same shape, on the same device, to replace them by a
         copy of it; the old array stays as it was. TypeError for integers or booleans where a gradient is required.
     grad : Tensor or None
-        The gradient that `backward` has accumulated here, with the shape and dtype of `data`.
+        The gradient that `backward` has accumulated here, with the shape and dtype that `data` had.
     requires_grad : bool
         Whether operations on this tensor are recorded.
     """
@@ -116,8 +117,8 @@ class Tensor:
 
     def __setitem__(self, index, value):
         raise TypeError(
-            "a tensor's entries cannot be assigned, the tape would not know: choose them with mg.where, or replace all "
-            "numbers by assigning an array to .data"
+            "a tensor's entries cannot be assigned, because the tape would not see it: select entries with mg.where, "
+            "or replace all the numbers by assigning an array to .data"
         )
 
     def __bool__(self):
@@ -189,7 +190,7 @@ class Tensor:
         self._node.grad = value
 
     def retain_grad(self):
-        """Keep the gradient of this computed tensor too when `backward` passes it (leaves always do)."""
+        """Keep the gradient when `backward` passes through this computed tensor, as is always done for leaves."""
         if self._node is None:
             raise RuntimeError("retain_grad() on a tensor that does not require a gradient")
         self._node.retains = True

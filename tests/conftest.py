@@ -32,6 +32,11 @@ for name, examples in {"default": 25, "thorough": 200}.items():
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+if not mg.config.plain:  # as where CuPy is installed: kernels do not run on the stand-in, all around them does
+    from minigrad.fast import replace
+
+    replace.install("cuda")
+
 
 def pytest_configure():
     if REAL:
@@ -65,10 +70,6 @@ def within_reach(device):
         return
     from tests import strict_cupy
 
-    if not mg.config.plain:
-        from minigrad.fast import replace
-
-        replace.install("cuda")  # as where CuPy is installed: kernels do not run on the stand-in, all around them does
     with strict_cupy.installed():
         yield device
 

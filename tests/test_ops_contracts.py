@@ -120,6 +120,14 @@ def test_the_gradient_of_a_product_is_exact_with_zeros(x, device):
     np.testing.assert_array_equal(gradient(mg.prod, x, device=device), wanted)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_gradient_of_a_product_of_numbers_of_all_sizes(dtype, device):
+    x = [1e20, 1e-30, 1e20, 1e-30]
+    wanted = [1e-40, 1e10, 1e-40, 1e10]
+    np.testing.assert_allclose(gradient(mg.prod, x, dtype, device), wanted, rtol=1e-6, atol=1e-44)
+    assert gradient(mg.prod, [np.inf], dtype, device).tolist() == [1.0]
+
+
 # ---- large and small ------------------------------------------------------------------------------------------------
 
 
@@ -455,6 +463,7 @@ def test_an_index_that_is_changed_before_backward_does_not_move_the_gradient(mak
 @pytest.mark.parametrize(
     "call",
     [lambda: mg.split(A, 2, 1), lambda: mg.squeeze(A, 0), lambda: mg.stack([A, B]), lambda: mg.tensordot(A, B, 1),
+     lambda: mg.tensordot(np.ones((3, 4)), np.ones((3, 3)), ([0, 0], [0, 1])),
      lambda: mg.tensordot(A, mg.tensor(np.ones((3, 2))), 2), lambda: mg.tensordot(A, A, ((0,), (1,))),
      lambda: mg.conv2d(A, KERNEL), lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=0),
      lambda: mg.conv2d(IMAGE, IMAGE[:, :, :2, :2], stride=(1, 2, 3)), lambda: mg.conv2d(IMAGE, IMAGE, stride=1.5),

@@ -101,3 +101,23 @@ def test_a_first_linear_layer_keeps_its_input_and_not_its_weight():
     layer, x = mg.nn.Linear(300, 400), np.zeros((10, 300), np.float32)
     kept = layer(x)._node.args
     assert [isinstance(value, np.ndarray) for value in kept] == [True, False, False]
+
+
+def test_concatenate_keeps_none_of_its_operands():
+    parts = [mg.tensor(np.ones(3), requires_grad=True) for _ in range(3)]
+    assert not any(isinstance(value, np.ndarray) for value in mg.concatenate(parts)._node.args)
+
+
+def test_a_rule_knows_the_shape_of_an_output_that_is_not_kept():
+    op = mg.op.op("shape_of_output", "2x.", lambda xp, x: 2 * x, lambda g, _y, _x: g * (2 * len(_y.shape)))
+    try:
+        mg.testing.check_grads(op, [np.ones(3)])
+    finally:
+        del REGISTRY["shape_of_output"]
+
+
+@pytest.mark.parametrize("rule", [lambda g, y, x: g, lambda g, y, x, s=3.0: g * s, lambda g, y, x, s=2.0, t=1: g])
+def test_a_rule_takes_the_parameters_of_its_op_with_their_defaults(rule):
+    with pytest.raises(TypeError, match=r"scaled: each rule must take g, y, x, s=2.0"):
+        mg.op.op("scaled", "s · x.", lambda xp, x, s=2.0: s * x, rule)
+    assert "scaled" not in REGISTRY

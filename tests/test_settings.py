@@ -71,6 +71,11 @@ def test_what_cannot_be_set_says_so(config):
         pass
 
 
+def test_plain_is_what_it_was_at_the_start(config, monkeypatch):
+    monkeypatch.setenv("MINIGRAD_PLAIN", "1")
+    assert config.plain is False and Config().plain is True
+
+
 def test_the_folder_of_the_data_sets(config, monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert config.data is None and config.data_folder() == Path.home() / ".cache" / "minigrad"

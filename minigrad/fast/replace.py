@@ -7,6 +7,7 @@ rules get in a recorded backward pass.
 
 import functools
 import importlib.util
+import sys
 
 from minigrad.op import REGISTRY, Op
 
@@ -69,7 +70,7 @@ def install(device):
 
 
 def _wrapped(function, wrap):
-    return function if wrap is None else functools.wraps(function)(wrap(function))
+    return function if wrap is None or function is None else functools.wraps(function)(wrap(function))
 
 
 def _put_or_wait(device, put):
@@ -79,5 +80,5 @@ def _put_or_wait(device, put):
         _waiting.append((device, put))
 
 
-if importlib.util.find_spec("cupy") is not None:
+if "cupy" in sys.modules or importlib.util.find_spec("cupy") is not None:
     _installed.add("cuda")

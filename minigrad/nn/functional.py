@@ -78,7 +78,7 @@ def batch_norm(x, weight, bias, eps):
 
 
 def _but_channels(x):
-    """The axes of x (N, C, …) that count a channel's values; the shape that lines numbers per channel up with x."""
+    """The axes of x (N, C, …) to reduce for per-channel values; the shape that broadcasts those against x."""
     return (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
 
 
@@ -140,7 +140,7 @@ normal_like = op("normal_like", "Like x, in shape and dtype: independent normal 
 
 def drawn(draw, xp, x, parameter, rng):
     """What `draw(rng, shape, dtype, parameter)` draws, on the device of `x`; images are drawn channels last."""
-    if x.dtype.kind != "f":  # rounded to whole numbers they would be none, or wrong
+    if x.dtype.kind != "f":  # as integers, the draws would all be 0, or wrong
         raise TypeError(f"noise needs floating-point numbers, not {x.dtype}; use astype(numpy.float32) first")
     if x.ndim != 4:
         return backend.to_device(draw(rng, x.shape, x.dtype, parameter), backend.device_of(x))

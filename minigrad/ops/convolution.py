@@ -1,7 +1,7 @@
 """Two-dimensional convolution, closed under differentiation.
 
-y = conv2d(x, w) is linear in x and in w. Its derivative for x is itself a convolution (`conv2d_input_gradient`), and
-so is the one for w (`conv2d_weight_gradient`); the derivatives of these two are again among the three.
+y = conv2d(x, w) is linear in x and in w. The gradient for x is itself a convolution (`conv2d_input_gradient`), and so
+is the one for w (`conv2d_weight_gradient`); the gradients of these two are again among the three.
 
 Shapes: x (N, C, H, W); w (O, C, kh, kw); y (N, O, H', W') with H' = (H + 2·padding - kh) // stride + 1.
 As everywhere in deep learning this is a cross-correlation: the kernel is not flipped.
@@ -25,7 +25,7 @@ def pair(value, name):
 
 
 def window_entries(size, stride, out):
-    """(i, j, index) for each entry of a window: x[index], (N, C, *out), is what each of the windows has there."""
+    """Yield (i, j, index) for each position in a window; x[index], (N, C, *out), is that entry of every window."""
     for i in range(size[0]):
         for j in range(size[1]):
             rows = slice(i, i + (out[0] - 1) * stride[0] + 1, stride[0])
@@ -72,8 +72,7 @@ def _conv2d(xp, x, w, stride, padding):
 )
 def conv2d_input_gradient(xp, gy, w, size, stride, padding):
     """The gradient of conv2d for x, an image of `size` (H, W), from the gradient `gy` of y."""
-    if gy.shape[1] != w.shape[0]:
-        raise ValueError(f"the gradient has {gy.shape[1]} channels, the weight {w.shape[0]} outputs")
+    check_channels_of_gradient(gy, w)
     height, width = (n + 2 * p for n, p in zip(size, padding, strict=True))
     gx = xp.zeros((len(gy), w.shape[1], height, width), xp.result_type(gy, w))
     for i, j, seen in window_entries(w.shape[2:], stride, gy.shape[2:]):
@@ -87,8 +86,7 @@ def conv2d_input_gradient(xp, gy, w, size, stride, padding):
 )
 def conv2d_weight_gradient(xp, gy, x, size, stride, padding):
     """The gradient of conv2d for w, a kernel of `size` (kh, kw), from the gradient `gy` of y."""
-    if len(gy) != len(x):
-        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
+    check_number_of_images(gy, x)
     x = _with_zeros_around(xp, x, padding)
     gw = xp.zeros((gy.shape[1], x.shape[1], *size), xp.result_type(gy, x))
     for i, j, seen in window_entries(size, stride, gy.shape[2:]):
@@ -105,6 +103,18 @@ def conv2d_with_bias(xp, x, w, b, stride, padding):
     """conv2d, plus b[o] at every place of output channel o."""
     check_bias(w, b)
     return _conv2d(x, w, stride, padding) + b.reshape(-1, 1, 1)
+
+
+def check_channels_of_gradient(gy, w):
+    """ValueError unless the gradient of y has a channel for each output of the weight."""
+    if gy.shape[1] != w.shape[0]:
+        raise ValueError(f"the gradient has {gy.shape[1]} channels, the weight {w.shape[0]} outputs")
+
+
+def check_number_of_images(gy, x):
+    """ValueError unless there is a gradient for each image."""
+    if len(gy) != len(x):
+        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
 
 
 def check_bias(w, b):
@@ -240,7 +250,7 @@ def max_pool2d(x, size, stride=None):
     return _max_pool2d(x, size, size if stride is None else pair(stride, "stride"))
 
 
-# ---- average pooling: linear, so that it and its transpose are each other's derivative ------------------------------
+# ---- average pooling: linear, so the backward pass applies its transpose, whose own transpose is average pooling -----
 
 
 @primitive(lambda g, _y, _x, size, stride: _avg_unpool2d(g, _x.shape[2:], size, stride))

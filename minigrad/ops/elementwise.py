@@ -1,6 +1,7 @@
 """Elementwise functions, each line the function and its derivative.
 
-Operands of two-operand functions are broadcast against each other; `unbroadcast` undoes that for the gradients.
+Operands of two-operand functions are broadcast against each other; `unbroadcast`, of `shape.py`, undoes that for the
+gradients.
 """
 
 import math
@@ -29,7 +30,8 @@ multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
 divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
-power = op("power", "a to the power b; the gradient for b is 0 where a is 0.", lambda xp, a, b: a**b,
+power = op("power", "a to the power b; the gradient for b is 0 where a is 0, and NaN where a is negative.",
+           lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
            lambda g, y, a, _b: unbroadcast(g * y * log(where(a == 0, 1, a)), _b))  # fmt: skip
 negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)

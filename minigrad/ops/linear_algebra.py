@@ -1,12 +1,13 @@
 """Matrix products, and sums of products over any indices."""
 
 import functools
+import math
 import string
 from collections import Counter
 
 from minigrad import backend
 from minigrad.op import op, primitive
-from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, unbroadcast
+from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
 
 __all__ = [
     "einsum", "matmul", "tensordot",
@@ -34,13 +35,14 @@ def tensordot(a, b, axes=2):
         normalized_axes(x if isinstance(x, int) else tuple(x), ndim)
         for x, ndim in zip(axes, (a.ndim, b.ndim), strict=True)
     )
-    if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
+    if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b] or len({*over_a}) < len(over_a):
         raise ValueError(f"tensordot: axes {over_a} of shape {a.shape} do not fit axes {over_b} of shape {b.shape}")
-    of_a, of_b = list(string.ascii_lowercase[: a.ndim]), list(string.ascii_uppercase[: b.ndim])
-    for i, j in zip(over_a, over_b, strict=True):
-        of_b[j] = of_a[i]
-    kept = [label for label in (*of_a, *of_b) if (label in of_a) != (label in of_b)]
-    return einsum(f"{''.join(of_a)},{''.join(of_b)}->{''.join(kept)}", a, b)
+    kept_a, kept_b = ([i for i in range(x.ndim) if i not in over] for x, over in ((a, over_a), (b, over_b)))
+    rows, columns = [a.shape[i] for i in kept_a], [b.shape[i] for i in kept_b]
+    inner = math.prod(a.shape[i] for i in over_a)
+    left = reshape(transpose(a, (*kept_a, *over_a)), (math.prod(rows), inner))
+    right = reshape(transpose(b, (*over_b, *kept_b)), (inner, math.prod(columns)))
+    return reshape(matmul(left, right), (*rows, *columns))
 
 
 # ---- Einstein's summation: every product above, and its derivatives, are einsums ------------------------------------
@@ -56,8 +58,9 @@ def _einsum_gradient(g, xs, subscripts, position):
     mine, shape = terms[position], xs[position].shape
     terms[position], factors = output, [*xs[:position], g, *xs[position + 1 :]]
     shapes = [getattr(x, "shape", ()) for x in factors]  # a number has none
-    there = {pair for term, s in zip(terms, shapes, strict=True) for pair in zip(term, s, strict=True)}
-    unused, result = (label for label in string.ascii_letters if label not in subscripts), ""
+    available = {pair for term, s in zip(terms, shapes, strict=True) for pair in zip(term, s, strict=True)}
+    unused = (label for label in string.ascii_letters if label not in subscripts)
+    result = ""
     xp, dtype = backend.array_module(getattr(g, "_data", g)), g.dtype
     for label, size in zip(mine, shape, strict=True):
         if size == 1:  # repeated to the size of the others: left out of the result, it is summed over
@@ -65,7 +68,7 @@ def _einsum_gradient(g, xs, subscripts, position):
         if label in result:
             twin = next(unused)
             terms, factors, label = [*terms, label + twin], [*factors, xp.eye(size, dtype=dtype)], twin
-        elif (label, size) not in there:
+        elif (label, size) not in available:
             terms, factors = [*terms, label], [*factors, xp.ones(size, dtype)]
         result += label
     return reshape(_einsum(*factors, subscripts=f"{','.join(terms)}->{result}"), shape)

@@ -6,6 +6,7 @@
 import builtins
 import math
 
+from minigrad import backend
 from minigrad.op import op, primitive
 from minigrad.ops.elementwise import exp, multiply, square, where
 from minigrad.ops.shape import (
@@ -15,6 +16,7 @@ from minigrad.ops.shape import (
     getitem,
     normalized_axes,
     reshape,
+    stack,
     sum,
     with_reduced_axes,
 )
@@ -39,7 +41,7 @@ def mean(xp, x, axis=None, keepdims=False):
 
 
 def floats(xp, x):
-    """`x`, integers as floats: their differences and squares would wrap around."""
+    """`x` itself, or as float64 if it holds integers, whose squares and differences would wrap around."""
     return x.astype(xp.float64) if x.dtype.kind in "biu" else x
 
 
@@ -108,14 +110,17 @@ def _product_rule(g, _y, x, axis=None, keepdims=False):
 
 
 def _products_of_others(x):
-    """For each entry along the first axis the product of all others there: its partner times all other pairs'."""
-    half = x.shape[0] // 2
-    if not half:
-        return x * 0 + 1
-    first, second, odd = (getitem(x, slice(i * half, (i + 1) * half)) for i in range(3))
-    others = _products_of_others(concatenate([multiply(first, second), odd]))
-    of_pairs = getitem(others, slice(half))
-    return concatenate([multiply(of_pairs, second), multiply(of_pairs, first), getitem(others, slice(half, None))])
+    """For each entry, the product of all others along the first axis: its neighbour's times that of all other pairs."""
+    pairs = x.shape[0] // 2
+    if not pairs:
+        return backend.array_module(getattr(x, "_data", x)).ones(x.shape, x.dtype)
+    even, odd, rest = (
+        getitem(x, part) for part in (slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2), slice(2 * pairs, None))
+    )
+    others = _products_of_others(concatenate([multiply(even, odd), rest]))
+    of_pairs = getitem(others, slice(pairs))
+    both = reshape(stack([multiply(of_pairs, odd), multiply(of_pairs, even)], 1), (2 * pairs, *x.shape[1:]))
+    return concatenate([both, getitem(others, slice(pairs, None))])
 
 
 @primitive(_product_rule)

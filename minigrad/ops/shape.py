@@ -1,7 +1,8 @@
-"""Rearranging, repeating and adding up: linear functions, of which each has its derivative among the others.
+"""Rearranging, repeating and adding up.
 
-`sum` and `broadcast_to` are each other's derivative, so are `getitem` and `scatter`, `pad` and a slice,
-`concatenate` and slices; a reshape or a transposition is undone by another one.
+These functions are linear, so the backward pass through one applies its transpose, and that is always another function
+of this file: `sum` and `broadcast_to` are each other's transposes, as are `getitem` and `scatter`, and `concatenate`
+and slicing; `pad` goes back by slicing, `reshape` and `transpose` by another of their kind.
 """
 
 import itertools
@@ -204,9 +205,14 @@ def _inside(pad_width, shape):
 # ---- putting together and taking apart ------------------------------------------------------------------------------
 
 
-@primitive(
-    joint=lambda g, _y, *_xs, axis: _between((0, *itertools.accumulate(x.shape[axis] for x in _xs)), g, axis % g.ndim)
-)
+def _parts_of_gradient(g, _y, *_xs, axis):
+    """A function from an operand's position to its part of g."""
+    cuts = [0, *itertools.accumulate(x.shape[axis] for x in _xs)]
+    before = (slice(None),) * (axis % g.ndim)
+    return lambda i: getitem(g, (*before, slice(cuts[i], cuts[i + 1])))
+
+
+@primitive(joint=_parts_of_gradient)
 def _concatenate(xp, *xs, axis):
     """Arrays one after the other along an axis."""
     return xp.concatenate(xs, axis=axis)
@@ -234,12 +240,8 @@ def split(x, sections, axis=0):
         cuts = [i * (size // sections) for i in range(sections + 1)]
     else:
         cuts = (0, *sections, size)
-    return _between(cuts, x, axis)
-
-
-def _between(cuts, x, axis):
-    """The parts of `x` between each two neighbouring cuts along `axis`."""
-    return [getitem(x, (slice(None),) * axis + (slice(a, b),)) for a, b in itertools.pairwise(cuts)]
+    before = (slice(None),) * axis
+    return [getitem(x, (*before, slice(a, b))) for a, b in itertools.pairwise(cuts)]
 
 
 # ---- another dtype, another device ----------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ import minigrad as mg
 from minigrad.fast.cpu import convolution as kernel
 from minigrad.fast.cpu import parallel, winograd
 from minigrad.fast.replace import PLAIN
+from minigrad.op import REGISTRY
 from minigrad.ops import convolution
+from tests.fast import reference
 from tests.test_convolution import LAYOUTS, batches, problems, seeds
 
 
@@ -31,13 +33,28 @@ def close(found, wanted):
 def test_the_fast_convolutions_are_the_plain_ones(problem):
     x, w, stride, padding = problem
     y = PLAIN["conv2d"].forward(np, x, w, stride, padding)
-    close(kernel.conv2d(x, w, stride, padding), y)
     bias = np.cos(np.arange(len(w)) + 1.0)
-    close(kernel.conv2d_with_bias(x, w, bias, stride, padding), y + bias[:, None, None])
-    for name, operands, size in (("input", (y, w), x.shape[2:]), ("weight", (y, x), w.shape[2:])):
-        arguments = (*operands, size, stride, padding)
-        name = f"conv2d_{name}_gradient"
-        close(getattr(kernel, name)(*arguments), PLAIN[name].forward(np, *arguments))
+    for name, *arguments in [
+        ("conv2d", x, w),
+        ("conv2d_with_bias", x, w, bias),
+        ("conv2d_input_gradient", y, w, x.shape[2:]),
+        ("conv2d_weight_gradient", y, x, w.shape[2:]),
+    ]:
+        found, wanted = (ops[name].forward(np, *arguments, stride, padding) for ops in (REGISTRY, PLAIN))
+        close(found, wanted)
+
+
+@given(problem=problems(), data=st.data())
+def test_the_correlation_is_the_one_by_definition(problem, data):
+    x, w, stride, offset = problem
+    # Any canvas: pixels dilated, cut off at the front (negative offset) or at the end, or surrounded by zeros.
+    dilation = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)))
+    span = (data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12)))
+    offset = (offset[0] - data.draw(st.integers(0, 9)), offset[1] - data.draw(st.integers(0, 9)))
+    arguments = (stride, offset, dilation, span)
+    bias = data.draw(st.sampled_from([None, np.cos(np.arange(len(w)) + 1.0)]))
+    wanted = reference.correlate(x, w, *arguments) + (0 if bias is None else bias[:, None, None])
+    close(kernel.correlate(x, w, *arguments, bias), wanted)
 
 
 @pytest.fixture(scope="module")

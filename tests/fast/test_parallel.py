@@ -70,3 +70,22 @@ def test_for_each_keeps_the_order_and_passes_errors_on():
     assert parallel.for_each(lambda i: i, []) == []
     with pytest.raises(ZeroDivisionError):
         parallel.for_each(lambda i: 1 / (i - 5), range(10))
+
+
+def test_work_within_work_is_done_by_the_worker_itself():
+    """As many workers that wait for others as there are: nobody would be left."""
+    many = range(3 * parallel.cores())
+    nested = parallel.for_each(lambda i: sum(parallel.for_each(lambda j: i * j, range(4))), many)
+    assert nested == [6 * i for i in many]
+
+
+def test_an_optimizer_may_compute_with_large_arrays():
+    class Squashing(optim.Optimizer):
+        def updated(self, x, grad, state):
+            return x - self.lr * mg.tanh(grad)
+
+    params = [nn.Parameter(np.ones((1024, 1024), np.float32)) for _ in range(2 * parallel.cores())]
+    for p in params:
+        p.grad = np.ones(p.shape, np.float32)
+    Squashing(params, 1.0).step()
+    assert all(abs(p.numpy() - (1 - np.tanh(1))).max() < 1e-6 for p in params)

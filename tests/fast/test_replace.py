@@ -14,9 +14,10 @@ import minigrad as mg
 from minigrad.fast.cpu import convolution, elementwise, normalization
 from minigrad.fast.replace import PLAIN
 from minigrad.op import REGISTRY
+from tests.test_ops_contracts import ELEMENTWISE
 from tests.test_ops_gradients import CASES, all_of
 
-CPU = sorted(PLAIN)  # before any test puts the forms for a GPU in their places
+REPLACED = sorted(PLAIN)
 
 
 @contextlib.contextmanager
@@ -51,9 +52,11 @@ def derivatives(case, args, params):
     values = all_of(case.function(*tensors, **params))
     if not case.differentiable:
         return [values]
-    first = mg.grad(values, tensors, [weights(v, 1) for v in values], create_graph=True)
+    starts = [weights(v, 1) for v in values]
+    unrecorded = mg.grad(values, tensors, starts, retain_graph=True)  # by rules on plain arrays
+    first = mg.grad(values, tensors, starts, create_graph=True)  # by rules on Tensors
     total = sum(((f * weights(f, 2)).sum() for f in first), mg.tensor(0.0))
-    return [values, first, mg.grad(total, tensors) if total.requires_grad else []]
+    return [values, unrecorded, first, mg.grad(total, tensors) if total.requires_grad else []]
 
 
 def weights(array, phase):
@@ -89,14 +92,15 @@ def seen():
     seen = set()
 
     def spied(function, label):
-        def run(*args, **params):
-            seen.add(label)
-            return function(*args, **params)
+        def run(first, *args, **params):
+            if not isinstance(first, mg.Tensor):
+                seen.add(label)
+            return function(first, *args, **params)
 
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in CPU:
+        for name in REPLACED:
             record = REGISTRY[name]
             patch.setattr(record, "forward", spied(record.forward, (name, "forward")))
             patch.setattr(record, "rules", [rule and spied(rule, (name, "backward")) for rule in record.rules])
@@ -112,7 +116,7 @@ def seen():
     return seen
 
 
-@pytest.mark.parametrize("name", CPU)
+@pytest.mark.parametrize("name", REPLACED)
 def test_each_of_them_has_a_case(name, seen):
     record = REGISTRY[name]
     assert (name, "forward") in seen
@@ -120,8 +124,12 @@ def test_each_of_them_has_a_case(name, seen):
 
 
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 1e30, -1e30, 1.0, -1.0, 88.0, -88.0, 1e-3, -1e-3]
-UNARY = [name for name in CPU if len(PLAIN[name].rules) == 1 and PLAIN[name].rules[0] and "2d" not in name]
-OPTIONS = {"leaky_relu": [(0.0,), (0.3,), (1.0,), (2.0,)], "elu": [(0.3,), (1.0,), (2.0,)], "clip": [(-0.5, 0.3)]}
+UNARY = sorted({"clip", *ELEMENTWISE} & PLAIN.keys())
+OPTIONS = {
+    "leaky_relu": [(0.0,), (0.3,), (1.0,), (2.0,), (1e9,)],
+    "elu": [(0.3,), (1.0,), (2.0,)],
+    "clip": [(-0.5, 0.3)],
+}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -137,3 +145,21 @@ def test_elementwise_forms_agree_at_every_scale_entry_by_entry(name, options, dt
     for found, wanted in pairs:
         assert found.dtype == wanted.dtype
         np.testing.assert_allclose(found, wanted, rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
+
+
+def test_what_the_faster_forms_do_not_take_goes_the_plain_way():
+    x = np.array([[1, 5], [2, 5], [4, 6]])  # integers, whose mean is none
+    layer = mg.nn.BatchNorm(2)
+    np.testing.assert_allclose(layer(mg.tensor(x)).numpy(), layer(mg.tensor(x, np.float32)).numpy(), rtol=1e-5)
+    large = np.linspace(-1, 1, 100)
+    np.testing.assert_array_equal(mg.clip(large, low=np.zeros(100)), np.maximum(large, 0))
+    for dtype in (np.float16, np.longdouble):
+        t = mg.tensor(np.array([1.0, -1.0] * 10), dtype, requires_grad=True)
+        assert mg.grad(mg.relu(t).sum(), t).numpy().tolist() == [1, 0] * 10
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_an_infinite_gradient_does_not_go_where_the_slope_is_zero(name):
+    g, y = np.array([np.inf, -np.inf, np.inf, 1.0]), np.array([0.0, 0.0, 2.0, 0.0])
+    found = REGISTRY[name].rules[0](g, y, y, *([0.5] if name == "leaky_relu" else []))
+    assert found.tolist() == ([0, 0, np.inf, 0] if name == "relu" else [np.inf, -np.inf, np.inf, 0.5])

@@ -12,9 +12,10 @@ import math
 
 import numpy
 
+from minigrad.fast.convolution import faster_convolutions
 from minigrad.fast.cpu import parallel, winograd
-from minigrad.fast.replace import faster
-from minigrad.ops.convolution import check_bias, output_size, window_entries
+from minigrad.fast.replace import faster, instead, without_library
+from minigrad.ops.convolution import window_entries
 from minigrad.settings import config
 
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
@@ -23,58 +24,6 @@ WORTH = 2**24  # products of two numbers that a chunk should have at least: many
 BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
-
-
-# ---- in the place of the plain forms --------------------------------------------------------------------------------
-
-
-def conv2d(x, w, stride, padding, bias=None):
-    height, width = output_size(x, w, stride, padding)
-    visited = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
-    return correlate(x, w, stride, padding, (1, 1), visited, bias)
-
-
-def conv2d_with_bias(x, w, b, stride, padding):
-    output_size(x, w, stride, padding)
-    check_bias(w, b)
-    return conv2d(x, w, stride, padding, b)
-
-
-def conv2d_input_gradient(gy, w, size, stride, padding):
-    """A convolution of `gy`, dilated by the stride, with the kernel flipped and its channels exchanged."""
-    flipped = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-    full = tuple(k - 1 - p for k, p in zip(w.shape[2:], padding, strict=True))
-    return correlate(gy, flipped, (1, 1), full, stride, size)
-
-
-def conv2d_weight_gradient(gy, x, size, stride, padding):
-    return correlate_over_batch(gy, x, size, stride, padding)
-
-
-def avg_unpool2d(v, image, size, stride):
-    """As the plain form, but channels last, as the other results here."""
-    share = v * (1 / (size[0] * size[1]))
-    n, channels = v.shape[:2]
-    result = numpy.zeros((n, *image, channels), v.dtype).transpose(0, 3, 1, 2)
-    for _, _, index in window_entries(size, stride, v.shape[2:]):
-        result[index] += share
-    return result
-
-
-def _on_numpy(special):
-    """A wrapper: `special`, which needs no array library, in the place of a forward function for NumPy's arrays."""
-
-    def wrap(plain):
-        return lambda xp, *args, **params: special(*args, **params) if xp is numpy else plain(xp, *args, **params)
-
-    return wrap
-
-
-for function in (conv2d, conv2d_with_bias, conv2d_input_gradient, conv2d_weight_gradient, avg_unpool2d):
-    faster(function.__name__, "cpu", _on_numpy(function))
-
-
-# ---- correlations ---------------------------------------------------------------------------------------------------
 
 
 def correlate(x, w, stride, offset, dilation, span, bias=None):
@@ -211,3 +160,20 @@ def _windows(x, images, size, out, stride, offset, dilation, dtype):
         windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
         rows = (few.stop - few.start) * math.prod(out)
         yield few, numpy.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(rows, width)
+
+
+# ---- in the place of the plain forms --------------------------------------------------------------------------------
+
+
+def avg_unpool2d(v, image, size, stride):
+    """As the plain form, but channels last, as the other results here."""
+    share = v * (1 / (size[0] * size[1]))
+    n, channels = v.shape[:2]
+    result = numpy.zeros((n, *image, channels), v.dtype).transpose(0, 3, 1, 2)
+    for _, _, index in window_entries(size, stride, v.shape[2:]):
+        result[index] += share
+    return result
+
+
+faster("avg_unpool2d", "cpu", instead(without_library(avg_unpool2d), lambda xp, *args, **params: xp is numpy))
+faster_convolutions("cpu", lambda *arrays: isinstance(arrays[0], numpy.ndarray), correlate, correlate_over_batch)

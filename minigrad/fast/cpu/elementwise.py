@@ -33,6 +33,8 @@ def in_blocks(function):
             return function(*args, **params)
         arrays = [a for a in args if isinstance(a, numpy.ndarray) and a.ndim]
         order = memory_order(arrays[0])
+        if any(isinstance(value, numpy.ndarray) for value in params.values()):
+            return function(*args, **params)
         if order is None or any(a.shape != arrays[0].shape or memory_order(a) != order for a in arrays[1:]):
             return function(*args, **params)
         flat = [_flat(a, order) if isinstance(a, numpy.ndarray) and a.ndim else a for a in args]
@@ -122,6 +124,8 @@ def _leaky_relu(xp, x, slope=0.01):
 
 
 def _leaky_relu_rule(g, y, _x, slope=0.01):
+    if slope > 1:  # then 1 - slope, and slope again, would round
+        return numpy.where(y > 0, g, slope * g)
     return g * ((y > 0).astype(g.dtype) * (1 - slope) + slope)
 
 
@@ -137,7 +141,7 @@ def _elu_rule(g, _y, x, alpha=1.0):
 
 
 def _is_float(array):
-    return isinstance(array, numpy.ndarray) and array.dtype.kind == "f"
+    return isinstance(array, numpy.ndarray) and array.dtype.char in "efd"
 
 
 def _of_x(special):

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy
 
+from minigrad.fast.batch_norm import faster_batch_norm
 from minigrad.fast.cpu import parallel
-from minigrad.fast.replace import faster, instead
-from minigrad.nn.functional import check_channels, inverse_deviation
 
 BLOCK = 2**19  # entries at a time, fixed, so that sums do not depend on the number of cores
 WIDTH = 1024  # entries a row should have at least: NumPy's innermost loop goes along it, and starting that takes time
@@ -135,26 +134,10 @@ def _over_blocks(function, rows):
     return parallel.for_each(function, _blocks(rows))
 
 
-# ---- in the place of the plain forms: for arrays with entries, in float32 or float64 --------------------------------
-
-
-def _takes(x):
-    return isinstance(x, numpy.ndarray) and x.size and x.dtype.itemsize >= 4
-
-
-def _batch_norm(xp, x, weight, bias, mean, var, eps):
-    check_channels(mean, weight, bias)
-    return normalized(x, mean, inverse_deviation(var, eps) * weight, bias)
-
-
-def _batch_norm_gradients(g, y, x, weight, bias, mean, var, eps):
-    return normalized_gradients(g, x, mean, inverse_deviation(var, eps), weight)
-
-
-faster("batch_moments", "cpu", instead(lambda xp, x: numpy.stack(moments(x)), lambda xp, x: _takes(x)))
-faster(
-    "batch_norm",
+faster_batch_norm(
     "cpu",
-    instead(_batch_norm, lambda xp, x, *others: _takes(x)),
-    joint=instead(_batch_norm_gradients, lambda g, y, x, *others: _takes(g)),
+    lambda x, *others: isinstance(x, numpy.ndarray) and x.ndim > 1 and x.size and x.dtype.char in "fd",
+    moments,
+    normalized,
+    normalized_gradients,
 )

@@ -13,6 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import threadpoolctl
 
+
+class WorkerState(threading.local):
+    """Whether this thread is one of the pool's."""
+
+    is_worker = False
+
+
+def _become_worker():
+    _state.is_worker = True
+
+
+_state = WorkerState()
 _lock = threading.Lock()
 _pool = _blas = _limit = None
 _callers = 0  # how many threads are inside for_each: the first limits BLAS, the last lifts the limit
@@ -26,12 +38,13 @@ def cores():
 def for_each(function, items):
     """Call `function` on each item, spread over the cores; the results in the order of the items.
 
-    What is computed must not depend on which thread computes it, so that results are the same on any machine.
+    What is computed must not depend on which thread computes it, so that results are the same on any machine. What a
+    worker asks for in turn it does by itself: if all waited for each other, none would be left to do the work.
     """
     items = list(items)
     with _one_blas_thread():
-        if len(items) == 1:
-            return [function(items[0])]
+        if len(items) == 1 or _state.is_worker:
+            return [function(item) for item in items]
         # In the caller's context, to which numpy.errstate belongs; a context can be in one thread at a time only.
         running = [_pool.submit(contextvars.copy_context().run, function, item) for item in items]
         return [future.result() for future in running]
@@ -43,7 +56,7 @@ def _one_blas_thread():
     global _pool, _blas, _limit, _callers
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad")
+            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad", initializer=_become_worker)
             _forget_pool_after_fork()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:

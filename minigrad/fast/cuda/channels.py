@@ -6,10 +6,10 @@ additions, so that a training run gives the same bits every time.
 """
 
 from minigrad import backend
+from minigrad.fast.batch_norm import faster_batch_norm
 from minigrad.fast.cuda.elementwise import Elementwise
 from minigrad.fast.cuda.kernel import Kernel, is_channels_last, usable
 from minigrad.fast.replace import faster, instead
-from minigrad.nn.functional import check_channels, inverse_deviation
 
 COLUMNS = 32  # neighbouring columns that the threads of a block read together; the others take the next rows
 BLOCKS = 1024  # about so many make the GPU busy
@@ -192,35 +192,12 @@ def _over_places(x, axis, keepdims):
     return not keepdims and (axis in (0, (0,)) if x.ndim == 2 else axis == (0, 2, 3))
 
 
-def _batch_norm(xp, x, weight, bias, mean, var, eps):
-    check_channels(mean, weight, bias)
-    return normalized(x, mean, inverse_deviation(var, eps) * weight, bias)
-
-
-def _batch_norm_gradients(g, y, x, weight, bias, mean, var, eps):
-    return normalized_gradients(g, x, mean, inverse_deviation(var, eps), weight)
-
-
-def _stacked_moments(xp, x):
-    return xp.stack(moments(x))
-
-
-faster(
-    "sum",
-    "cuda",
-    instead(
-        lambda xp, x, axis=None, keepdims=False: sums(x),
+for name, function in (("sum", sums), ("mean", mean)):
+    special = instead(
+        lambda xp, x, axis=None, keepdims=False, function=function: function(x),
         lambda xp, x, axis=None, keepdims=False: usable_per_channel(x) and _over_places(x, axis, keepdims),
-    ),
-)
-faster(
-    "mean",
-    "cuda",
-    instead(
-        lambda xp, x, axis=None, keepdims=False: mean(x),
-        lambda xp, x, axis=None, keepdims=False: usable_per_channel(x) and _over_places(x, axis, keepdims),
-    ),
-)
+    )
+    faster(name, "cuda", special)
 faster(
     "mean",
     "cuda",
@@ -231,10 +208,4 @@ faster(
         ),
     ),
 )
-faster("batch_moments", "cuda", instead(_stacked_moments, lambda xp, x: usable_per_channel(x)))
-faster(
-    "batch_norm",
-    "cuda",
-    instead(_batch_norm, lambda xp, x, weight, bias, *others: usable_per_channel(x, weight, bias)),
-    joint=instead(_batch_norm_gradients, lambda g, y, x, *others: usable_per_channel(g, x)),
-)
+faster_batch_norm("cuda", usable_per_channel, moments, normalized, normalized_gradients)

@@ -12,11 +12,12 @@ Without `mg.config.tf32` they are full float32 products.
 
 import math
 
+import numpy
+
 from minigrad import backend
+from minigrad.fast.convolution import faster_convolutions
 from minigrad.fast.cuda import channels, cudnn, gpu
 from minigrad.fast.cuda.kernel import Kernel, blocks_for, is_aligned, is_channels_last, usable
-from minigrad.fast.replace import faster, instead, without_library
-from minigrad.ops.convolution import check_bias, output_size
 from minigrad.settings import config
 
 BYTES = 2**30  # of windows at a time
@@ -95,53 +96,12 @@ extern "C" __global__ void unpack(const T* matrix, T* w, long long count, int ch
 )
 
 
-# ---- in the place of the plain forms: for arrays of one dtype that the kernels take ---------------------------------
-
-
-def conv2d(x, w, stride, padding, bias=None):
-    height, width = output_size(x, w, stride, padding)
-    if bias is not None:
-        check_bias(w, bias)
-    visited = ((height - 1) * stride[0] + 1, (width - 1) * stride[1] + 1)
-    return correlate(x, w, stride, padding, (1, 1), visited, bias)
-
-
-def conv2d_input_gradient(gy, w, size, stride, padding):
-    """A convolution of `gy`, dilated by the stride, with the kernel flipped and its channels exchanged."""
-    flipped = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-    full = tuple(k - 1 - p for k, p in zip(w.shape[2:], padding, strict=True))
-    return correlate(gy, flipped, (1, 1), full, stride, size)
-
-
-def conv2d_weight_gradient(gy, x, size, stride, padding):
-    return correlate_over_batch(gy, x, size, stride, padding)
-
-
-def _usable(xp, a, b, *others, **params):
-    return usable(a, b)
-
-
-faster("conv2d", "cuda", instead(without_library(conv2d), _usable))
-faster(
-    "conv2d_with_bias",
-    "cuda",
-    instead(
-        lambda xp, x, w, b, stride, padding: conv2d(x, w, stride, padding, b),
-        lambda xp, x, w, b, stride, padding: usable(x, w, b),
-    ),
-)
-faster("conv2d_input_gradient", "cuda", instead(without_library(conv2d_input_gradient), _usable))
-faster("conv2d_weight_gradient", "cuda", instead(without_library(conv2d_weight_gradient), _usable))
-
-
-# ---- correlations: see fast/cpu/convolution.py for their arguments --------------------------------------------------
-
-
 def correlate(x, w, stride, offset, dilation, span, bias=None):
     """The images correlated with the kernels, on a canvas of zeros around and between the pixels."""
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"images with {x.shape[1]} channels, and a weight made for {w.shape[1]}")
-    xp, size = backend.array_module(x), w.shape[2:]
+    xp, size, fast = backend.array_module(x), w.shape[2:], config.tf32
+    x, w = _of_one_dtype(x, w)
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     y = xp.ndarray((x.shape[0], *out, w.shape[0]), x.dtype)
     x = _pixels(xp, x)
@@ -152,16 +112,15 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
         weight = _packed(xp, w, _row_length(x, size))
         for few, rows in _windows(xp, x, size, out, stride, offset, dilation):
             part = y if len(rows) * len(w) == y.size else y[few]
-            gpu.matrix_product(rows, weight.T, part.reshape(len(rows), len(w)), config.tf32)
+            gpu.matrix_product(rows, weight.T, part.reshape(len(rows), len(w)), fast)
     y = y.transpose(0, 3, 1, 2)
-    return y if bias is None else channels.add_bias(y, bias)
+    return y if bias is None else channels.add_bias(y, bias) if bias.dtype == y.dtype else y + bias.reshape(-1, 1, 1)
 
 
 def correlate_over_batch(gy, x, size, stride, offset):
     """The gradient of a convolution for its kernel: Σ over images of gy[n]ᵀ · windows(x[n])."""
-    if len(gy) != len(x):
-        raise ValueError(f"gradients for {len(gy)} images, and {len(x)} images")
-    xp, shape = backend.array_module(x), (gy.shape[1], x.shape[1], *size)
+    xp, shape, fast = backend.array_module(x), (gy.shape[1], x.shape[1], *size), config.tf32
+    gy, x = _of_one_dtype(gy, x)
     gy, x = _pixels(xp, gy), _pixels(xp, x)
     if cudnn.takes(x, size, stride, offset, (1, 1), gy.shape[1:3]):
         total = xp.ndarray((shape[0], math.prod(shape[1:])), x.dtype)
@@ -171,9 +130,15 @@ def correlate_over_batch(gy, x, size, stride, offset):
     for few, rows in _windows(xp, x, size, gy.shape[1:3], stride, offset, (1, 1)):
         part = xp.ndarray((shape[0], rows.shape[1]), x.dtype)
         some = gy if len(rows) * shape[0] == gy.size else gy[few]
-        gpu.matrix_product(some.reshape(len(rows), shape[0]).T, rows, part, config.tf32)
+        gpu.matrix_product(some.reshape(len(rows), shape[0]).T, rows, part, fast)
         total = part if total is None else total + part
     return _unpacked(xp, total, shape)
+
+
+def _of_one_dtype(a, b):
+    """Both in the dtype that they promote to: a kernel takes one."""
+    dtype = numpy.promote_types(a.dtype, b.dtype)
+    return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
 
 def _pixels(xp, x):
@@ -224,3 +189,6 @@ def _unpacked(xp, matrix, shape):
     w = xp.ndarray(shape, matrix.dtype)
     _UNPACK(w.dtype, blocks_for(w.size), matrix, w, w.size, *shape[1:], matrix.shape[1])
     return w
+
+
+faster_convolutions("cuda", lambda *arrays: all(map(usable, arrays)), correlate, correlate_over_batch)

@@ -1,11 +1,9 @@
 """Elementwise functions, in one kernel each, made from an expression in C++.
 
-    @compiled("x > 0 ? x : slope * x")
-    def leaky_relu(xp, x, slope=0.01):
-        return xp.maximum(x, slope * x)
+    faster("leaky_relu", "cuda", compiled("x > 0 ? x : slope * x"))
 
-On a GPU the expression runs, and reads and writes each entry once; elsewhere the function below it does. The names in
-the expression are the function's parameters. A `channel` parameter holds one number for each channel, which is axis 1.
+The expression reads and writes each entry once. The names in it are the parameters of the function in whose place it
+runs; a parameter with a default is a number.
 
 The result has its entries in the order in which the first array has them in memory. CuPy's own functions would put
 them into C order, and the convolutions, which keep the channels of a pixel together, would have to put them back.
@@ -156,8 +154,8 @@ for name, forward, rule in [
     ("erf", "erf(x)", "g * T(1.1283791670955126) * exp(-x * x)"),
     ("abs", "fabs(x)", "g * (x > 0 ? 1 : x < 0 ? -1 : x)"),
     ("sign", "x > 0 ? 1 : x < 0 ? -1 : x", "g * 0"),
-    ("relu", "x <= 0 ? 0 : x", "g * (y > 0 ? 1 : 0)"),
-    ("leaky_relu", "x > 0 ? x : slope * x", "g * (y > 0 ? 1 : slope)"),
+    ("relu", "x <= 0 ? 0 : x", "y > 0 ? g : 0"),
+    ("leaky_relu", "x > 0 ? x : slope * x", "y > 0 ? g : slope * g"),
     ("elu", "x > 0 ? x : alpha * expm1(x)", "x > 0 ? g : g * alpha * exp(x)"),
     ("inverse_deviation", "1 / sqrt(var + eps)", None),
     ("lerp", "a * (1 - fraction) + b * fraction", None),

@@ -6,18 +6,19 @@ from minigrad.fast.cuda.kernel import usable
 from minigrad.fast.replace import faster, instead
 
 
-def takes(a, b, bias=None):
-    """Whether these are two matrices, and perhaps a bias for each column, that the functions below multiply."""
-    if not a.ndim == b.ndim == 2 or a.shape[1] != b.shape[0] or not _in_order(a) or not _in_order(b):
-        return False
-    return usable(a, b) if bias is None else usable(a, b, bias)
+def takes(a, b):
+    """Whether these are two matrices that `matmul` multiplies."""
+    fit = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] and _in_order(a) and _in_order(b)
+    return fit and usable(a, b)
 
 
 def matmul(a, b, bias=None):
     """a @ b (+ bias for each column), in full precision: TF32 is for convolutions."""
     product = backend.array_module(a).ndarray((a.shape[0], b.shape[1]), a.dtype)
     gpu.matrix_product(a, b, product, fast=False)
-    return product if bias is None else channels.add_bias(product, bias)
+    if bias is None:
+        return product
+    return channels.add_bias(product, bias) if usable(product, bias) else product + bias
 
 
 def _in_order(a):
@@ -28,7 +29,5 @@ faster("matmul", "cuda", instead(lambda xp, a, b: matmul(a, b), lambda xp, a, b:
 faster(
     "linear",
     "cuda",
-    instead(
-        lambda xp, x, weight, bias: matmul(x, weight.T, bias), lambda xp, x, weight, bias: takes(x, weight.T, bias)
-    ),
+    instead(lambda xp, x, weight, bias: matmul(x, weight.T, bias), lambda xp, x, weight, bias: takes(x, weight.T)),
 )

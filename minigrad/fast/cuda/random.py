@@ -195,7 +195,7 @@ def _on_gpu(draw, draw_on_gpu):
         def run(xp, x, parameter, rng):
             if gpu.runs_kernels(x) and supported(rng) and x.dtype.itemsize >= 4:
                 return drawn(draw_on_gpu, xp, x, parameter, rng)
-            if gpu.is_recording():
+            if gpu.is_recording() and xp is not numpy:
                 return drawn(lambda *args: gpu.from_host(functools.partial(draw, *args)), xp, x, parameter, rng)
             return plain(xp, x, parameter, rng)
 
