@@ -374,8 +374,8 @@ def tanh_rule(g, y):
 
 # %%
 # Broadcasting uses one value many times: in ``x * s`` with ``x`` of shape $(5, 3)$ and ``s`` of shape $(3,)$, each
-# entry of ``s`` is used in five rows. What is used many times gets the sum of its shares, as in part 2. So *the
-# derivative of repeating is adding up*, over the axes along which something was repeated.
+# entry of ``s`` is used in five rows. What is used many times gets the sum of its shares, as in part 2. So *going
+# back through a repetition is adding up*, over the axes along which something was repeated.
 
 
 def unbroadcast(g, shape):
@@ -459,9 +459,10 @@ for name in ["tanh", "multiply", "matmul"]:
         print(f"{name}, operand {position}:", inspect.getsource(rule).strip())
 
 # %%
-# They are the rules of part 4; ``tanh`` stands there with its function. Names that begin with an underscore come up in
-# part 6. That is all of an op. Where speed needs more than NumPy's functions, ``minigrad/fast/`` puts other code in
-# their place; it computes the same, and with ``MINIGRAD_PLAIN=1`` in the environment everything runs without it.
+# They are the rules of part 4; ``tanh`` stands there with its function. (The engine's ``unbroadcast`` takes the operand
+# itself, for its shape.) Names that begin with an underscore come up in part 6. That is all there is to an op. Where
+# speed needs more than NumPy's functions, ``minigrad/fast/`` puts other code in their place; it computes the same, and
+# with ``MINIGRAD_PLAIN=1`` in the environment everything runs without it.
 #
 # A ``Tensor`` is an array and, if its derivatives are wanted, a ``Node``: the entry on the tape, with the op, its
 # arguments, and the nodes that it was made from (``minigrad/tensors.py``). There is no list. Each node points to its

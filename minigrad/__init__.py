@@ -6,9 +6,10 @@
     >>> x.grad
     tensor([2., 4.], dtype=float32)
 
-Read it in this order: `tensors.py` (an array that remembers how it was made), `op.py` (how an op is made), `ops/`
-(the ops, each beside its derivative), `graph.py` (the backward pass). They lean on two more: `backend.py` (NumPy or
-CuPy) and `guard.py` (what backward still needs cannot be changed).
+Work through lesson 01 first: it builds a small tape from nothing and explains the words used here. Then read
+`tensors.py` (an array that remembers how it was made), `op.py` (how an op is made), `ops/` (the ops, each beside its
+derivative: `elementwise`, `shape`, `reduction`, `linear_algebra`, `convolution`), `graph.py` (the backward pass). They
+lean on two more: `backend.py` (NumPy or CuPy) and `guard.py` (nobody writes into the numbers of a tensor).
 
 On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing/` (check_grads, the
 likely cause of a wrong gradient, strategies for property tests); `draw.py` (the tape as text and figure);

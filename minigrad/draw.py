@@ -184,7 +184,9 @@ def _argument(source, found):
     if source[0] == "node":
         number = source[1]
         return f"#{number} {found[number].title}" if found[number].is_leaf else f"#{number}"
-    return " ".join(source[1:3]).strip()  # a constant's name and shape, or a value
+    if source[0] == "constant":
+        return f"{source[1] or 'constant'} {source[2]}"
+    return source[1]  # a value
 
 
 def _kept_in_words(entry):

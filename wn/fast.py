@@ -51,7 +51,7 @@ extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, co
 
 
 def takes(v, g, axis, *others):
-    """Whether the kernels compute this: the axes that count the weight vectors come first, v and g have no gaps."""
+    """Whether the kernels compute this: the axes that index the weight vectors come first, v and g have no gaps."""
     if not usable(v, g, *others):
         return False
     as_column(g, v, axis)  # ValueError if they do not fit

@@ -1,13 +1,13 @@
 """Equations 3 and 4: the gradients for v and g, written out, and as a projection.
 
     ∇_g L = ∇_w L · v / ‖v‖                                   (3)
-    ∇_v L = g/‖v‖ ∇_w L  -  g ∇_g L / ‖v‖² v                    (3)
-          = g/‖v‖ M_w ∇_w L   with  M_w = I - w wᵀ / ‖w‖²         (4)
+    ∇_v L = (g/‖v‖) ∇_w L  -  (g ∇_g L / ‖v‖²) v                (3)
+          = (g/‖v‖) M_w ∇_w L   with  M_w = I - w wᵀ / ‖w‖²       (4)
 
 The law: ∇_v L is at a right angle to v, and nothing of ∇_w L is lost, ‖∇_w L‖² = (∇_g L)² + (‖v‖/g)² ‖∇_v L‖².
 
-A weight holds one vector for each index along `axis`; norms and inner products run over all other axes. Usually that is
-one axis, the outputs'; a tuple of axes makes more and shorter vectors, and None makes the whole weight a single one.
+A weight holds one vector for each index along `axis`, usually the output axis; norms and inner products run over all
+other axes. A tuple of axes gives more, shorter vectors; None makes the whole weight one vector.
 """
 
 import math
@@ -17,7 +17,7 @@ from minigrad import backend
 
 
 def counting_axes(ndim, axis):
-    """The axes that count the weight vectors, from 0 on and in order: `axis` is an int, a tuple of them, or None."""
+    """The axes that index the weight vectors, non-negative and sorted: `axis` is an int, a tuple of them, or None."""
     axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
         if not -ndim <= a < ndim:
@@ -50,7 +50,7 @@ def explicit_gradients(grad_w, v, g, axis=0):
     g : array
         One scale per weight vector, of shape (v.shape[axis],) or any other shape with as many entries.
     axis : int, tuple of int, or None
-        The axis (or axes) that count the weight vectors.
+        The axis (or axes) that index the weight vectors.
 
     Returns
     -------

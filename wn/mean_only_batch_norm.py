@@ -3,8 +3,8 @@
     t = w·x,   t̃ = t - μ[t] + b,   y = φ(t̃)           (7)
     ∇_t L = ∇_t̃ L - μ[∇_t̃ L]                            (8)
 
-The minibatch mean is taken away, as in batch normalization, but nothing is divided by a standard deviation: that
-weight normalization has seen to already.
+The minibatch mean is subtracted, as in batch normalization, but nothing is divided by a standard deviation: weight
+normalization already takes care of the scale.
 """
 
 import math
@@ -33,8 +33,9 @@ class MeanOnlyBatchNorm(Module):
         C, the number of channels.
     momentum : float
         Weight of the newest batch in the running average, `(1 - momentum) · old + momentum · new`, which begins at 0;
-        the authors' code uses 0.1. After k batches it has come 1 - (1 - momentum)^k of the way from 0, and it keeps
-        the noise of about 2/momentum - 1 batches. (TensorFlow and Keras call 1 - momentum by this name.)
+        the authors' code uses 0.1. After k batches it has come 1 - (1 - momentum)^k of the way from 0; in the long run
+        it is as noisy as a plain average of about 2/momentum - 1 batches. (TensorFlow and Keras call 1 - momentum by
+        this name.)
 
     Attributes
     ----------
@@ -44,9 +45,8 @@ class MeanOnlyBatchNorm(Module):
     Raises
     ------
     ValueError
-        If `t` has another shape, or, in training, fewer than two values a channel: of a single one, t - μ[t] is 0
-        whatever it is, so nothing of the input would come through and no gradient would come back. In evaluation any
-        number will do.
+        If `t` has another shape, or, in training, fewer than two values a channel: with a single value
+        t - μ[t] is always 0, so neither the input nor a gradient would pass. In evaluation any number will do.
     """
 
     def __init__(self, features, momentum=0.1):
@@ -94,7 +94,7 @@ def mean_only(t, bias):
 
 
 def _places(ndim):
-    """The axes of an array (N, C, …) that count the values of a channel."""
+    """The axes of an array (N, C, …) to reduce for per-channel values."""
     return (0, *range(2, ndim))
 
 

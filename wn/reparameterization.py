@@ -30,7 +30,7 @@ def weight_norm(v, g, axis=0):
     g : array or Tensor
         The lengths, in shape (v.shape[axis],) or any other with as many entries.
     axis : int, tuple of int, or None
-        What counts the weight vectors: usually the outputs' axis. With several axes there is a vector for each
+        What indexes the weight vectors: usually the output axis. With several axes there is a vector for each
         combination of their indices; with None there is one, all of v.
 
     Returns
@@ -117,7 +117,7 @@ def weights(layer):
 
 
 def output_axis(layer, name="weight"):
-    """The axis of a layer's weight that counts its outputs: 1 for transposed convolutions, else 0."""
+    """The axis of a layer's weight that indexes its outputs: 1 for transposed convolutions, else 0."""
     return 1 if isinstance(layer, nn.ConvTranspose2d) and name == "weight" else 0
 
 
@@ -134,7 +134,7 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     name : str
         Which of its parameters, in float32 or float64.
     axis : int, tuple of int, or None
-        What counts the weight vectors: 1 for ConvTranspose2d, 0 for all other layers. With None the whole weight is
+        What indexes the weight vectors: 1 for ConvTranspose2d, 0 for all other layers. With None the whole weight is
         one vector, and `name_g` a single number.
     scale : {"linear", "exp"}
         Whether `name_g` is the length g, or its logarithm s with g = e^s (section 2 of the paper).

@@ -7,9 +7,9 @@ from minigrad.optim.optimizer import Optimizer
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2014, algorithm 1): x ← x - lr · m̂ / (√v̂ + eps).
 
-    m and v are running means of the gradient and of its square; the hats divide by 1 - βᵗ, since both start at 0, with
-    the current β and t the number of steps that this parameter has made. Weight decay adds weight_decay · x to the
-    gradient.
+    m and v are running means of the gradient and of its square. Both start at 0, so m̂ and v̂ divide them by 1 - βᵗ,
+    where t counts the steps made on this parameter. (If β is changed on the way, the present one is used.) Weight decay
+    adds weight_decay · x to the gradient.
     """
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
@@ -19,10 +19,10 @@ class Adam(Optimizer):
     def updated(self, x, grad, state):
         if self.weight_decay:
             grad = grad + self.weight_decay * x
-        return x - self.scaled(grad, state)
+        return x - self.next_step(grad, state)
 
-    def scaled(self, grad, state):
-        """lr · m̂ / (√v̂ + eps), with m and v, in `state`, moved on by one step."""
+    def next_step(self, grad, state):
+        """The step lr · m̂ / (√v̂ + eps); m, v and the count in `state` are updated on the way."""
         xp = backend.array_module(grad)
         beta1, beta2 = self.betas
         t = state["steps"] = state.get("steps", 0) + 1
@@ -49,7 +49,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def updated(self, x, grad, state):
-        return x * (1 - self.lr * self.weight_decay) - self.scaled(grad, state)
+        return x * (1 - self.lr * self.weight_decay) - self.next_step(grad, state)
 
 
 class Adamax(Optimizer):
