@@ -1,5 +1,7 @@
 """check_grads must fail for a wrong rule, and say why if it can: each test plants one kind of mistake."""
 
+import math
+import os
 import re
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import find, given
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -60,6 +62,7 @@ def exp_with_wrong_derivative(x):
 
 
 def planted(forward, rule):
+    REGISTRY.pop("planted", None)
     return op("planted", "", forward, rule)
 
 
@@ -243,10 +246,11 @@ KINKS = {
 @pytest.mark.parametrize("name", KINKS)
 def test_a_kink_is_not_called_a_mistake(name):
     f, x = KINKS[name]
+    eps = mg.testing.STEP if "just" in name else None  # else a smaller step is found, and all is well
     with pytest.raises(
         AssertionError, match=r"f has a kink or a jump here, so that differences say nothing.*move the point"
     ):
-        mg.testing.check_grads(f, [x], order=1)
+        mg.testing.check_grads(f, [x], order=1, eps=eps)
 
 
 def test_a_wrong_rule_at_a_kink_is_not_excused():
@@ -286,7 +290,7 @@ def test_any_factor_would_explain_a_single_entry_and_so_none_is_named():
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_infinite_difference_does_not_excuse_a_gradient():
     with pytest.raises(AssertionError, match="not finite within a step"):
-        mg.testing.check_grads(mg.log, [[mg.testing.STEP]])
+        mg.testing.check_grads(mg.log, [[mg.testing.STEP]], eps=mg.testing.STEP)
 
 
 def test_a_function_that_draws_random_numbers_is_named():
@@ -350,6 +354,183 @@ def test_a_bare_array_is_refused(args):
 def test_a_function_that_leaves_the_tape_is_refused():
     with pytest.raises(TypeError, match="must return a Tensor or several, not ndarray"):
         mg.testing.check_grads(lambda x: np.sin(x.data), [X])
+
+
+# ---- the tolerance follows each entry -------------------------------------------------------------------------------
+
+SMALL = [1e-7, 1e-12, 1e-30]
+CHANGES = {
+    "sign": lambda g: -g,
+    "dropped": lambda g: g * 0,
+    "factor of 1.00001": lambda g: g * 1.00001,
+}
+
+
+@pytest.mark.parametrize("scale", SMALL)
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_mistake_in_a_small_gradient_is_found(change, scale, order):
+    f = planted(lambda xp, x: scale * x**3, lambda g, _y, x: CHANGES[change](g * 3 * scale * x**2))
+    with pytest.raises(AssertionError, match="derivative of order 1"):
+        mg.testing.check_grads(f, [X], order=order)
+
+
+@pytest.mark.parametrize("scale", SMALL)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_mistake_in_one_entry_beside_others_of_size_1_is_found(change, scale):
+    scales = np.where(middle(X), scale, 1.0)
+    wrong = lambda g: mg.where(middle(X), CHANGES[change](g), g)  # noqa: E731
+    f = planted(lambda xp, x: scales * xp.exp(x), lambda g, y, _x: wrong(g * y))
+    with pytest.raises(AssertionError, match=r"entry \(1, 1\).*1 of 9 entries"):
+        mg.testing.check_grads(f, [X], order=1)
+
+
+@pytest.mark.parametrize("scale", SMALL)
+def test_a_mistake_at_a_small_argument_is_found(scale):
+    second = np.array([False, True])
+    for f in (
+        planted(cube, lambda g, _y, x: mg.where(second, -1, 1) * 3 * g * x**2),
+        planted(lambda xp, x: xp.exp(x), lambda g, y, _x: mg.where(second, 0, g * y)),
+        planted(lambda xp, x: xp.abs(x), lambda g, _y, x: mg.where(second, 0, g * mg.sign(x))),
+    ):
+        with pytest.raises(AssertionError, match=r"entry \(1,\).*1 of 2 entries"):
+            mg.testing.check_grads(f, [[1.0, scale]], order=1)
+
+
+def test_a_dropped_entry_beside_one_a_hundred_million_times_as_large_is_found():
+    scales = np.array([1e8, 1.0])
+    for outputs in (lambda xp, y: y, lambda xp, y: xp.sum(y)):
+        f = planted(lambda xp, x: outputs(xp, scales * x), lambda g, _y, _x: g * np.array([1e8, 0.0]))  # noqa: B023
+        with pytest.raises(AssertionError, match="is right elsewhere: shares of the gradient are dropped"):
+            mg.testing.check_grads(f, [np.ones(2)], order=1)
+
+
+def test_an_absolute_tolerance_is_added_where_it_is_given():
+    f = planted(lambda xp, x: 1e-7 * x, lambda g, _y, _x: -1e-7 * g)
+    mg.testing.check_grads(f, [X], atol=1e-6)
+    with pytest.raises(AssertionError):
+        mg.testing.check_grads(f, [X], atol=1e-8)
+    doubled = planted(lambda xp, x: x * x, lambda g, _y, x: 2.002 * g * x)
+    mg.testing.check_grads(doubled, [X], rtol=2e-3)
+    with pytest.raises(AssertionError):
+        mg.testing.check_grads(doubled, [X], rtol=5e-4)
+
+
+def test_a_given_step_is_taken():
+    f = lambda x: mg.sin(1e3 * x)  # noqa: E731
+    mg.testing.check_grads(f, [X], eps=1e-8, order=1)
+    with pytest.raises(AssertionError, match=r"step 0\.02\)"):
+        mg.testing.check_grads(lambda x: x + mg.relu(x - 2), [[1.99]], eps=1e-2, order=1)
+
+
+@st.composite
+def scaled(draw, *shapes, low=-30, high=30):
+    """Arrays whose entries are each of a size of their own, some of them 0 or equal in size."""
+    entries = st.tuples(st.sampled_from([-1.0, 1.0, -1.7, 1.3, 0.0, 2.6]), st.integers(low, high))
+    return [
+        np.array([m * 10.0**e for m, e in draw(st.lists(entries, min_size=n, max_size=n))]).reshape(shape)
+        for shape in shapes
+        for n in [int(np.prod(shape))]
+    ]
+
+
+def away(arrays):
+    """1 where an entry is 0."""
+    return [np.where(a == 0, 1.0, a) for a in arrays]
+
+
+OF_EVERY_SIZE = {
+    "linear": (lambda x: 3 * x - x[::-1], scaled((3,))),
+    "sum": (mg.sum, scaled((4,))),
+    "product": (lambda a, b: a * b, scaled((2, 2), (2,))),
+    "prod": (mg.prod, scaled((3,))),
+    "square": (mg.square, scaled((3,))),
+    "quotient": (lambda a, b: a / b, scaled((3,), (3,)).map(away)),
+    "exp": (mg.exp, scaled((3,), high=2)),
+    "exp of a difference": (lambda a, b: mg.exp(a - b), scaled((2,), (2,), high=2)),
+    "softmax": (mg.softmax, scaled((3,))),
+    "tanh": (mg.tanh, scaled((3,))),
+    "norm": (lambda x: mg.norm(x, axis=1), scaled((2, 2)).map(away)),
+    "direction": (lambda x: x / mg.norm(x, axis=1, keepdims=True), scaled((2, 2)).map(away)),
+    "matmul": (lambda a, b: a @ b, scaled((2, 3), (3, 2))),
+    "conv2d": (lambda x, w: mg.nn.functional.conv2d(x, w, padding=1), scaled((1, 1, 2, 2), (2, 1, 2, 2))),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # exp of 260 and the like
+@pytest.mark.parametrize("name", OF_EVERY_SIZE)
+def test_right_rules_raise_no_alarm_whatever_the_sizes_of_the_entries(name):
+    f, arguments = OF_EVERY_SIZE[name]
+
+    @settings(max_examples=int(os.environ.get("EXAMPLES", 40)), deadline=None)
+    @given(arguments)
+    def law(args):
+        mg.testing.check_grads(f, args, order=2)
+
+    law()
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-7, -1e-9, 1e-30])
+def test_a_kink_at_a_distance_is_no_alarm(distance):
+    for f in (mg.relu, mg.abs, lambda x: mg.norm(x.reshape(2, 1), axis=1)):
+        mg.testing.check_grads(f, [[distance, 1.0]])
+        if abs(distance) > 1e-15:  # less than the distance between 1 and the next number: nobody can tell
+            mg.testing.check_grads(lambda x, f=f: f(x) + 1.0, [[distance, 1.0]], order=1)
+
+
+def test_a_shared_offset_hides_small_gradients_and_is_no_alarm():
+    mg.testing.check_grads(lambda x: 1e12 + mg.sum(np.array([1.0, 1e-9, 1e12]) * mg.tanh(x)), [[0.3, 0.2, 0.1]])
+
+
+# ---- gradients that are not ours ------------------------------------------------------------------------------------
+
+
+def spring(x, k):
+    return 0.5 * np.sum(k * x * x)
+
+
+def test_anybodys_gradient_is_checked():
+    k = np.array([1.0, 2.0, 1e-9])
+    mg.testing.check_grads(spring, [X[0], k], grad=lambda x, k: (k * x, x * x / 2))
+    mg.testing.check_grads(lambda x: x**2, [X], grad=lambda x: 2 * x)  # of the sum of an array
+    mg.testing.check_grads(lambda x: x**2, [X], grad=lambda x: [2 * x])
+    mg.testing.check_grads(lambda x: (x**2, np.sum(x)), [X], grad=lambda x: 2 * x + 1)
+    mg.testing.check_grads(lambda x: math.sin(x), [0.5], grad=lambda x: math.cos(x))
+    mg.testing.check_grads(lambda t: 1e-7 * t, [[1.0]], grad=lambda t: [1e-7])
+
+
+@pytest.mark.parametrize(
+    ("gradient", "words"),
+    [
+        (lambda x: -2 * x, "the sign is flipped"),
+        (lambda x: x, "grad is half the difference quotient"),
+        (lambda x: 2 * x.T, r"grad is right with its axes in the order \(1, 0\)"),
+        (lambda x: 2 * x * ~middle(x), "0 at every wrong entry"),
+        (lambda x: 0 * x, "0 for every entry"),
+    ],
+)
+def test_a_mistake_in_anybodys_gradient_is_found_and_named(gradient, words):
+    with pytest.raises(AssertionError, match=f"argument 0.*grad says.*\nLikely cause: .*{words}"):
+        mg.testing.check_grads(lambda x: 1e-7 * np.sum(x**2), [X], grad=lambda x: 1e-7 * gradient(x))
+
+
+def test_a_gradient_of_another_shape_or_number_is_refused():
+    with pytest.raises(AssertionError, match=r"grad returns.*shapes \[\(3,\)\] for.*\[\(3, 3\)\]"):
+        mg.testing.check_grads(np.sum, [X], grad=lambda x: np.ones(3))
+    with pytest.raises(AssertionError, match=r"grad returns.*shapes \[\(3, 3\)\] for.*\[\(3, 3\), \(3, 3\)\]"):
+        mg.testing.check_grads(spring, [X, X], grad=lambda x, k: [k * x])
+
+
+def test_a_function_that_changes_its_arguments_or_refuses_nan_can_be_checked():
+    def f(x):
+        if np.isnan(x).any():
+            raise ValueError("NaN")
+        x *= x
+        return x
+
+    x = np.array([1.0, 1e-9, 0.0])
+    mg.testing.check_grads(f, [x], grad=lambda x: 2 * x)
+    assert x.tolist() == [1.0, 1e-9, 0.0]
 
 
 # ---- strategies -----------------------------------------------------------------------------------------------------

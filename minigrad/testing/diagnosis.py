@@ -4,6 +4,7 @@ A cause is named only if it explains every wrong entry, within the tolerance of 
 said: a wrong hint costs more than no hint.
 """
 
+import copy
 import itertools
 
 import numpy
@@ -20,7 +21,7 @@ FACTORS = {
 }
 
 
-def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
+def likely_cause(function, position, steps, gradient, measured, allowed, wrong):
     """A sentence or two on why backward and central differences disagree, or "" if nothing fits.
 
     Parameters
@@ -29,10 +30,8 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
         What was differentiated; it may be evaluated again.
     position : int
         The argument whose gradient is wrong.
-    eps : float
-        The relative step.
-    gradient, measured, allowed : ndarray, of the shape of the argument
-        Backward's gradient, the central differences, and the difference that was allowed.
+    steps, gradient, measured, allowed : ndarray, of the shape of the argument
+        The steps that were taken, backward's gradient, the central differences, and the difference that was allowed.
     wrong : list of tuple of int
         The entries that differ by more.
 
@@ -41,10 +40,10 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
     str
     """
     with numpy.errstate(all="ignore"):
-        cause = _not_a_function(function, position, eps, allowed, wrong) or _not_finite(gradient, measured, wrong)
+        cause = _not_a_function(function) or _not_finite(gradient, measured, wrong)
         if cause:
             return cause
-        kinks = {entry: _slopes_at_kink(function, position, entry, eps, gradient, allowed) for entry in wrong}
+        kinks = {entry: _slopes_at_kink(function, position, entry, steps, gradient, allowed) for entry in wrong}
         rest = [entry for entry in wrong if not kinks[entry]]
         if not rest:
             below, above = kinks[wrong[0]]
@@ -58,7 +57,7 @@ def likely_cause(function, position, eps, gradient, measured, allowed, wrong):
             or _common_factor(gradient[where], measured[where], allowed[where])
             or _transposed(gradient, measured, allowed)
             or _sum_too_many(gradient, measured, allowed)
-            or _sum_missing(function, position, eps, gradient, allowed)
+            or _sum_missing(function, position, steps, gradient, allowed)
         )
 
 
@@ -67,18 +66,9 @@ def _close(a, b, allowed, factor=1.0):
     return bool((abs(a - b) <= allowed * max(1.0, abs(factor))).all())
 
 
-def _not_a_function(function, position, eps, allowed, wrong):
-    """f returns two values at one point, far enough apart to spoil a difference quotient; or it returns NaN or inf."""
-    first, second = function.value(), function.value()
-    if not numpy.isfinite([first, second]).all():
-        return f"f itself is {first} at this point." if first == second or first != first else ""
-    step = min(function.step(position, entry, eps) for entry in wrong)
-    if abs(first - second) > 2 * step * allowed.min():
-        return (
-            f"f is not deterministic: two evaluations at the same point differ by {abs(first - second):.3g}. "
-            "Fix its random numbers."
-        )
-    return ""
+def _not_a_function(function):
+    value = function.value()
+    return "" if numpy.isfinite(value) else f"f itself is {value} at this point."
 
 
 def _not_finite(gradient, measured, wrong):
@@ -89,14 +79,14 @@ def _not_finite(gradient, measured, wrong):
     return ""
 
 
-def _slopes_at_kink(function, position, entry, eps, gradient, allowed):
+def _slopes_at_kink(function, position, entry, steps, gradient, allowed):
     """The slopes below and above a kink or a jump; None where f is smooth or the gradient lies outside them.
 
     For smooth f, the second difference q(h) = f(x + h) - 2f(x) + f(x - h) is h²f″: four times the step makes it 16
     times as large. With a kink within h it is proportional to h: from 4h to 16h it grows at most 5 times. The first
     difference grows 4 times from 4h to 16h (or more, if f′ = 0), but not at all where f jumps.
     """
-    step = 4 * function.step(position, entry, eps)
+    step = 4 * steps[entry]
     here = function.value()
     below, above, far_below, far_above = (function.value(position, entry, move * step) for move in (-1, 1, -4, 4))
     slopes = (here - below) / step, (above - here) / step
@@ -141,15 +131,16 @@ def _common_factor(gradient, measured, allowed):
 def _transposed(gradient, measured, allowed):
     for axes in itertools.permutations(range(gradient.ndim)) if 2 <= gradient.ndim <= 4 else ():
         other = measured.transpose(axes)
-        if other.shape == gradient.shape and _close(gradient, other, allowed):
+        if other.shape == gradient.shape and _close(gradient, other, allowed.transpose(axes)):
             return f"backward is right with its axes in the order {axes}: a transposition is missing, or one too many."
     return ""
 
 
 def _sum_too_many(gradient, measured, allowed):
     for axis, size in enumerate(gradient.shape):
-        for word, reduced in (("sum", measured.sum(axis, keepdims=True)), ("mean", measured.mean(axis, keepdims=True))):
-            if size > 1 and _close(gradient, reduced, allowed, size):
+        total, off = measured.sum(axis, keepdims=True), allowed.sum(axis, keepdims=True)
+        for word, share in (("sum", 1), ("mean", 1 / size if size else 1)):
+            if size > 1 and _close(gradient, share * total, share * off):
                 return (
                     f"backward is constant along axis {axis}, where it repeats the {word} of the differences: it was "
                     "reduced over an axis along which the argument is not broadcast."
@@ -157,12 +148,13 @@ def _sum_too_many(gradient, measured, allowed):
     return ""
 
 
-def _sum_missing(function, position, eps, gradient, allowed):
+def _sum_missing(function, position, steps, gradient, allowed):
     """One index of an output explains the whole gradient, so the contributions of the others were not added."""
     for axis, index, weights in _single_indices(function.weights):
-        part = type(function)(function.f, function.args, weights)
-        entries = numpy.ndindex(gradient.shape)
-        if all(abs(part.difference(position, entry, eps) - gradient[entry]) <= allowed[entry] for entry in entries):
+        part = copy.copy(function)
+        part.weights = weights
+        alone = {e: part.differences(position, e, steps[e]).sum() for e in numpy.ndindex(gradient.shape)}
+        if all(abs(slope - gradient[entry]) <= allowed[entry] for entry, slope in alone.items()):
             return (
                 f"backward is what comes from index {index} of the output's axis {axis} alone: the sum over that axis "
                 "is missing (unbroadcast)."
