@@ -18,7 +18,7 @@ Read first: lesson 01 (the backward rules of part 4 and the engine of part 5). B
 ``minigrad/testing/gradient_check.py`` and ``minigrad/testing/diagnosis.py``.
 
 Claims checked: the error of difference quotients stays below what theory allows, with its smallest value where theory
-puts it, in both precisions; the complex step is exact to rounding at a step of 1e-200, and wrong on the absolute
+puts it, in both precisions; an absolute tolerance misses a small wrong sign; the complex step is exact to rounding at a step of 1e-200, and wrong on the absolute
 value; the dot-product test finds one wrong entry among 65,536 but, with ``mg.jvp``, not a wrong sign; of eleven
 planted mistakes a check of one sampled entry misses most, property tests miss one, and no check raises a false alarm;
 at kinks and ties differences are what a formula says, not a derivative; ``check_grads`` passes weight normalization and
@@ -171,9 +171,27 @@ lesson.claim("central differences at the best step: error over 1.5 ε^(2/3), lar
 # So gradients are checked in float64. In float32 four digits are left at best, for a function as tame as this one. In
 # float16, with $\varepsilon = 10^{-3}$, it would be one or two.
 #
-# ``mg.testing.check_grads`` takes $h = \sqrt[3]\varepsilon \max(1, |x|)$ and allows a difference of $10^{-6}$
-# (absolute, and relative to the largest derivative). For a function of moderate size the errors of rounding and
-# truncation are ten thousand times smaller than that, and a wrong factor or sign is a million times larger.
+# ``mg.testing.check_grads`` takes $h = \sqrt[3]\varepsilon \max(1, |x|)$ and allows a difference of $10^{-6}$ times the
+# derivative itself. For a function of moderate size the errors of rounding and truncation are ten thousand times
+# smaller than that, and a wrong factor or sign is a million times larger. Where an entry differs by more, it estimates
+# both errors for that entry, and takes a smaller step if one is needed. $D_0(2h) - D_0(h)$ is three times the
+# truncation, and $f(x+d) - 2f(x) + f(x-d)$ for a tiny $d$ is rounding and nothing else. These are allowed on top.
+#
+# Why not an absolute tolerance of $10^{-6}$? It sees nothing below itself. Here is $f = 10^{-7} x$ with its sign
+# flipped:
+
+flipped = op("flipped", "", lambda xp, x: 1e-7 * x, lambda g, _y, _x: -1e-7 * g)
+del REGISTRY["flipped"]
+seen = []
+for absolute in (1e-6, None):
+    try:
+        mg.testing.check_grads(flipped, [points[:3]], atol=absolute)
+        seen.append(False)
+    except AssertionError as error:
+        print(f"atol={absolute}: {error}")
+        seen.append(True)
+lesson.claim("a flipped sign of size 1e-7 is seen with an absolute tolerance of 1e-6", seen[0], near=0, within=0)
+lesson.claim("and without one", seen[1], near=1, within=0)
 
 # %%
 # 2. The complex step
@@ -859,7 +877,8 @@ lesson.claim("causes named rightly, or rightly not named, of 6", named, near=len
 #
 # What to do, then:
 #
-# - float64, step $\sqrt[3]\varepsilon$, every entry, a random gradient to start from, tolerance $10^{-6}$;
+# - float64, step $\sqrt[3]\varepsilon$, every entry, a random gradient to start from, a tolerance for each entry: $10^{-6}$ of its
+#   derivative and its own estimated error, nothing absolute;
 # - second order as well, if anybody may ask for it;
 # - drawn shapes and values, not only examples; away from kinks by more than the step;
 # - at kinks and ties, laws in the place of differences;

@@ -18,6 +18,7 @@ EPSILON = numpy.finfo(numpy.float64).eps
 UNDERFLOW = numpy.finfo(numpy.float64).tiny  # below this, a number's rounding is no longer ε times its size
 STEP = EPSILON ** (1 / 3)
 SMALLER_STEPS = 64.0 ** -numpy.arange(21)  # each 64 times smaller than the last, down to 1e-36
+NEARBY = 2.0**16 * EPSILON  # far enough to round anew, so near that its square is far below ε
 MARGIN = 10
 
 
@@ -63,11 +64,10 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None, grad=None):
     entry has a tolerance of its own, from the two errors of its own difference quotient D(h):
 
     - Truncation: the error is h²f‴/6, and D(2h) - D(h) is three times that, without knowing f‴.
-    - Rounding: how far off a computed value of f is shows when the arguments change in their last digits (4ε at most,
-      drawn eight times): its terms then change by so much of their sizes, be they visible in f or cancelled. D(h) is off
-      by as much over h. This is done for each output alone, and only those that depend on the entry count. (Whether
-      one does, a NaN tells: put in the place of the entry, it comes out.) The others cancel in the difference, however
-      large they are.
+    - Rounding: move all arguments there and back by a part in 10¹¹, and f(x + d) - 2f(x) + f(x - d) holds nothing but
+      rounding errors, those of terms that cancel inside f included. D(h) is off by as much over h. This is done for
+      each output alone, and only those that depend on the entry count. (Whether one does, a NaN tells: put in the place
+      of the entry, it comes out.) The others cancel in the difference, however large they are.
 
     A kink within the step is seen from two quotients that look to one side only, 2F(h) - F(2h) with F(h) = (f(x + h) -
     f(x)) / h and the same to the left. They agree up to h³f⁗ unless there is a kink. Of all steps, the one with the
@@ -138,13 +138,16 @@ class Weighted:
 
     @functools.cached_property
     def noise(self):
-        """The rounding of each part: what it changes by when all arguments change in their last digits."""
+        """The rounding of each part: what is left of f(x + d) - 2f(x) + f(x - d), where for tiny d nothing else is."""
         rng, here = numpy.random.default_rng(0), self.parts()
         noise = EPSILON * abs(here)
-        for _ in range(8):
-            nearby = [a * (1 + 4 * EPSILON * rng.uniform(-1, 1, a.shape)) for a in self.args]
-            change = abs(self.parts(args=nearby) - here)
-            noise = numpy.fmax(noise, numpy.where(numpy.isfinite(change), change, 0.0))
+        for _ in range(6):
+            moves = [NEARBY * rng.uniform(-1, 1, a.shape) * a for a in self.args]
+            above, below = (
+                self.parts(args=[a + sign * m for a, m in zip(self.args, moves, strict=True)]) for sign in (1, -1)
+            )
+            left = abs((above - here) + (below - here))
+            noise = numpy.fmax(noise, numpy.where(numpy.isfinite(left), left, 0.0))
         return noise
 
     def depends(self, position, entry):
