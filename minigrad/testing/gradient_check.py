@@ -272,11 +272,13 @@ def _best_difference(function, position, entry, steps):
         far_left, far_right = (function.parts(position, entry, move) - here for move in (-2 * step, 2 * step))
         change, far_change = (abs(left) + abs(right)).sum(), (abs(far_left) + abs(far_right)).sum()
         difference = (right - left) / (2 * step)
+        if abs(difference.sum() - best[0]) > MARGIN * smallest:
+            break  # unforeseen rounding: else no smaller step leaves the range of a larger one
         truncation = abs((far_right - far_left) / (4 * step) - difference).sum()
         kink = abs(2 * (right + left) - (far_right + far_left) / 2).sum() / step
         rounding += EPSILON * change / step
         estimate = truncation + kink + rounding
-        if far_change < 1.5 * change and change > MARGIN * rounding * step:
+        if far_change < 1.5 * change and change > min(MARGIN * noise, STEP * abs(here).sum()):
             estimate = numpy.nan  # f has levelled off: all that happens to it happens within a step
         if estimate < smallest:
             smallest, best = estimate, (difference.sum(), truncation + MARGIN * rounding, step)
