@@ -19,7 +19,8 @@ Read first: lesson 01 (the backward rules of part 4 and the engine of part 5). B
 
 Claims checked: the error of difference quotients stays below what theory allows, with its smallest value where theory
 puts it, in both precisions; an absolute tolerance misses a small wrong sign; the complex step is exact to rounding at a
-step of 1e-200, and wrong on the absolute value; the dot-product test finds one wrong entry among 65,536 but, with ``mg.jvp``, not a wrong sign; of eleven
+step of 1e-200, and wrong on the absolute value; the dot-product test finds one wrong entry among 65,536 but, with
+``mg.jvp``, not a wrong sign; of eleven
 planted mistakes a check of one sampled entry misses most, property tests miss one, and no check raises a false alarm;
 at kinks and ties differences are what a formula says, not a derivative; ``check_grads`` passes weight normalization and
 names the causes of planted mistakes.
