@@ -64,7 +64,7 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None, grad=None):
     entry has a tolerance of its own, from the two errors of its own difference quotient D(h):
 
     - Truncation: the error is h²f‴/6, and D(2h) - D(h) is three times that, without knowing f‴.
-    - Rounding: move all arguments there and back by a few parts in 10⁹, and f(x + d) - 2f(x) + f(x - d) holds nothing but
+    - Rounding: move all arguments there and back by a few parts in 10⁹, and f(x + d) - 2f(x) + f(x - d) holds only
       rounding errors, those of terms that cancel inside f included. D(h) is off by as much over h. This is done for
       each output alone, and only those that depend on the entry count. (Whether one does, a NaN tells: put in the place
       of the entry, it comes out.) The others cancel in the difference, however large they are.
