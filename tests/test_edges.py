@@ -181,6 +181,23 @@ def test_big_endian_numbers(dtype):
     assert mg.norm(x) == 5
 
 
+def test_batches_of_pytorch_s_loaders():
+    """Arrays that are PyTorch's memory, also through DLPack; PyTorch may write into it afterwards."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra bench")
+    pictures, labels = torch.rand(4, 3), torch.tensor([0, 1, 2, 0])
+    wanted = None
+    for export in (lambda t: t.numpy(), np.from_dlpack, np.asarray):
+        layer = nn.Linear(3, 3, rng=np.random.default_rng(0))
+        x, y = export(pictures.clone()), export(labels.clone())
+        before = str(x.flags), str(y.flags)
+        loss = F.cross_entropy(layer(x), y)
+        torch.as_tensor(np.asarray(y)).fill_(1) if y.flags.writeable else None
+        loss.backward()
+        assert (str(x.flags), str(y.flags)) == before
+        wanted = layer.weight.grad.numpy() if wanted is None else wanted
+        np.testing.assert_array_equal(layer.weight.grad.numpy(), wanted)
+
+
 # ---- modules and optimizers -----------------------------------------------------------------------------------------
 
 
