@@ -5,15 +5,18 @@ Everything that a learner should see is in the lesson; this file only keeps it t
 """
 
 import argparse
+import errno
 import hashlib
+import io
 import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +25,7 @@ import numpy
 import minigrad as mg
 from minigrad import backend
 from minigrad.data import DataError, cache_folder
-from minigrad.saving import CheckpointError
+from minigrad.saving import CheckpointError, replacing
 
 FOLDER = Path(__file__).parent
 
@@ -122,12 +125,9 @@ class Lesson:
         self.full, self.seed = self.flags.full, self.flags.seed
         self.device, self.data = choose_device(self.flags.device), choose_data(self.flags.data, self.flags.download)
         self.out = writable_folder(Path(self.flags.out) / self.name)
-        self.claims, self.figures, self.measurements = [], [], {}
+        self.claims, self.figures, self.measurements, self._checkpoints = [], [], {}, []
         self._started = time.time()
-        part = "-".join(getattr(self.flags, "only", None) or ())
-        self._log_name = f"log-{file_name(part)}.txt" if part else "log.txt"
-        self._log = open(self.out / f"{self._log_name}.part", "w", encoding="utf-8")
-        sys.stdout = _Tee(sys.stdout, self._log)
+        sys.stdout = _Tee(sys.stdout, io.StringIO())
         import matplotlib
 
         if not self.flags.show:
@@ -155,7 +155,8 @@ class Lesson:
             figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
         path = self.out / f"{name}.png"
-        figure.savefig(path)
+        with replacing(path) as file:
+            figure.savefig(file, format="png")
         self.figures.append(path.name)
         print(f"figure: {path}")
         import matplotlib.pyplot as plt
@@ -194,7 +195,9 @@ class Lesson:
         size = "full" if self.full else "quick"
         folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
         identity = {"lesson": self.name, "run": run, **identity}
-        return Checkpoint(folder / f"{file_name(run)}.npz", identity, self.flags.fresh, compress=self.full)
+        path = folder / f"{file_name(run)}.npz"
+        self._checkpoints.append(path)
+        return Checkpoint(path, identity, self.flags.fresh, compress=self.full)
 
     def time_is_up(self, needed=0.0):
         """Whether less than so many seconds are left of --minutes, counted from the beginning of the lesson."""
@@ -204,13 +207,22 @@ class Lesson:
     def stop(self, why):
         """End the lesson here, with exit code 0: a piece of the work is done and kept. Writes the log, no metrics."""
         print(f"\n{why}; {time.time() - self._started:.0f} s")
-        self._close_log()
+        self._write_log()
         sys.exit(0)
 
-    def _close_log(self):
-        sys.stdout = sys.stdout.streams[0]
-        self._log.close()
-        os.replace(self._log.name, self.out / self._log_name)
+    def _write_log(self):
+        """Write what was printed, and print without keeping it from here on. Each choice of --only has its own log."""
+        sys.stdout, log = sys.stdout.streams
+        part = "-".join(getattr(self.flags, "only", None) or ())
+        write_text(self.out / (f"log-{file_name(part)}.txt" if part else "log.txt"), log.getvalue())
+
+    def _clear_up(self):
+        """Remove the checkpoints of this run, and of no other; what took days is kept."""
+        for path in [] if self.full else self._checkpoints:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another run's are in there
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
 
     def _metrics(self, seconds):
         """What metrics.json holds: what was run, how it came out, and on what."""
@@ -232,20 +244,17 @@ class Lesson:
         }
 
     def finish(self):
-        """Write metrics.json and log.txt, and exit with code 1 if a claim does not hold.
+        """Write log.txt and metrics.json, and exit with code 1 if a claim does not hold.
 
         Until here, what an earlier run has written stays as it was, but for figures.
         """
         seconds = time.time() - self._started
-        partial = self.out / "metrics.json.part"
-        partial.write_text(json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n", encoding="utf-8")
-        os.replace(partial, self.out / "metrics.json")
-        if not self.full:  # what took days is kept
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         failed = [claim for claim in self.claims if not claim.holds]
         held = len(self.claims) - len(failed)
         print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
-        self._close_log()
+        self._write_log()
+        write_text(self.out / "metrics.json", json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n")
+        self._clear_up()
         if failed and "ipykernel" not in sys.modules:
             sys.exit(1)
 
@@ -273,6 +282,7 @@ class Checkpoint:
 
     def save(self, state):
         """Replace the file by one that holds `state`, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # an equal run beside this one may have cleared up
         mg.save(self.path, {"identity": self.identity, "state": state}, self.compress)
         self._saved = time.monotonic()
 
@@ -310,13 +320,32 @@ def writable_folder(path):
     """`path`, made if need be; UsageError if nothing can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         why = f"cannot write to the output folder {path}: {error.strerror}; choose another with --out"
         raise UsageError(why) from None
     return path
+
+
+def check_writable(path):
+    """UsageError if `write_text` could not write the file `path`, which stays as it is."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if path.is_file() or not path.exists():
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_text(path, text):
+    """Replace the file `path` by this text, in UTF-8, all or nothing; a pipe or a device is written to."""
+    content = text.encode("utf-8", "backslashreplace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    with replacing(path) as file:
+        file.write(content)
 
 
 # ---- what is known about a lesson without running it ----------------------------------------------------------------
@@ -400,6 +429,10 @@ def report_error(kind, error):
         return 130
     if issubclass(kind, (UsageError, DataError, CheckpointError)):
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    if issubclass(kind, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        what = error.filename or "the output"
+        print(f"error: {what} could not be written: {error.strerror}; make room and start again", file=sys.stderr)
         return 2
     return None
 

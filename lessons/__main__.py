@@ -10,6 +10,7 @@ from pathlib import Path
 from lessons import (
     UsageError,
     add_flags,
+    check_writable,
     choose_data,
     choose_device,
     docstring,
@@ -19,6 +20,7 @@ from lessons import (
     report_error,
     title,
     writable_folder,
+    write_text,
 )
 
 
@@ -46,8 +48,11 @@ def main(arguments=None):
                 print(f"{number:02d}  {title(file)}  ({duration(file)})")
             return 0
         return run_all(chosen, flags)
-    except (UsageError, KeyboardInterrupt) as error:
-        return report_error(type(error), error)
+    except (Exception, KeyboardInterrupt) as error:
+        code = report_error(type(error), error)
+        if code is None:
+            raise
+        return code
 
 
 def select(wanted):
@@ -80,16 +85,13 @@ def run_all(chosen, flags):
     out = writable_folder(Path(flags.out))
     summaries = [out / "summary.json", *([Path(flags.json)] if flags.json else [])]
     for path in summaries:
-        try:
-            path.open("a").close()  # now rather than after all lessons
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        check_writable(path)  # now rather than after all lessons
     print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/\n")
     results = []
     for file in chosen.values():
         metrics_file = out / file.stem / "metrics.json"
         finished = None if flags.fresh else read_metrics(metrics_file)
-        if finished and finished["fingerprint"] == fingerprint(file, flags, data) and all_hold(finished):
+        if finished and finished.get("fingerprint") == fingerprint(file, flags, data) and all_hold(finished):
             print(f"{file.stem}: finished before with the same source and flags, not run again (--fresh runs it)\n")
             results.append(finished)
             continue
@@ -99,7 +101,7 @@ def run_all(chosen, flags):
         if code in (2, 130):
             return code
         metrics = read_metrics(metrics_file)
-        if metrics is None or metrics_file.stat().st_mtime_ns == before:
+        if metrics is None or metrics_file.stat().st_mtime_ns == before or code != (0 if all_hold(metrics) else 1):
             metrics = {"lesson": file.stem, "claims": [], "seconds": 0.0, "crashed": True}
         results.append(metrics)
         if flags.exit_first and not all_hold(results[-1]):
@@ -107,7 +109,7 @@ def run_all(chosen, flags):
     print_table(results)
     summary = {"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results}
     for path in summaries:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(summary, indent=1) + "\n")
     return 0 if all(map(all_hold, results)) else 1
 
 
@@ -127,9 +129,10 @@ def run(file, flags):
 def read_metrics(path):
     """What a finished lesson has written, or None."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return metrics if isinstance(metrics, dict) else None
 
 
 def all_hold(metrics):

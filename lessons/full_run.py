@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
-from lessons import COLOURS, UsageError, report_error, writable_folder
+from lessons import COLOURS, UsageError, report_error, writable_folder, write_text
 from minigrad.saving import CheckpointError
 
 PAPER = {"normal": 8.43, "weight norm": 8.46, "batch norm": 8.05, "mean-only BN": 8.52, "WN + mean-only BN": 7.31}
@@ -138,8 +138,8 @@ def main(arguments=None):
     except (UsageError, CheckpointError) as error:
         return report_error(type(error), error)
     document = {"paper's test error": PAPER, "remarks": remarks(runs), "runs": runs}
-    (out / "cifar10.json").write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / "table.md").write_text(table(runs), encoding="utf-8")
+    write_text(out / "cifar10.json", json.dumps(document, ensure_ascii=False) + "\n")
+    write_text(out / "table.md", table(runs))
     draw(runs, out / "figure1.png")
     print(table(runs))
     print(f"written: {out}/cifar10.json, table.md, figure1.png")

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,53 +13,10 @@ import pytest
 import lessons
 from lessons import full_run
 from lessons.__main__ import main, select
+from tests.lessons.courses import GOOD, ROOT, assert_one_line_error, script
 
-ROOT = Path(lessons.FOLDER).parent
-GOOD = '''"""A lesson that works
-
-Time: quick about 1 s, full about 2 s.
-"""
-from lessons import Lesson
-lesson = Lesson(__file__)
-lesson.claim("one is one", 1, near=1, within=0)
-lesson.finish()
-'''
 FALSE = GOOD.replace("near=1", "near=2")
 CRASHING = GOOD.replace('lesson.claim("one is one", 1, near=1, within=0)', "1 / 0")
-
-
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    """A function that makes a course of these lessons and runs it with these arguments."""
-    folder, out = tmp_path / "lessons", tmp_path / "out"
-    folder.mkdir()
-    monkeypatch.setattr(lessons, "FOLDER", folder)
-
-    def run(sources, *arguments):
-        for number, source in sources.items():
-            (folder / f"{number:02d}_some_lesson.py").write_text(source)
-        return main([*arguments, "--out", str(out), "--data", "synthetic", "--device", "cpu"])
-
-    run.out = out
-    return run
-
-
-def script(*arguments, **environment):
-    """Run Python on these arguments, as from a shell."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {key: str(value) for key, value in environment.items()},
-    )
-
-
-def assert_one_line_error(result, *words):
-    assert result.returncode == 2, result
-    assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr, result.stderr
-    for word in words:
-        assert str(word) in result.stderr
 
 
 def test_a_course_whose_claims_hold_exits_with_0_and_leaves_a_summary(course, capfd):
@@ -99,6 +55,15 @@ def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, c
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1")
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1", "--fresh")
     assert ran({1: FALSE}) and ran({1: FALSE})  # one that failed is not finished
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"lesson": "01", "claims": []}', "{", b"\xff"])
+def test_metrics_of_another_structure_are_not_those_of_a_finished_run(course, content):
+    metrics = course.out / "01_some_lesson" / "metrics.json"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert course({1: GOOD}) == 0
+    assert json.loads(metrics.read_text())["claims"][0]["holds"]
 
 
 def test_a_crash_after_a_finished_run_is_not_taken_for_it(course, capfd):
