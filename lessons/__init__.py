@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy
 
 import minigrad as mg
+import wn
 from minigrad import backend
 from minigrad.data import DataError, cache_folder
 from minigrad.saving import CheckpointError, replacing
@@ -127,6 +128,8 @@ class Lesson:
         self.out = writable_folder(Path(self.flags.out) / self.name)
         self.claims, self.figures, self.measurements, self._checkpoints = [], [], {}, []
         self._started = time.time()
+        self._sources = sources(self.file)  # now: they may be changed while the lesson runs
+        self._fingerprint = fingerprint(self.file, self.flags, self.data)
         sys.stdout = _Tee(sys.stdout, io.StringIO())
         import matplotlib
 
@@ -190,11 +193,11 @@ class Lesson:
     def checkpoint(self, run, identity):
         """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained.
 
-        In a full run the file is compressed.
+        The sources belong to it: a run that began with others is refused. In a full run the file is compressed.
         """
         size = "full" if self.full else "quick"
         folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
-        identity = {"lesson": self.name, "run": run, **identity}
+        identity = {"lesson": self.name, "run": run, **identity, "sources": self._sources}
         path = folder / f"{file_name(run)}.npz"
         self._checkpoints.append(path)
         return Checkpoint(path, identity, self.flags.fresh, compress=self.full)
@@ -234,7 +237,7 @@ class Lesson:
             "device": self.device,
             "data": self.data,
             "seconds": round(seconds, 1),
-            "fingerprint": fingerprint(self.file, self.flags, self.data),
+            "fingerprint": self._fingerprint,
             "claims": [asdict(claim) for claim in self.claims],
             "figures": self.figures,
             "measurements": self.measurements,
@@ -269,14 +272,22 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
     def load(self):
-        """The state last saved, or None at the beginning. CheckpointError if the file is of another run."""
+        """The state last saved, or None at the beginning. CheckpointError if the file is of another run or sources."""
         if not self.path.exists():
             return None
         saved = mg.load(self.path)
-        if saved.get("identity") != self.identity:
+        identity = saved.get("identity") if isinstance(saved, dict) else None
+        if not isinstance(identity, dict) or "state" not in saved:
+            raise CheckpointError(f"{self.path} is not a lesson's checkpoint; use --fresh to start anew")
+        if identity | {"sources": None} != self.identity | {"sources": None}:
             raise CheckpointError(
-                f"{self.path} is the checkpoint of another run ({saved.get('identity')}); "
+                f"{self.path} is the checkpoint of another run ({identity}); "
                 "use --fresh to start anew, or another --out"
+            )
+        if identity != self.identity:
+            raise CheckpointError(
+                f"{self.path} was begun with other sources of this lesson, minigrad or wn; "
+                "go on with those, or use --fresh to start anew"
             )
         return saved["state"]
 
@@ -366,14 +377,20 @@ def title(file):
     return docstring(file).strip().splitlines()[0].rstrip(".")
 
 
+def sources(file):
+    """A digest of what computes a lesson's numbers: its own source, and all of minigrad and wn."""
+    digest = hashlib.sha256(Path(file).read_bytes())
+    for library in (Path(mg.__file__).parent, Path(wn.__file__).parent):
+        for path in sorted(library.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(library.parent).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def fingerprint(file, flags, data):
-    """A digest of everything that a lesson's results depend on: its source, the libraries, the flags."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    libraries = [*sorted(root.glob("minigrad/**/*.py")), *sorted(root.glob("wn/*.py"))]
-    for source in [Path(file), Path(__file__), *libraries]:
-        digest.update(source.read_bytes())
-    digest.update(json.dumps([flags.full, flags.device, data, flags.seed, versions()]).encode())
+    """A digest of everything that a lesson's results depend on: its source, this file, the libraries, the flags."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(json.dumps([sources(file), flags.full, flags.device, data, flags.seed, versions()]).encode())
     if (epochs := getattr(flags, "epochs", None)) is not None:
         digest.update(f"{epochs} epochs".encode())
     return digest.hexdigest()[:16]

@@ -75,8 +75,10 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If the file is not a checkpoint or is damaged.
+        If it is not a file, not a checkpoint, or damaged.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CheckpointError(f"{path} is not a file; remove it to start anew")  # a pipe would keep us waiting
     with open(path, "rb") as file:
         try:
             with numpy.load(file, allow_pickle=False) as archive:

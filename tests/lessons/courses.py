@@ -26,6 +26,7 @@ def script(*arguments, **environment):
         cwd=ROOT,
         capture_output=True,
         text=True,
+        timeout=60,
         env=os.environ | {key: str(value) for key, value in environment.items()},
     )
 

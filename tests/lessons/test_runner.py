@@ -311,6 +311,21 @@ def test_remarks_say_what_is_compressed_and_what_is_not_complete():
     assert "JPEG" not in said and "Not complete" not in said and "50 epochs long, the paper's 200" in said
 
 
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        [],
+        {"identity": {"run": "normal"}, "state": {"curves": {"loss": [1.0]}}},
+        {"identity": {"run": "normal", "data": "", "size": "epochs", "rate": 1}, "state": {"curves": {}, "tracker": 1}},
+    ],
+)
+def test_runs_of_an_older_structure_are_one_line(tmp_path, capsys, tree):
+    lessons.mg.save(tmp_path / "normal.npz", tree)
+    assert full_run.main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "normal.npz does not hold what this version" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["another run", "half a file"])
 def test_a_foreign_or_damaged_checkpoint_is_refused_and_kept(small_lesson, content):
     folder = small_lesson.results(content) / "checkpoints" / "quick-synthetic-seed0"
