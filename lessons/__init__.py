@@ -117,6 +117,7 @@ class Lesson:
         self.name = self.file.stem
         self.number = int(self.name.split("_")[0])
         sys.excepthook = _one_line_errors
+        show_what_can_be_shown()
         parser = argparse.ArgumentParser(prog=f"lessons/{self.file.name}", description=title(self.file))
         add_flags(parser)
         if add_own_flags:
@@ -418,6 +419,12 @@ def commit():
 
 
 # ---- standard output and errors -------------------------------------------------------------------------------------
+
+
+def show_what_can_be_shown():
+    """Print a question mark for each character that standard output's encoding lacks; that is not an error."""
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no encoding
+        sys.stdout.reconfigure(errors="replace")
 
 
 class _Tee:

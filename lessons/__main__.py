@@ -18,6 +18,7 @@ from lessons import (
     fingerprint,
     lesson_files,
     report_error,
+    show_what_can_be_shown,
     title,
     writable_folder,
     write_text,
@@ -26,6 +27,7 @@ from lessons import (
 
 def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
+    show_what_can_be_shown()
     parser = argparse.ArgumentParser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
     parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
-from lessons import COLOURS, UsageError, report_error, writable_folder, write_text
+from lessons import COLOURS, UsageError, report_error, show_what_can_be_shown, writable_folder, write_text
 from minigrad.saving import CheckpointError
 
 PAPER = {"normal": 8.43, "weight norm": 8.46, "batch norm": 8.05, "mean-only BN": 8.52, "WN + mean-only BN": 7.31}
@@ -138,6 +138,7 @@ def draw(runs, path):
 
 
 def main(arguments=None):
+    show_what_can_be_shown()
     parser = argparse.ArgumentParser(prog="python -m lessons.full_run", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="the folder with the runs")
     parser.add_argument("--out", default="results/cifar10", help="where to write (default: results/cifar10)")

@@ -18,6 +18,15 @@ lesson.claim("one is one", 1, near=1, within=0)
 lesson.finish()
 '''
 
+# The course in a folder of its own, and its command line: the first argument is the folder.
+COURSE = """
+import sys
+from pathlib import Path
+import lessons
+from lessons.__main__ import main
+lessons.FOLDER = Path(sys.argv[1])
+"""
+
 
 def script(*arguments, **environment):
     """Run Python on these arguments, as from a shell."""
@@ -25,7 +34,8 @@ def script(*arguments, **environment):
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=60,
         env=os.environ | {key: str(value) for key, value in environment.items()},
     )

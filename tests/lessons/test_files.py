@@ -8,16 +8,9 @@ import sys
 import pytest
 
 import lessons
-from tests.lessons.courses import GOOD, ROOT, assert_one_line_error, script
+from tests.lessons.courses import COURSE, GOOD, ROOT, assert_one_line_error, script
 
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-COURSE = """
-import sys
-from pathlib import Path
-import lessons
-from lessons.__main__ import main
-lessons.FOLDER = Path(sys.argv[1])
-"""
 
 
 def on_a_full_disk(source):

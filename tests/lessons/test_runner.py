@@ -13,7 +13,7 @@ import pytest
 import lessons
 from lessons import full_run
 from lessons.__main__ import main, select
-from tests.lessons.courses import GOOD, ROOT, assert_one_line_error, script
+from tests.lessons.courses import COURSE, GOOD, ROOT, assert_one_line_error, script
 
 FALSE = GOOD.replace("near=1", "near=2")
 CRASHING = GOOD.replace('lesson.claim("one is one", 1, near=1, within=0)', "1 / 0")
@@ -131,6 +131,32 @@ def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_pat
     )
     assert_one_line_error(result, "data_batch_1.bin", "3,073")
     assert (out / "metrics.json").read_text() == "{}" and (out / "log.txt").read_text() == "earlier"
+
+
+UNICODE = GOOD.replace("A lesson that works", "Σ ‖v‖² ≤ 1").replace("one is one", "‖v‖ grows → ∞, ünï")
+ENCODINGS = [{"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp1252", "ascii:strict")]
+ENCODINGS.append({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
+
+
+@pytest.mark.parametrize("environment", ENCODINGS, ids=lambda environment: "-".join(environment.values()))
+def test_a_terminal_of_few_characters_gets_question_marks_and_the_log_has_them_all(course, environment):
+    file = lessons.FOLDER / "01_some_lesson.py"
+    file.write_text(UNICODE, encoding="utf-8")
+    result = script(file, "--out", course.out, "--data", "synthetic", **environment)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert "grows ? ?" in result.stdout
+    assert "‖v‖ grows → ∞, ünï" in (course.out / "01_some_lesson" / "log.txt").read_text(encoding="utf-8")
+
+    flags = ["--out", course.out, "--data", "synthetic", "--device", "cpu", "--json", course.out / "x"]
+    result = script("-c", COURSE + "sys.exit(main(sys.argv[2:]))", lessons.FOLDER, *flags, **environment)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert json.loads((course.out / "x").read_text(encoding="utf-8"))["lessons"][0]["claims"][0]["holds"]
+
+
+@pytest.mark.parametrize("flag", ["--list", "--equations", "--help"])
+def test_what_the_course_says_of_itself_needs_no_more_than_ascii(flag):
+    result = script("-m", "lessons", flag, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0 and not result.stderr and result.stdout, result.stderr
 
 
 # ---- a run that is killed ------------------------------------------------------------------------------------------
