@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,13 @@ class UsageError(Exception):
     """Something the user asked for that cannot be had; the message is one line. Exit code 2."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that says in one line what is wrong with them."""
+
+    def error(self, message):
+        raise UsageError(f"{message}; see --help")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence, what should be measured if it is true, what was measured, and whether that agrees."""
@@ -76,16 +84,21 @@ def add_flags(parser):
     sets, which = ["auto", "synthetic", "cifar10"], "auto: CIFAR-10 if it can be found, else synthetic"
     parser.add_argument("--data", choices=sets, default="auto", help=which)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
     parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
     parser.add_argument("--show", action="store_true", help="show each figure in a window")
 
 
-def _seed(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a whole number from 0 up is needed, not {text!r}")
-    return int(text)
+def whole_number(least):
+    """The type, for argparse, of a whole number from `least` up."""
+
+    def number(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} up is needed, not {text!r}")
+        return int(text)
+
+    return number
 
 
 class Lesson:
@@ -117,8 +130,9 @@ class Lesson:
         self.name = self.file.stem
         self.number = int(self.name.split("_")[0])
         sys.excepthook = _one_line_errors
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
-        parser = argparse.ArgumentParser(prog=f"lessons/{self.file.name}", description=title(self.file))
+        parser = Parser(prog=f"lessons/{self.file.name}", description=title(self.file))
         add_flags(parser)
         if add_own_flags:
             add_own_flags(parser)
@@ -130,7 +144,7 @@ class Lesson:
         self.claims, self.figures, self.measurements, self._checkpoints = [], [], {}, []
         self._started = time.time()
         self._sources = sources(self.file)  # now: they may be changed while the lesson runs
-        self._fingerprint = fingerprint(self.file, self.flags, self.data)
+        self._fingerprint, self._commit = fingerprint(self.file, self.flags, self.data), commit()
         sys.stdout = _Tee(sys.stdout, io.StringIO())
         import matplotlib
 
@@ -244,7 +258,7 @@ class Lesson:
             "measurements": self.measurements,
             "versions": versions(),
             "machine": backend.description(self.device),
-            "commit": commit(),
+            "commit": self._commit,
         }
 
     def finish(self):
@@ -410,12 +424,19 @@ def versions():
 
 
 def commit():
-    """The commit of the source tree, with a + if it has been changed since; None outside a git checkout."""
+    """The commit of the source tree, with a + if it has been changed since; "unknown" outside a checkout of its own."""
     try:
-        run = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=FOLDER, capture_output=True, text=True)
-    except OSError:
-        return None
-    return run.stdout.strip() or None
+        top = _git("rev-parse", "--show-toplevel")
+        if os.path.samefile(top, FOLDER.parent):  # and not a project's that has a copy of this one in it
+            return _git("describe", "--always", "--dirty=+")
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return "unknown"
+
+
+def _git(*arguments):
+    run = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, check=True)
+    return os.fsdecode(run.stdout).rstrip("\n")
 
 
 # ---- standard output and errors -------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Run the course: python -m lessons [N | N-M …] [flags]. All lessons, in order, quick, by default."""
 
-import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from lessons import (
+    Parser,
     UsageError,
     add_flags,
     check_writable,
@@ -28,7 +29,7 @@ from lessons import (
 def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
     show_what_can_be_shown()
-    parser = argparse.ArgumentParser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
+    parser = Parser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
     parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")
     parser.add_argument(
@@ -39,8 +40,8 @@ def main(arguments=None):
     parser.add_argument("-x", "--exit-first", action="store_true", help="stop at the first lesson that fails")
     parser.add_argument("--json", metavar="FILE", help="also write the summary there")
     add_flags(parser)
-    flags = parser.parse_args(arguments)
     try:
+        flags = parser.parse_args(arguments)
         if flags.equations:
             print(equations.text())
             return 0
@@ -100,7 +101,7 @@ def run_all(chosen, flags):
         before = metrics_file.stat().st_mtime_ns if metrics_file.exists() else None
         code = run(file, flags)
         print(flush=True)
-        if code in (2, 130):
+        if code in (2, 130, 143):
             return code
         metrics = read_metrics(metrics_file)
         if metrics is None or metrics_file.stat().st_mtime_ns == before or code != (0 if all_hold(metrics) else 1):
@@ -116,16 +117,30 @@ def run_all(chosen, flags):
 
 
 def run(file, flags):
-    """Run one lesson; its exit code. An interrupt reaches the lesson too, which gets time to keep its checkpoint."""
+    """Run one lesson; its exit code. Ctrl-C and SIGTERM reach the lesson too, which gets time to clean up."""
     command = [sys.executable, str(file), "--full" if flags.full else "--quick"]
     command += [f"--{name}={getattr(flags, name)}" for name in ("device", "data", "seed", "out")]
     command += [f"--{name}" for name in ("fresh", "show", "download") if getattr(flags, name)]
-    process = subprocess.Popen(command)
+    process, terminated = None, False
+
+    def terminate(*_):
+        nonlocal terminated
+        terminated = True
+        if process:
+            process.terminate()
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        return process.wait()
+        process = subprocess.Popen(command)
+        if terminated:  # in between
+            process.terminate()
+        code = process.wait()
     except KeyboardInterrupt:
         process.wait()
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 143 if terminated else code
 
 
 def read_metrics(path):

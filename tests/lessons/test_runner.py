@@ -159,6 +159,61 @@ def test_what_the_course_says_of_itself_needs_no_more_than_ascii(flag):
     assert result.returncode == 0 and not result.stderr and result.stdout, result.stderr
 
 
+@pytest.mark.parametrize("epochs", ["-1", "0", "1.5", "many"])
+def test_a_number_of_epochs_that_is_none_is_one_line(epochs, tmp_path):
+    result = script("lessons/09_cifar10_network.py", "--epochs", epochs, "--out", tmp_path / "out")
+    assert_one_line_error(result, "--epochs", repr(epochs))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--data", "mnist"], ["--nonsense"]])
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+def test_wrong_flags_are_one_line(command, arguments, tmp_path):
+    assert_one_line_error(script(*command, "--out", tmp_path, *arguments), arguments[0], "--help")
+
+
+# ---- where the sources come from -----------------------------------------------------------------------------------
+
+
+def git(folder, *arguments):
+    names = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    quiet = {"capture_output": True, "text": True, "check": True, "env": os.environ | names}
+    return subprocess.run(["git", *arguments], cwd=folder, **quiet).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with one commit, in which there is a folder within a folder."""
+    (tmp_path / "project" / "lessons").mkdir(parents=True)
+    (tmp_path / "project" / "lessons" / "file").touch()
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        git(tmp_path, *arguments)
+    return tmp_path
+
+
+def test_the_commit_of_another_repository_is_not_ours(checkout, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", checkout / "project" / "lessons")
+    assert lessons.commit() == "unknown"
+
+
+def test_the_commit_is_the_one_that_is_checked_out(checkout, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", checkout / "project")
+    assert lessons.commit() == git(checkout, "rev-parse", "--short", "HEAD")
+    (checkout / "project" / "lessons" / "file").write_text("changed")
+    assert lessons.commit().endswith("+")
+
+
+def test_outside_a_checkout_and_before_the_first_commit_it_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
+    assert lessons.commit() == "unknown"
+    (tmp_path / "lessons").mkdir()
+    assert lessons.commit() == "unknown"
+    git(tmp_path, "init", "-q")
+    assert lessons.commit() == "unknown"
+    monkeypatch.setenv("PATH", "")  # no git at all
+    assert lessons.commit() == "unknown"
+
+
 # ---- a run that is killed ------------------------------------------------------------------------------------------
 
 
@@ -217,7 +272,37 @@ def undisturbed(small_lesson):
     return curves(small_lesson.results("undisturbed"))
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+ENDLESS = """
+import os, time
+print("pid", os.getpid(), flush=True)
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_a_course_that_is_terminated_takes_its_lesson_along(tmp_path):
+    """The lesson is gone, and cleaned up after itself, when the course is."""
+    folder, out = tmp_path / "lessons", tmp_path / "out"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number:02d}_some_lesson.py").write_text(GOOD.replace("lesson.claim", ENDLESS + "lesson.claim"))
+    command = [sys.executable, "-c", COURSE + "sys.exit(main(sys.argv[2:]))", folder, "--out", out, "--data=synthetic"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    course = subprocess.Popen([str(word) for word in command], cwd=ROOT, **pipes)
+    while not (line := course.stdout.readline()).startswith("pid"):
+        assert line, course.stderr.read()
+    course.terminate()
+    course.wait(30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(line.split()[1]), signal.SIGKILL)  # an orphan is not left to the machine either
+    _, error = course.communicate()
+    assert course.returncode == 143 and "interrupted" in error and "Traceback" not in error, error
+    assert not (out / "02_some_lesson").exists() and not (out / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill"]
+)
 def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, undisturbed, signal_number):
     out = f"killed by {signal_number}"
     process = small_lesson(out)
@@ -225,7 +310,7 @@ def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, un
     wait_for(checkpoints / "weight-norm.npz", process)  # two networks are done, the third is on its way
     process.send_signal(signal_number)
     _, error = process.communicate()
-    if signal_number == signal.SIGINT:
+    if signal_number != signal.SIGKILL:
         assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert not (small_lesson.results(out) / "metrics.json").exists()
     assert (checkpoints / "weight-norm.npz").exists()
