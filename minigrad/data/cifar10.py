@@ -12,7 +12,7 @@ import zlib
 import numpy
 
 from minigrad.data import verified_download
-from minigrad.data.dataset import DataError, Dataset, checked_labels
+from minigrad.data.dataset import DataError, Dataset, checked_labels, refuse_what_is_no_file
 from minigrad.data.folders import data_folder
 from minigrad.data.jpeg import looks_jpeg_compressed
 from minigrad.saving import replacing
@@ -96,6 +96,7 @@ def read_folder(folder, records):
 def read_batch(path, records):
     """The images (records, 3, 32, 32), uint8, and labels (records,), int64, of one file."""
     try:
+        refuse_what_is_no_file(path)
         content = numpy.fromfile(path, numpy.uint8)
     except FileNotFoundError:
         raise DataError(
