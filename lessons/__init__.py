@@ -130,7 +130,8 @@ class Lesson:
         self.name = self.file.stem
         self.number = int(self.name.split("_")[0])
         sys.excepthook = _one_line_errors
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+        if "ipykernel" not in sys.modules:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
         parser = Parser(prog=f"lessons/{self.file.name}", description=title(self.file))
         add_flags(parser)
@@ -262,7 +263,7 @@ class Lesson:
         }
 
     def finish(self):
-        """Write log.txt and metrics.json, and exit with code 1 if a claim does not hold.
+        """Write log.txt and, last, metrics.json; exit with code 1 if a claim does not hold.
 
         Until here, what an earlier run has written stays as it was, but for figures.
         """
@@ -487,5 +488,6 @@ def _one_line_errors(kind, error, traceback):
     if code is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    sys.stdout.flush()
+    with suppress(OSError):  # on a full disk
+        sys.stdout.flush()
     os._exit(code)  # the hook has no other way to choose the exit code
