@@ -31,7 +31,7 @@ SIMD = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sv
 
 def surroundings():
     """What the numbers depend on besides the code: {what: value}."""
-    described = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "commit": commit() or "unknown"}
+    described = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "commit": commit()}
     info = cpuinfo()
     described["CPU"] = f"{info.get('model name', platform.processor() or platform.machine())}, {parallel.cores()} cores"
     flags = info.get("flags", info.get("Features", "")).split()

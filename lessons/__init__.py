@@ -5,24 +5,29 @@ Everything that a learner should see is in the lesson; this file only keeps it t
 """
 
 import argparse
+import errno
 import hashlib
+import io
 import json
 import os
 import platform
 import re
-import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy
 
 import minigrad as mg
+import wn
 from minigrad import backend
 from minigrad.data import DataError, cache_folder
-from minigrad.saving import CheckpointError
+from minigrad.saving import CheckpointError, replacing
 
 FOLDER = Path(__file__).parent
 
@@ -53,6 +58,13 @@ class UsageError(Exception):
     """Something the user asked for that cannot be had; the message is one line. Exit code 2."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that says in one line what is wrong with them."""
+
+    def error(self, message):
+        raise UsageError(f"{message}; see --help")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A sentence, what should be measured if it is true, what was measured, and whether that agrees."""
@@ -72,16 +84,21 @@ def add_flags(parser):
     sets, which = ["auto", "synthetic", "cifar10"], "auto: CIFAR-10 if it can be found, else synthetic"
     parser.add_argument("--data", choices=sets, default="auto", help=which)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
     parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
     parser.add_argument("--show", action="store_true", help="show each figure in a window")
 
 
-def _seed(text):
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a whole number from 0 up is needed, not {text!r}")
-    return int(text)
+def whole_number(least):
+    """The type, for argparse, of a whole number from `least` up."""
+
+    def number(text):
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"a whole number from {least} up is needed, not {text!r}")
+        return int(text)
+
+    return number
 
 
 class Lesson:
@@ -113,7 +130,10 @@ class Lesson:
         self.name = self.file.stem
         self.number = int(self.name.split("_")[0])
         sys.excepthook = _one_line_errors
-        parser = argparse.ArgumentParser(prog=f"lessons/{self.file.name}", description=title(self.file))
+        if "ipykernel" not in sys.modules:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+        show_what_can_be_shown()
+        parser = Parser(prog=f"lessons/{self.file.name}", description=title(self.file))
         add_flags(parser)
         if add_own_flags:
             add_own_flags(parser)
@@ -122,12 +142,11 @@ class Lesson:
         self.full, self.seed = self.flags.full, self.flags.seed
         self.device, self.data = choose_device(self.flags.device), choose_data(self.flags.data, self.flags.download)
         self.out = writable_folder(Path(self.flags.out) / self.name)
-        self.claims, self.figures, self.measurements = [], [], {}
+        self.claims, self.figures, self.measurements, self._checkpoints = [], [], {}, []
         self._started = time.time()
-        part = "-".join(getattr(self.flags, "only", None) or ())
-        self._log_name = f"log-{file_name(part)}.txt" if part else "log.txt"
-        self._log = open(self.out / f"{self._log_name}.part", "w", encoding="utf-8")
-        sys.stdout = _Tee(sys.stdout, self._log)
+        self._sources = sources(self.file)  # now: they may be changed while the lesson runs
+        self._fingerprint, self._commit = fingerprint(self.file, self.flags, self.data), commit()
+        sys.stdout = _Tee(sys.stdout, io.StringIO())
         import matplotlib
 
         if not self.flags.show:
@@ -155,7 +174,8 @@ class Lesson:
             figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
         path = self.out / f"{name}.png"
-        figure.savefig(path)
+        with replacing(path) as file:
+            figure.savefig(file, format="png")
         self.figures.append(path.name)
         print(f"figure: {path}")
         import matplotlib.pyplot as plt
@@ -189,12 +209,14 @@ class Lesson:
     def checkpoint(self, run, identity):
         """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained.
 
-        In a full run the file is compressed.
+        The sources belong to it: a run that began with others is refused. In a full run the file is compressed.
         """
         size = "full" if self.full else "quick"
         folder = writable_folder(self.out / "checkpoints" / f"{size}-{self.data}-seed{self.seed}")
-        identity = {"lesson": self.name, "run": run, **identity}
-        return Checkpoint(folder / f"{file_name(run)}.npz", identity, self.flags.fresh, compress=self.full)
+        identity = {"lesson": self.name, "run": run, **identity, "sources": self._sources}
+        path = folder / f"{file_name(run)}.npz"
+        self._checkpoints.append(path)
+        return Checkpoint(path, identity, self.flags.fresh, compress=self.full)
 
     def time_is_up(self, needed=0.0):
         """Whether less than so many seconds are left of --minutes, counted from the beginning of the lesson."""
@@ -204,13 +226,22 @@ class Lesson:
     def stop(self, why):
         """End the lesson here, with exit code 0: a piece of the work is done and kept. Writes the log, no metrics."""
         print(f"\n{why}; {time.time() - self._started:.0f} s")
-        self._close_log()
+        self._write_log()
         sys.exit(0)
 
-    def _close_log(self):
-        sys.stdout = sys.stdout.streams[0]
-        self._log.close()
-        os.replace(self._log.name, self.out / self._log_name)
+    def _write_log(self):
+        """Write what was printed, and print without keeping it from here on. Each choice of --only has its own log."""
+        sys.stdout, log = sys.stdout.streams
+        part = "-".join(getattr(self.flags, "only", None) or ())
+        write_text(self.out / (f"log-{file_name(part)}.txt" if part else "log.txt"), log.getvalue())
+
+    def _clear_up(self):
+        """Remove the checkpoints of this run, and of no other; what took days is kept."""
+        for path in [] if self.full else self._checkpoints:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another run's are in there
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
 
     def _metrics(self, seconds):
         """What metrics.json holds: what was run, how it came out, and on what."""
@@ -222,30 +253,27 @@ class Lesson:
             "device": self.device,
             "data": self.data,
             "seconds": round(seconds, 1),
-            "fingerprint": fingerprint(self.file, self.flags, self.data),
+            "fingerprint": self._fingerprint,
             "claims": [asdict(claim) for claim in self.claims],
             "figures": self.figures,
             "measurements": self.measurements,
             "versions": versions(),
             "machine": backend.description(self.device),
-            "commit": commit(),
+            "commit": self._commit,
         }
 
     def finish(self):
-        """Write metrics.json and log.txt, and exit with code 1 if a claim does not hold.
+        """Write log.txt and, last, metrics.json; exit with code 1 if a claim does not hold.
 
         Until here, what an earlier run has written stays as it was, but for figures.
         """
         seconds = time.time() - self._started
-        partial = self.out / "metrics.json.part"
-        partial.write_text(json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n", encoding="utf-8")
-        os.replace(partial, self.out / "metrics.json")
-        if not self.full:  # what took days is kept
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
         failed = [claim for claim in self.claims if not claim.holds]
         held = len(self.claims) - len(failed)
         print(f"\n{held} of {len(self.claims)} claims hold; {seconds:.0f} s; {self.out}/metrics.json")
-        self._close_log()
+        self._write_log()
+        write_text(self.out / "metrics.json", json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n")
+        self._clear_up()
         if failed and "ipykernel" not in sys.modules:
             sys.exit(1)
 
@@ -260,19 +288,28 @@ class Checkpoint:
             path.unlink(missing_ok=True)
 
     def load(self):
-        """The state last saved, or None at the beginning. CheckpointError if the file is of another run."""
+        """The state last saved, or None at the beginning. CheckpointError if the file is of another run or sources."""
         if not self.path.exists():
             return None
         saved = mg.load(self.path)
-        if saved.get("identity") != self.identity:
+        identity = saved.get("identity") if isinstance(saved, dict) else None
+        if not isinstance(identity, dict) or "state" not in saved:
+            raise CheckpointError(f"{self.path} is not a lesson's checkpoint; use --fresh to start anew")
+        if identity | {"sources": None} != self.identity | {"sources": None}:
             raise CheckpointError(
-                f"{self.path} is the checkpoint of another run ({saved.get('identity')}); "
+                f"{self.path} is the checkpoint of another run ({identity}); "
                 "use --fresh to start anew, or another --out"
+            )
+        if identity != self.identity:
+            raise CheckpointError(
+                f"{self.path} was begun with other sources of this lesson, minigrad or wn; "
+                "go on with those, or use --fresh to start anew"
             )
         return saved["state"]
 
     def save(self, state):
         """Replace the file by one that holds `state`, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # an equal run beside this one may have cleared up
         mg.save(self.path, {"identity": self.identity, "state": state}, self.compress)
         self._saved = time.monotonic()
 
@@ -310,13 +347,32 @@ def writable_folder(path):
     """`path`, made if need be; UsageError if nothing can be written there."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         why = f"cannot write to the output folder {path}: {error.strerror}; choose another with --out"
         raise UsageError(why) from None
     return path
+
+
+def check_writable(path):
+    """UsageError if `write_text` could not write the file `path`, which stays as it is."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if path.is_file() or not path.exists():
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_text(path, text):
+    """Replace the file `path` by this text, in UTF-8, all or nothing; a pipe or a device is written to."""
+    content = text.encode("utf-8", "backslashreplace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    with replacing(path) as file:
+        file.write(content)
 
 
 # ---- what is known about a lesson without running it ----------------------------------------------------------------
@@ -337,14 +393,20 @@ def title(file):
     return docstring(file).strip().splitlines()[0].rstrip(".")
 
 
+def sources(file):
+    """A digest of what computes a lesson's numbers: its own source, and all of minigrad and wn."""
+    digest = hashlib.sha256(Path(file).read_bytes())
+    for library in (Path(mg.__file__).parent, Path(wn.__file__).parent):
+        for path in sorted(library.rglob("*.py")):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(library.parent).as_posix()} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def fingerprint(file, flags, data):
-    """A digest of everything that a lesson's results depend on: its source, the libraries, the flags."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
-    libraries = [*sorted(root.glob("minigrad/**/*.py")), *sorted(root.glob("wn/*.py"))]
-    for source in [Path(file), Path(__file__), *libraries]:
-        digest.update(source.read_bytes())
-    digest.update(json.dumps([flags.full, flags.device, data, flags.seed, versions()]).encode())
+    """A digest of everything that a lesson's results depend on: its source, this file, the libraries, the flags."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(json.dumps([sources(file), flags.full, flags.device, data, flags.seed, versions()]).encode())
     if (epochs := getattr(flags, "epochs", None)) is not None:
         digest.update(f"{epochs} epochs".encode())
     return digest.hexdigest()[:16]
@@ -363,15 +425,28 @@ def versions():
 
 
 def commit():
-    """The commit of the source tree, with a + if it has been changed since; None outside a git checkout."""
+    """The commit of the source tree, with a + if it has been changed since; "unknown" outside a checkout of its own."""
     try:
-        run = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=FOLDER, capture_output=True, text=True)
-    except OSError:
-        return None
-    return run.stdout.strip() or None
+        top = _git("rev-parse", "--show-toplevel")
+        if os.path.samefile(top, FOLDER.parent):  # and not a project's that has a copy of this one in it
+            return _git("describe", "--always", "--dirty=+")
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return "unknown"
+
+
+def _git(*arguments):
+    run = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, check=True)
+    return os.fsdecode(run.stdout).rstrip("\n")
 
 
 # ---- standard output and errors -------------------------------------------------------------------------------------
+
+
+def show_what_can_be_shown():
+    """Print a question mark for each character that standard output's encoding lacks; that is not an error."""
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no encoding
+        sys.stdout.reconfigure(errors="replace")
 
 
 class _Tee:
@@ -401,6 +476,10 @@ def report_error(kind, error):
     if issubclass(kind, (UsageError, DataError, CheckpointError)):
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if issubclass(kind, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        what = error.filename or "the output"
+        print(f"error: {what} could not be written: {error.strerror}; make room and start again", file=sys.stderr)
+        return 2
     return None
 
 
@@ -409,5 +488,6 @@ def _one_line_errors(kind, error, traceback):
     if code is None:
         sys.__excepthook__(kind, error, traceback)
         return
-    sys.stdout.flush()
+    with suppress(OSError):  # on a full disk
+        sys.stdout.flush()
     os._exit(code)  # the hook has no other way to choose the exit code

@@ -1,15 +1,17 @@
 """Run the course: python -m lessons [N | N-M …] [flags]. All lessons, in order, quick, by default."""
 
-import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from lessons import (
+    Parser,
     UsageError,
     add_flags,
+    check_writable,
     choose_data,
     choose_device,
     docstring,
@@ -17,14 +19,17 @@ from lessons import (
     fingerprint,
     lesson_files,
     report_error,
+    show_what_can_be_shown,
     title,
     writable_folder,
+    write_text,
 )
 
 
 def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
-    parser = argparse.ArgumentParser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
+    show_what_can_be_shown()
+    parser = Parser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
     parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")
     parser.add_argument(
@@ -35,8 +40,8 @@ def main(arguments=None):
     parser.add_argument("-x", "--exit-first", action="store_true", help="stop at the first lesson that fails")
     parser.add_argument("--json", metavar="FILE", help="also write the summary there")
     add_flags(parser)
-    flags = parser.parse_args(arguments)
     try:
+        flags = parser.parse_args(arguments)
         if flags.equations:
             print(equations.text())
             return 0
@@ -46,8 +51,11 @@ def main(arguments=None):
                 print(f"{number:02d}  {title(file)}  ({duration(file)})")
             return 0
         return run_all(chosen, flags)
-    except (UsageError, KeyboardInterrupt) as error:
-        return report_error(type(error), error)
+    except (Exception, KeyboardInterrupt) as error:
+        code = report_error(type(error), error)
+        if code is None:
+            raise
+        return code
 
 
 def select(wanted):
@@ -80,26 +88,23 @@ def run_all(chosen, flags):
     out = writable_folder(Path(flags.out))
     summaries = [out / "summary.json", *([Path(flags.json)] if flags.json else [])]
     for path in summaries:
-        try:
-            path.open("a").close()  # now rather than after all lessons
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        check_writable(path)  # now rather than after all lessons
     print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/\n")
     results = []
     for file in chosen.values():
         metrics_file = out / file.stem / "metrics.json"
         finished = None if flags.fresh else read_metrics(metrics_file)
-        if finished and finished["fingerprint"] == fingerprint(file, flags, data) and all_hold(finished):
+        if finished and finished.get("fingerprint") == fingerprint(file, flags, data) and all_hold(finished):
             print(f"{file.stem}: finished before with the same source and flags, not run again (--fresh runs it)\n")
             results.append(finished)
             continue
         before = metrics_file.stat().st_mtime_ns if metrics_file.exists() else None
         code = run(file, flags)
         print(flush=True)
-        if code in (2, 130):
+        if code in (2, 130, 143):
             return code
         metrics = read_metrics(metrics_file)
-        if metrics is None or metrics_file.stat().st_mtime_ns == before:
+        if metrics is None or metrics_file.stat().st_mtime_ns == before or code != (0 if all_hold(metrics) else 1):
             metrics = {"lesson": file.stem, "claims": [], "seconds": 0.0, "crashed": True}
         results.append(metrics)
         if flags.exit_first and not all_hold(results[-1]):
@@ -107,29 +112,44 @@ def run_all(chosen, flags):
     print_table(results)
     summary = {"full": flags.full, "seed": flags.seed, "device": device, "data": data, "lessons": results}
     for path in summaries:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(summary, indent=1) + "\n")
     return 0 if all(map(all_hold, results)) else 1
 
 
 def run(file, flags):
-    """Run one lesson; its exit code. An interrupt reaches the lesson too, which gets time to keep its checkpoint."""
+    """Run one lesson; its exit code. Ctrl-C and SIGTERM reach the lesson too, which gets time to clean up."""
     command = [sys.executable, str(file), "--full" if flags.full else "--quick"]
     command += [f"--{name}={getattr(flags, name)}" for name in ("device", "data", "seed", "out")]
     command += [f"--{name}" for name in ("fresh", "show", "download") if getattr(flags, name)]
-    process = subprocess.Popen(command)
+    process, terminated = None, False
+
+    def terminate(*_):
+        nonlocal terminated
+        terminated = True
+        if process:
+            process.terminate()
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        return process.wait()
+        process = subprocess.Popen(command)
+        if terminated:  # in between
+            process.terminate()
+        code = process.wait()
     except KeyboardInterrupt:
         process.wait()
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 143 if terminated else code
 
 
 def read_metrics(path):
     """What a finished lesson has written, or None."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return metrics if isinstance(metrics, dict) else None
 
 
 def all_hold(metrics):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
-from lessons import COLOURS, UsageError, report_error, writable_folder
+from lessons import COLOURS, UsageError, report_error, show_what_can_be_shown, writable_folder, write_text
 from minigrad.saving import CheckpointError
 
 PAPER = {"normal": 8.43, "weight norm": 8.46, "batch norm": 8.05, "mean-only BN": 8.52, "WN + mean-only BN": 7.31}
@@ -29,25 +29,34 @@ def read(folder):
     found = {}
     for path in sorted(Path(folder).glob("*.npz")):
         saved = mg.load(path)
-        identity, state = saved.get("identity", {}), saved.get("state", {})
-        if identity.get("run") not in PAPER or "curves" not in state:
-            continue
-        curves, tracker = state["curves"], state["tracker"]
-        norms = {layer: rows["norm"] for layer, rows in tracker["rows"].items()}
-        found[identity["run"]] = {
-            "data": identity["data"],
-            "size": identity["size"],
-            "learning rate": identity["rate"],
-            "epochs": len(curves["loss"]),
-            "pieces": state["pieces"],
-            "curves": {name: [round(value, 5) for value in values] for name, values in curves.items()},
-            # ‖v‖, or ‖w‖ where there is no v, relative to its first value; the mean over units
-            "growth by layer": {layer: (n / n[0]).mean(axis=1).round(4).tolist() for layer, n in norms.items()},
-            "steps of the growth": tracker["steps"],
-        }
+        try:
+            run = saved["identity"]["run"]
+            if run in PAPER and "curves" in saved["state"]:
+                found[run] = digest(saved["identity"], saved["state"])
+                table({run: found[run]})  # what is missing shows here, where the file is known
+        except (LookupError, TypeError, ValueError, AttributeError):
+            why = f"{path} does not hold what this version of lesson 9 saves; read it with the version that wrote it"
+            raise CheckpointError(why) from None
     if not found:
         raise UsageError(f"{folder} holds no runs of lesson 9")
     return {run: found[run] for run in PAPER if run in found}
+
+
+def digest(identity, state):
+    """What is worth keeping of one run."""
+    curves, tracker = state["curves"], state["tracker"]
+    norms = {layer: rows["norm"] for layer, rows in tracker["rows"].items()}
+    return {
+        "data": identity["data"],
+        "size": identity["size"],
+        "learning rate": identity["rate"],
+        "epochs": len(curves["loss"]),
+        "pieces": state["pieces"],
+        "curves": {name: [round(value, 5) for value in values] for name, values in curves.items()},
+        # ‖v‖, or ‖w‖ where there is no v, relative to its first value; the mean over units
+        "growth by layer": {layer: (n / n[0]).mean(axis=1).round(4).tolist() for layer, n in norms.items()},
+        "steps of the growth": tracker["steps"],
+    }
 
 
 def planned(run):
@@ -129,18 +138,21 @@ def draw(runs, path):
 
 
 def main(arguments=None):
+    show_what_can_be_shown()
     parser = argparse.ArgumentParser(prog="python -m lessons.full_run", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", metavar="CHECKPOINTS", help="the folder with the runs")
     parser.add_argument("--out", default="results/cifar10", help="where to write (default: results/cifar10)")
     flags = parser.parse_args(arguments)
     try:
         runs, out = read(flags.checkpoints), writable_folder(Path(flags.out))
-    except (UsageError, CheckpointError) as error:
-        return report_error(type(error), error)
-    document = {"paper's test error": PAPER, "remarks": remarks(runs), "runs": runs}
-    (out / "cifar10.json").write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / "table.md").write_text(table(runs), encoding="utf-8")
-    draw(runs, out / "figure1.png")
+        document = {"paper's test error": PAPER, "remarks": remarks(runs), "runs": runs}
+        write_text(out / "cifar10.json", json.dumps(document, ensure_ascii=False) + "\n")
+        write_text(out / "table.md", table(runs))
+        draw(runs, out / "figure1.png")
+    except Exception as error:
+        if (code := report_error(type(error), error)) is None:
+            raise
+        return code
     print(table(runs))
     print(f"written: {out}/cifar10.json, table.md, figure1.png")
     return 0

@@ -86,7 +86,7 @@ def backward(tensor, grad=None, retain_graph=False, create_graph=False):
     found = backward_pass({tensor._node: _starting_gradient(tensor, grad)}, None, retain_graph, create_graph)
     with _adding:
         for node, total in found.items():
-            node.grad = _of_its_own(total) if node.grad is None else node.grad + total
+            node.grad = _of_its_own(total) if node.grad is None else _sum(node.grad, total)
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph=False, create_graph=False):
@@ -193,7 +193,7 @@ def backward_pass(starts, wanted, retain_graph, create_graph):
                 for i, share in zip(towards, shares, strict=True):
                     parent, share = node.parents[i], _fitting(share, node, i)
                     # Never in place: the same array may be on its way to another node.
-                    totals[parent] = _as_array(totals[parent] + share) if parent in totals else share
+                    totals[parent] = _sum(totals[parent], share) if parent in totals else share
                 if not (retain_graph or create_graph):
                     node.free()
     finally:
@@ -238,6 +238,13 @@ def _seen_by_rules(node, create_graph):
 def _as_array(share):
     """NumPy turns 0-d results into scalars; this turns them back."""
     return share if isinstance(share, (numpy.ndarray, Tensor)) or backend.is_array(share) else numpy.asarray(share)
+
+
+def _sum(total, share):
+    total = _as_array(total + share)
+    if state.detecting_anomaly:
+        check_finite(getattr(total, "_data", total), "adding up the gradients of one tensor")
+    return total
 
 
 def _fitting(share, node, position):

@@ -61,7 +61,7 @@ class Op:
 
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
-        if STARRED in self._all_needs:
+        if "*" in self._all_needs:  # a starred parameter stands for all operands
             return {*range(len(parents)), *self._all_needs}
         if self.joint or None not in parents:
             return self._all_needs
@@ -155,17 +155,10 @@ def _run(the_op, args, params):
     for i, parent in enumerate(parents):
         if i not in needed and backend.is_array(values[i]):
             values[i] = parent or Spec(values[i].shape, values[i].dtype)
-    kept = [_kept(value, arg) for value, arg in zip(values, args, strict=True)]
-    params = {name: _kept(value, value) for name, value in params.items()}
+    # A plain array may be changed by whoever made it, so the tape keeps a copy.
+    kept = [guard.own(v) if v is arg and backend.is_array(v) else v for v, arg in zip(values, args, strict=True)]
+    params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
     return Tensor(value, Node(value, the_op, parents, kept, params, keeps_value=-1 in needed))
-
-
-def _kept(value, arg):
-    """What the tape keeps of an argument: a plain array's numbers may be changed by whoever made it, a tensor's not."""
-    return guard.own(arg) if value is arg and backend.is_array(arg) else value
-
-
-STARRED = "*"  # among the needs: all operands
 
 
 def _needs(rule):
@@ -174,7 +167,7 @@ def _needs(rule):
         return frozenset()
     parameters = list(inspect.signature(rule).parameters.values())[1:]  # without g
     return frozenset(
-        STARRED if p.kind is p.VAR_POSITIONAL else i - 1
+        "*" if p.kind is p.VAR_POSITIONAL else i - 1
         for i, p in enumerate(parameters)
         if not p.name.startswith("_") and p.kind is not p.KEYWORD_ONLY
     )
@@ -218,7 +211,7 @@ def _agree_on_dtype(the_op, values, operands, params):
     for i in differentiable:
         value = values[i]
         if isinstance(value, numpy.generic):
-            values[i] = value.item()
+            values[i] = _python_number(value)
         elif backend.is_array(value):
             if floats and value.dtype.kind in "biu":
                 values[i] = value.astype(max(floats, key=lambda dtype: dtype.itemsize))
@@ -229,7 +222,9 @@ def _agree_on_dtype(the_op, values, operands, params):
 
 def _python_number(value):
     """A NumPy number as a Python number, which would not turn float32 into float64."""
-    return value.item() if isinstance(value, numpy.number) else value
+    if isinstance(value, numpy.longdouble):  # whose item() is one again
+        return float(value)
+    return value.item() if isinstance(value, numpy.generic) and not isinstance(value, numpy.void) else value
 
 
 def _explained(error, the_op, values):

@@ -5,8 +5,10 @@ to disk, and renamed: the target is at any moment either the old checkpoint or t
 NumPy's .npz with one JSON text in it; no pickle, so loading a checkpoint cannot run code.
 """
 
+import errno
 import json
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy
@@ -19,6 +21,36 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be read; the message is one line that names the file."""
 
 
+@contextmanager
+def replacing(path):
+    """A new binary file to write, which takes the place of `path` once it is complete and on disk.
+
+    Until then, and if anything goes wrong, `path` stays as it was, and nothing is left beside it. No two writers share
+    the new file: of several, the last to finish counts.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or if `path` is a folder, a pipe or a device; it names `path`.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "It is not a file", str(path))
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        with open(partial, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def save(path, tree, compress=False):
     """Write `tree` (dicts with string keys, lists, strings, numbers, None, arrays, Tensors) to the file `path`.
 
@@ -28,16 +60,11 @@ def save(path, tree, compress=False):
     can be saved is in the exponents, of which a network has few different ones. So the bytes of all numbers are stored
     in groups: first bytes, second bytes, and so on.
     """
-    path = Path(path)
     arrays = []
     text = json.dumps(_skeleton(tree, arrays, compress))
-    partial = path.with_name(path.name + ".part")
     write = numpy.savez_compressed if compress else numpy.savez
-    with open(partial, "wb") as file:
+    with replacing(path) as file:
         write(file, tree=numpy.array(text), **{f"array_{i}": array for i, array in enumerate(arrays)})
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load(path):
@@ -48,8 +75,10 @@ def load(path):
     FileNotFoundError
         If there is no such file.
     CheckpointError
-        If the file is not a checkpoint or is damaged.
+        If it is not a file, not a checkpoint, or damaged.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise CheckpointError(f"{path} is not a file; remove it to start anew")  # a pipe would keep us waiting
     with open(path, "rb") as file:
         try:
             with numpy.load(file, allow_pickle=False) as archive:

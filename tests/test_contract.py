@@ -271,6 +271,47 @@ def test_random_numbers_come_from_numpy_generators():
     assert set(first.ravel()) == {0, 2}
 
 
+# ---- models: in detail in tests/test_edges.py -----------------------------------------------------------------------
+
+
+def test_numbers_of_every_size():
+    for size in (1e-37, 1e-20, 1.0, 1e20, 1e37):
+        v = leaf(np.array([[3.0, 4.0]]) * size, np.float32)
+        np.testing.assert_allclose(mg.norm(v).item() / size, 5, rtol=1e-6)
+        np.testing.assert_allclose(wn.weight_norm(v, leaf([10.0], np.float32)).numpy(), [[6, 8]], rtol=1e-6)
+    assert mg.sigmoid(leaf(-20.0, np.float32)).item() == pytest.approx(2.0611537e-9, rel=1e-6)
+    assert mg.logsumexp(leaf([1e308, 1e308])).item() == 1e308
+
+
+def test_tied_weights_stay_tied():
+    model = mg.nn.Sequential(mg.nn.Linear(2, 2), mg.nn.Linear(2, 2, bias=False))
+    model[1].weight = model[0].weight
+    wn.apply_weight_norm(model)
+    assert len(model.parameters()) == 3 and model[1].weight_v is model[0].weight_v
+    assert wn.remove_weight_norm(model)[1].weight is model[0].weight
+    pair = mg.nn.Sequential(mg.nn.Conv2d(2, 2, 1), mg.nn.ConvTranspose2d(2, 2, 1))
+    pair[1].weight = pair[0].weight
+    with pytest.raises(ValueError, match="layer '1' is shared"):
+        wn.apply_weight_norm(pair)
+
+
+def test_modules_in_lists_of_lists_are_seen():
+    model = mg.nn.Module()
+    model.blocks = [[mg.nn.Linear(1, 1, bias=False)], {"a": mg.nn.Parameter([1.0])}]
+    assert [name for name, _ in model.named_parameters()] == ["blocks.1.a", "blocks.0.0.weight"]
+
+
+def test_optimizers_refuse_what_cannot_work():
+    p = mg.nn.Parameter([1.0])
+    for wrong in ({"lr": float("nan")}, {"betas": (0.9, 1.0)}):
+        with pytest.raises(ValueError, match="must be at least 0 and less than"):
+            mg.optim.Adam([p], **wrong)
+    with pytest.raises(TypeError, match="only floats can be trained"):
+        mg.optim.Adam([mg.tensor([1])])
+    with pytest.raises(ValueError, match="the state of SGD"):
+        mg.optim.Adam([p]).load_state_dict(mg.optim.SGD([p], 0.1).state_dict())
+
+
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 

@@ -265,7 +265,7 @@ def test_the_minimum_of_a_parabola_is_found(make):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="no parameters"):
         optim.SGD([], 0.1)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="lr must be at least 0"):
         optim.Adam([parameter()], -1)
     with pytest.raises(ValueError, match=r"2 parameters.*1"):
         optim.SGD([parameter()], 0.1).load_state_dict(optim.SGD([parameter(), parameter()], 0.1).state_dict())

@@ -65,9 +65,11 @@ def explicit_gradients(grad_w, v, g, axis=0):
         raise ValueError(f"grad_w {grad_w.shape} and v {v.shape} must have one shape")
     axes, scale = other_axes(v.ndim, axis), as_column(g, v, axis)
     norm = mg.norm(v, axes, keepdims=True)
-    grad_g = mg.sum(grad_w * v, axes, keepdims=True) / norm
-    grad_v = scale / norm * grad_w - scale * grad_g / (norm * norm) * v
-    return grad_v, grad_g.reshape(g.shape)
+    direction = v / norm  # at once, for ‖v‖² might overflow
+    grad_g = mg.sum(grad_w * direction, axes, keepdims=True)
+    grad_v = scale / norm * grad_w - scale * grad_g / norm * direction
+    grad_g = grad_g.reshape(g.shape)
+    return grad_v, mg.Tensor(grad_g) if isinstance(grad_v, mg.Tensor) and not isinstance(grad_g, mg.Tensor) else grad_g
 
 
 def explicit_gradients_log_scale(grad_w, v, s, axis=0):

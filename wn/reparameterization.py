@@ -121,7 +121,7 @@ def output_axis(layer, name="weight"):
     return 1 if isinstance(layer, nn.ConvTranspose2d) and name == "weight" else 0
 
 
-def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - reads like the layers it stands among
+def WeightNorm(layer, name="weight", axis="output", scale="linear"):  # noqa: N802 - reads like the layers it stands among
     """Weight-normalize one weight of a layer, in place, without changing what the layer computes.
 
     The parameter `name` is replaced by two: `name_v`, which starts as the weight itself, and `name_g`, which starts
@@ -133,9 +133,9 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     layer : nn.Module
     name : str
         Which of its parameters, in float32 or float64.
-    axis : int, tuple of int, or None
-        What indexes the weight vectors: 1 for ConvTranspose2d, 0 for all other layers. With None the whole weight is
-        one vector, and `name_g` a single number.
+    axis : "output", int, tuple of int, or None
+        What indexes the weight vectors: by default the layer's outputs, axis 1 for ConvTranspose2d and 0 for all other
+        layers. With None the whole weight is one vector, and `name_g` a single number.
     scale : {"linear", "exp"}
         Whether `name_g` is the length g, or its logarithm s with g = e^s (section 2 of the paper).
 
@@ -152,6 +152,7 @@ def WeightNorm(layer, name="weight", axis=0, scale="linear"):  # noqa: N802 - re
     """
     if scale not in ("linear", "exp"):
         raise ValueError(f'scale must be "linear" (g) or "exp" (g = e^s), not {scale!r}')
+    axis = output_axis(layer, name) if axis == "output" else axis
     if name in layer._computed:
         raise ValueError(f"{type(layer).__name__}.{name} is computed already, by {layer._computed[name]}")
     weight = vars(layer).get(name)
@@ -185,24 +186,44 @@ def apply_weight_norm(module, scale="linear"):
         for name in weights(layer):
             if name not in layer._computed and (layer, name) not in found:
                 _check_vectors(getattr(layer, name).data, output_axis(layer, name), _where(layer, name, path))
-                found[layer, name] = output_axis(layer, name)
-    for (layer, name), axis in found.items():
+                found[layer, name] = getattr(layer, name), output_axis(layer, name), path
+    _refuse_ties_along_different_axes(found)
+    first = {}  # weight → the layer and name whose v and g all layers that share it get
+    for (layer, name), (weight, axis, _) in found.items():
         WeightNorm(layer, name, axis, scale)
+        original, its_name = first.setdefault(weight, (layer, name))
+        for part in "gv":
+            setattr(layer, f"{name}_{part}", getattr(original, f"{its_name}_{part}"))
     return module
 
 
+def _refuse_ties_along_different_axes(found):
+    axes = {}
+    for (layer, name), (weight, axis, path) in found.items():
+        if axes.setdefault(weight, axis) != axis:
+            raise ValueError(
+                f"{_where(layer, name, path)} is shared with a layer whose outputs are along axis {axes[weight]}, here "
+                f"axis {axis}: normalize one of them by itself with WeightNorm(layer, axis=…), or untie them"
+            )
+
+
 def remove_weight_norm(module):
-    """Turn every weight-normalized weight inside `module` back into an ordinary one, w = g v/‖v‖. Returns `module`."""
+    """Turn every weight-normalized weight inside `module` back into an ordinary one, w = g v/‖v‖. Returns `module`.
+
+    Layers that share v and g share the weight afterwards.
+    """
+    made = {}  # (v, g) → weight
     for layer in module.modules():
         for normalization in normalizations(layer):
             name = normalization.name
-            trained = getattr(layer, f"{name}_v").requires_grad
-            with mg.no_grad():
-                weight = normalization(layer).data.copy()
+            v, g = getattr(layer, f"{name}_v"), getattr(layer, f"{name}_g")
+            if (v, g) not in made:
+                with mg.no_grad():
+                    made[v, g] = _parameter(normalization(layer).data, v.requires_grad)
             layer.compute(name, None)
             delattr(layer, f"{name}_g")
             delattr(layer, f"{name}_v")
-            setattr(layer, name, _parameter(weight, trained))
+            setattr(layer, name, made[v, g])
     return module
 
 

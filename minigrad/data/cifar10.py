@@ -5,7 +5,6 @@ It reads the binary version: six files of records, each one label byte and 3072 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html (A. Krizhevsky, 2009).
 """
 
-import os
 import shutil
 import tarfile
 import zlib
@@ -13,9 +12,10 @@ import zlib
 import numpy
 
 from minigrad.data import verified_download
-from minigrad.data.dataset import DataError, Dataset, checked_labels
+from minigrad.data.dataset import DataError, Dataset, checked_labels, refuse_what_is_no_file
 from minigrad.data.folders import data_folder
 from minigrad.data.jpeg import looks_jpeg_compressed
+from minigrad.saving import replacing
 
 URLS = ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -68,11 +68,8 @@ def unpack(archive, folder):
             for member in tar:
                 if member.isfile() and member.name in wanted:
                     # Only the bytes are taken: where they are written is our choice, whatever the archive says.
-                    path = wanted.pop(member.name)
-                    part = path.with_name(path.name + ".part")
-                    with tar.extractfile(member) as source, open(part, "wb") as file:
+                    with tar.extractfile(member) as source, replacing(wanted.pop(member.name)) as file:
                         shutil.copyfileobj(source, file)
-                    os.replace(part, path)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{archive} could not be unpacked into {folder} ({error}); delete it and try again") from error
     if wanted:
@@ -99,6 +96,7 @@ def read_folder(folder, records):
 def read_batch(path, records):
     """The images (records, 3, 32, 32), uint8, and labels (records,), int64, of one file."""
     try:
+        refuse_what_is_no_file(path)
         content = numpy.fromfile(path, numpy.uint8)
     except FileNotFoundError:
         raise DataError(

@@ -36,6 +36,12 @@ class Dataset:
     description: str
 
 
+def refuse_what_is_no_file(path):
+    """DataError if there is a folder, a pipe or a device at `path`. Reading a pipe would wait, for ever perhaps."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is not a file; remove it and fetch the file again")
+
+
 def checked_labels(labels, classes, path):
     """The label bytes of the file `path` as int64; DataError unless they run from 0 to `classes` - 1."""
     bad = numpy.flatnonzero(labels >= classes)

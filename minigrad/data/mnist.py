@@ -13,7 +13,7 @@ import zlib
 import numpy
 
 from minigrad.data import verified_download
-from minigrad.data.dataset import DataError, Dataset, checked_labels
+from minigrad.data.dataset import DataError, Dataset, checked_labels, refuse_what_is_no_file
 from minigrad.data.folders import data_folder
 
 MIRRORS = ["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"]
@@ -87,6 +87,7 @@ def read_labels(path, count):
 def read_idx(path, shape):
     """The unsigned bytes of an IDX file that must have the given shape, as a writable uint8 array."""
     try:
+        refuse_what_is_no_file(path)
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
         raise DataError(

@@ -10,7 +10,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from minigrad.data.dataset import DataError
+from minigrad.data.dataset import DataError, refuse_what_is_no_file
 
 TIMEOUT = 30  # seconds without a byte until a mirror is given up
 
@@ -37,9 +37,11 @@ def download(urls, path, md5, what, gzipped=False):
     Raises
     ------
     DataError
-        If no mirror delivered. The message names addresses, path and checksum, so that you can place the file by hand.
+        If something other than a file is at `path`, or no mirror delivered. The message names addresses, path and
+        checksum, so that you can place the file by hand.
     """
     path = Path(path)
+    refuse_what_is_no_file(path)
     if path.exists() and _md5_of(path, gzipped) == md5:
         return
     part = path.with_name(path.name + ".part")

@@ -6,6 +6,7 @@ The paper (Salimans & Kingma 2016, section 5.1) trains its CIFAR-10 networks on 
 """
 
 import hashlib
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,12 +173,28 @@ def zca_cached(images, epsilon=1e-5, folder=None):
     root = cache_folder() if folder is None else Path(folder)
     path = root / "zca" / f"{_digest(images, epsilon)}.npz"
     with suppress(OSError, CheckpointError):
-        return ZCA(**load(path))
+        saved = load(path)
+        if _is_map(saved, math.prod(images.shape[1:]), float(epsilon)):
+            return ZCA(**saved)
     zca = ZCA.fit(images, epsilon)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, vars(zca))
     return zca
+
+
+def _is_map(saved, values, epsilon):
+    """Whether this is what `zca_cached` saves for pictures of so many values."""
+    if not isinstance(saved, dict) or saved.keys() != {"mean", "matrix", "epsilon"}:
+        return False
+    if not isinstance(saved["epsilon"], float) or saved["epsilon"] != epsilon:
+        return False
+    arrays = saved["mean"], saved["matrix"]
+    shapes = (values,), (values, values)
+    return all(
+        isinstance(array, numpy.ndarray) and array.dtype == numpy.float32 and array.shape == shape
+        for array, shape in zip(arrays, shapes, strict=True)
+    )
 
 
 def _digest(images, epsilon):

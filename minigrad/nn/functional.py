@@ -10,8 +10,8 @@ from minigrad.ops.convolution import avg_pool2d, conv2d, conv_transpose2d, max_p
 from minigrad.ops.elementwise import abs, maximum, minimum, softplus, square
 from minigrad.ops.linear_algebra import matmul
 from minigrad.ops.reduction import floats, mean, softmax
-from minigrad.ops.shape import reshape, sum, swapaxes
-from minigrad.tensors import Tensor
+from minigrad.ops.shape import astype, reshape, sum, swapaxes
+from minigrad.tensors import Tensor, tensor
 
 __all__ = [
     "avg_pool2d", "binary_cross_entropy_with_logits", "conv2d", "conv_transpose2d", "cross_entropy", "dropout",
@@ -36,7 +36,7 @@ def _linear(xp, x, weight, bias):
 
 def _rows(x):
     """(…, n) as a matrix with rows of n."""
-    return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _normalize_rule(g, y, x, axes, eps):
@@ -88,6 +88,7 @@ def batch_moments(xp, x):
     if x.ndim < 2:
         raise ValueError("expected x of shape (N, C) or (N, C, H, W)")
     axes, column = _but_channels(x)
+    x = x.astype(xp.promote_types(x.dtype, numpy.float32), copy=False)  # in float16 the squares would overflow
     mean = x.mean(axis=axes)
     deviation = x - mean.reshape(column)
     return xp.stack([mean, (deviation * deviation).mean(axis=axes)])
@@ -185,10 +186,11 @@ def one_hot(labels, classes, dtype=numpy.float32):
 
     IndexError if a label is out of range; if the labels are on the GPU, its row is NaN instead.
     """
-    labels = checked_labels(labels, classes)
+    given = checked_labels(labels, classes)
     if numpy.dtype(dtype).kind != "f":  # there is no NaN
-        checked_labels(backend.to_numpy(labels), classes)
-    return _one_hot(labels, classes, dtype)
+        checked_labels(backend.to_numpy(given), classes)
+    rows = _one_hot(given, classes, dtype)
+    return Tensor(rows) if isinstance(labels, Tensor) else rows
 
 
 def _one_hot(labels, classes, dtype):
@@ -236,7 +238,8 @@ def cross_entropy(logits, labels):
     """
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ValueError(f"cross_entropy: logits {logits.shape} must be (N, classes), with N = {len(labels)} labels")
-    return _cross_entropy(logits, on_device_of(logits, checked_labels(labels, logits.shape[1])))
+    loss = _cross_entropy(logits, on_device_of(logits, checked_labels(labels, logits.shape[1])))
+    return tensor(loss) if isinstance(labels, Tensor) and not isinstance(loss, Tensor) else loss
 
 
 def _cross_entropy_rule(g, _y, x, labels):
@@ -262,6 +265,13 @@ def _one_target_each(name, prediction, target):
         raise ValueError(f"{name}: targets of shape {other} do not fit predictions of shape {shape}; reshape them")
 
 
+def _difference(prediction, target):
+    """prediction - target; of integers as float64, for their difference would wrap around."""
+    if prediction.dtype.kind in "biu":
+        prediction = astype(prediction, numpy.float64)
+    return prediction - target
+
+
 def binary_cross_entropy_with_logits(logits, targets):
     """Mean of -t log σ(x) - (1 - t) log(1 - σ(x)) = softplus(x) - t·x; targets between 0 and 1.
 
@@ -274,12 +284,12 @@ def binary_cross_entropy_with_logits(logits, targets):
 def mse_loss(prediction, target):
     """Mean squared difference."""
     _one_target_each("mse_loss", prediction, target)
-    return mean(square(prediction - target))
+    return mean(square(_difference(prediction, target)))
 
 
 def huber_loss(prediction, target, delta=1.0):
     """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta)."""
     _one_target_each("huber_loss", prediction, target)
-    d = abs(prediction - target)
+    d = abs(_difference(prediction, target))
     small = minimum(d, delta)
     return mean(0.5 * square(small) + delta * maximum(d - delta, 0))

@@ -1,7 +1,7 @@
 """Module: something with parameters. Parameter and Buffer: the tensors that a module owns.
 
 There is no registration. A module's parameters are the `Parameter`s among its attributes, its buffers the `Buffer`s,
-its children the `Module`s, in the order in which they were assigned; a list or tuple of modules counts too.
+its children the `Module`s, in the order in which they were assigned; those in lists, tuples and dicts count too.
 """
 
 import contextlib
@@ -68,11 +68,19 @@ class Module:
 
     def children(self):
         """(name, module) for each module directly inside."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
+        return ((name, value) for name, value in self._attributes() if isinstance(value, Module))
+
+    def _attributes(self):
+        """(name, value) for all attributes, those in lists, tuples and dicts one by one, however deep."""
+        waiting = [(name, value) for name, value in vars(self).items() if not name.startswith("_")][::-1]
+        while waiting:
+            name, value = waiting.pop()
+            if isinstance(value, (list, tuple)):
+                waiting += [(f"{name}.{i}", item) for i, item in enumerate(value)][::-1]
+            elif isinstance(value, dict):
+                waiting += [(f"{name}.{key}", item) for key, item in value.items()][::-1]
+            else:
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
 
     def named_modules(self, prefix=""):
         """(name, module) for this module and everything inside, outermost first; this module's own name is ""."""
@@ -87,7 +95,7 @@ class Module:
     def _named(self, kind):
         seen = set()
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
+            for name, value in module._attributes():
                 if isinstance(value, kind) and value not in seen:  # a shared one counts once
                     seen.add(value)
                     yield (f"{prefix}.{name}" if prefix else name), value

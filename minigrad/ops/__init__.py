@@ -4,8 +4,6 @@ To add an op, write its forward function and its backward rules together, in the
 file's `__all__`; to make it a method of Tensor too, add it to the list below. The test suite fails until the op has an
 entry in `CASES` (tests/test_ops_gradients.py), which gets it every test of its gradients, and one in `BAD` or
 `ELEMENTWISE` (tests/test_ops_contracts.py).
-
-As in NumPy, `abs`, `max`, `min` and `sum` are ops where a file defines or imports them, and Python's own elsewhere.
 """
 
 import functools

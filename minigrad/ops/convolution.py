@@ -7,6 +7,8 @@ Shapes: x (N, C, H, W); w (O, C, kh, kw); y (N, O, H', W') with H' = (H + 2·pad
 As everywhere in deep learning this is a cross-correlation: the kernel is not flipped.
 """
 
+import numpy
+
 from minigrad.op import primitive
 from minigrad.ops.shape import sum
 
@@ -201,8 +203,11 @@ def pooled_size(x, size, stride):
 def _picked(xp, x, y, size, stride):
     """(index, mask) for each entry of a window: in which windows it is the one that was picked."""
     free = xp.ones_like(y, dtype=bool)
+    may_be_nan = xp is not numpy or (y != y).any()  # on a GPU that would have to be waited for
     for _, _, index in window_entries(size, stride, y.shape[2:]):
         mask = x[index] == y
+        if may_be_nan:  # it is picked then
+            mask |= x[index] != x[index]
         mask &= free
         free ^= mask
         yield index, mask

@@ -32,7 +32,7 @@ divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
 power = op("power", "a to the power b; the gradient for b is 0 where a is 0, and NaN where a is negative.",
            lambda xp, a, b: a**b,
-           lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(b), a),
+           lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(a, b), a),
            lambda g, y, a, _b: unbroadcast(g * y * log(where(a == 0, 1, a)), _b))  # fmt: skip
 negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
@@ -46,10 +46,11 @@ square = op("square", "x².", lambda xp, x: x * x, lambda g, _y, x: g * 2 * x)
 sin = op("sin", "Sine of x in radians.", lambda xp, x: xp.sin(x), lambda g, _y, x: g * cos(x))
 cos = op("cos", "Cosine of x in radians.", lambda xp, x: xp.cos(x), lambda g, _y, x: -g * sin(x))
 tanh = op("tanh", "Hyperbolic tangent.", lambda xp, x: xp.tanh(x), lambda g, y, _x: g * (1 - y * y))
-sigmoid = op("sigmoid", "1 / (1 + exp(-x)), computed as (1 + tanh(x/2)) / 2, which cannot overflow.",
-             lambda xp, x: 0.5 * (1 + xp.tanh(0.5 * x)), lambda g, y, _x: g * y * (1 - y))  # fmt: skip
+sigmoid = op("sigmoid", "1 / (1 + exp(-x)), computed without overflow, and exactly where it is small.",
+             lambda xp, x: xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(xp.minimum(x, -1.0 * x))),
+             lambda g, _y, x: g * (sigmoid(x) * sigmoid(-x)))  # fmt: skip
 softplus = op("softplus", "log(1 + exp(x)), computed without overflow.",
-              lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(-1.0 * xp.abs(x))),
+              lambda xp, x: xp.maximum(x, 0) + xp.log1p(xp.exp(xp.minimum(x, -1.0 * x))),
               lambda g, _y, x: g * sigmoid(x))  # fmt: skip
 erf = op("erf", "The error function, 2/√π ∫₀ˣ exp(-t²) dt.", backend.erf,
          lambda g, _y, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
@@ -111,11 +112,11 @@ less_equal = op("less_equal", "a <= b, elementwise.", lambda xp, a, b: a <= b, N
 # ---- what the rules above share -------------------------------------------------------------------------------------
 
 
-def _one_less(b):
-    """b - 1, but where b is 0, 1: the factor b makes the product 0 there, and 0 · 0⁻¹ would be NaN."""
+def _one_less(a, b):
+    """b - 1, but 1 where a and b are 0: the factor b makes the product 0 there, and 0 · 0⁻¹ would be NaN."""
     if isinstance(b, (int, float)):
-        return b - 1 if b else 1
-    return where(b == 0, 1, b - 1)
+        return b - 1 if b else where(a == 0, 1, -1)
+    return where(a == 0, where(b == 0, 1, b - 1), b - 1)
 
 
 def _share(g, wins, ties):

@@ -6,6 +6,8 @@
 import builtins
 import math
 
+import numpy
+
 from minigrad import backend
 from minigrad.op import op, primitive
 from minigrad.ops.elementwise import exp, multiply, square, where
@@ -96,7 +98,16 @@ argmax = op("argmax", "The position of the largest entry along `axis`; the first
 def norm(xp, x, axis=None, keepdims=False):
     """The Euclidean norm √Σx² over `axis`; its gradient at 0 is taken as 0."""
     x = floats(xp, x)
-    return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims, dtype=x.dtype))
+    scale = _largest(xp, xp.abs(x), axis)  # taken out first, so that no square overflows or becomes 0
+    scale = xp.where((scale > 0) & xp.isfinite(scale), scale, 1).astype(scale.dtype)
+    x = x / scale
+    result = xp.sqrt((x * x).sum(axis=axis, keepdims=True)) * scale
+    return result if keepdims else xp.squeeze(result, normalized_axes(axis, x.ndim))
+
+
+def _largest(xp, x, axis):
+    """The largest entry over `axis`, which stays; of nothing 0."""
+    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True)
 
 
 def _product_rule(g, _y, x, axis=None, keepdims=False):
@@ -138,19 +149,20 @@ def prod(xp, x, axis=None, keepdims=False):
     )
 )
 def logsumexp(xp, x, axis=-1, keepdims=False):
-    """log Σ exp(x) over `axis` (the last by default)."""
+    """log Σ exp(x) over `axis` (the last by default); of nothing -inf."""
     x = floats(xp, x)
-    largest = x.max(axis=axis, keepdims=True)
-    largest = xp.where(xp.isfinite(largest), largest, 0)
-    result = xp.log(xp.exp(x - largest).sum(axis=axis, keepdims=True)) + largest
-    return result if keepdims else result.reshape(x.sum(axis=axis).shape)
+    largest = _largest(xp, x, axis)
+    largest = xp.where(xp.isfinite(largest), largest, 0).astype(x.dtype)
+    with numpy.errstate(divide="ignore"):
+        result = xp.log(xp.exp(x - largest).sum(axis=axis, keepdims=True)) + largest
+    return result if keepdims else xp.squeeze(result, normalized_axes(axis, x.ndim))
 
 
 @primitive(lambda g, y, _x, axis=-1: y * (g - sum(g * y, axis, keepdims=True)))
 def softmax(xp, x, axis=-1):
     """exp(x) / Σ exp(x) along `axis` (the last by default)."""
     x = floats(xp, x)
-    e = xp.exp(x - x.max(axis=axis, keepdims=True))
+    e = xp.exp(x - _largest(xp, x, axis))
     return e / e.sum(axis=axis, keepdims=True)
 
 
@@ -158,5 +170,6 @@ def softmax(xp, x, axis=-1):
 def log_softmax(xp, x, axis=-1):
     """x - log Σ exp(x) along `axis` (the last by default)."""
     x = floats(xp, x)
-    shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    shifted = x - _largest(xp, x, axis)
+    with numpy.errstate(divide="ignore"):  # of nothing
+        return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))

@@ -11,6 +11,7 @@ import numpy
 
 from minigrad import backend
 from minigrad.op import op, primitive
+from minigrad.tensors import Tensor, tensor
 
 __all__ = [
     "astype", "broadcast_to", "concatenate", "cumsum", "expand_dims", "flip", "getitem", "moveaxis", "pad", "reshape",
@@ -145,7 +146,10 @@ def _getitem(xp, x, index):
 
 def getitem(x, index):
     """x[index], for integers, slices, `...`, None, boolean masks, and arrays of integers."""
-    return _getitem(x, backend.index_into(getattr(x, "_data", x), _without_tensors(index)))
+    entries = _getitem(x, backend.index_into(getattr(x, "_data", x), _without_tensors(index)))
+    if any(isinstance(part, Tensor) for part in (index if isinstance(index, tuple) else (index,))):
+        return entries if isinstance(entries, Tensor) else tensor(entries)
+    return entries
 
 
 @primitive(lambda g, _y, _x, index, shape: getitem(g, index))

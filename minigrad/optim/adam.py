@@ -1,7 +1,7 @@
 """Adam and its relatives: steps of a size that does not depend on the gradient's."""
 
 from minigrad import backend
-from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.optimizer import Optimizer, check_range
 
 
 class Adam(Optimizer):
@@ -14,6 +14,7 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr)
+        check_betas(betas)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def updated(self, x, grad, state):
@@ -71,6 +72,7 @@ class Adamax(Optimizer):
 
     def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, bias_correction=True):
         super().__init__(params, lr)
+        check_betas(betas)
         self.betas, self.eps, self.bias_correction = betas, eps, bias_correction
 
     def updated(self, x, grad, state):
@@ -85,3 +87,9 @@ class Adamax(Optimizer):
         change = m / (u + self.eps)
         change *= self.lr / (1 - beta1**t) if self.bias_correction else self.lr
         return x - change
+
+
+def check_betas(betas):
+    """ValueError unless both are at least 0 and less than 1: at 1, a running mean would never move."""
+    for i, beta in enumerate(betas, start=1):
+        check_range(f"β{i}", beta, 0, 1)

@@ -4,6 +4,8 @@ An optimizer never writes into a parameter's array; it puts a new array in its p
 numbers keeps them, so a step between forward and backward cannot falsify a gradient.
 """
 
+import math
+
 import numpy
 
 from minigrad import backend
@@ -21,8 +23,7 @@ class Optimizer:
 
     def __init__(self, params, lr):
         self.params = parameters_in(params, type(self).__name__)
-        if lr < 0:
-            raise ValueError(f"the learning rate must not be negative, got {lr}")
+        check_range("lr", lr, 0, math.inf)
         self.lr = lr
         self.state = [{} for _ in self.params]  # for each parameter: name → array or number
 
@@ -62,11 +63,19 @@ class Optimizer:
         return [state[name] for name in names]
 
     def state_dict(self):
-        """What has to be saved to go on later: a dict of numbers and NumPy arrays."""
-        return {"state": [{key: _on_host(value) for key, value in s.items()} for s in self.state]}
+        """What has to be saved to go on later: a dict of the optimizer's kind, numbers and NumPy arrays."""
+        return {
+            "kind": type(self).__name__,
+            "state": [{key: _on_host(value) for key, value in s.items()} for s in self.state],
+        }
 
     def load_state_dict(self, saved):
-        """Go on from what `state_dict` gave; ValueError if it is of other parameters. Nothing has changed then."""
+        """Go on from what `state_dict` gave.
+
+        ValueError if it is another kind of optimizer's, or of other parameters. Nothing has changed then.
+        """
+        if saved.get("kind", type(self).__name__) != type(self).__name__:
+            raise ValueError(f"this is the state of {saved['kind']}, not of {type(self).__name__}")
         if len(saved["state"]) != len(self.params):
             raise ValueError(f"saved state of {len(saved['state'])} parameters, the optimizer has {len(self.params)}")
         for parameter, s in zip(self.params, saved["state"], strict=True):
@@ -77,6 +86,12 @@ class Optimizer:
             {key: v if isinstance(v, int) else backend.to_device(v, parameter.device).copy() for key, v in s.items()}
             for parameter, s in zip(self.params, saved["state"], strict=True)
         ]
+
+
+def check_range(name, value, least, below):
+    """ValueError unless a hyperparameter is a number from `least` on and below `below`."""
+    if not least <= value < below:
+        raise ValueError(f"{name} must be at least {least} and less than {below}, not {value}")
 
 
 def parameters_in(params, name):
@@ -92,6 +107,10 @@ def parameters_in(params, name):
         if not isinstance(parameter, Tensor):
             kind = type(parameter).__name__
             raise TypeError(f"{name} takes parameters, such as model.parameters(); at position {position} is a {kind}")
+        if parameter.dtype.kind != "f":
+            raise TypeError(
+                f"{name}: the tensor at position {position} is {parameter.dtype}; only floats can be trained"
+            )
         if not parameter.is_leaf:
             raise ValueError(
                 f"{name}: the tensor at position {position} was computed; it would be changed, but not what it was "

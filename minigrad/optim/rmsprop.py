@@ -1,7 +1,7 @@
 """RMSprop: each entry's gradient divided by its recent size."""
 
 from minigrad import backend
-from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.optimizer import Optimizer, check_range
 
 
 class RMSprop(Optimizer):
@@ -13,6 +13,8 @@ class RMSprop(Optimizer):
 
     def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
         super().__init__(params, lr)
+        check_range("alpha", alpha, 0, 1)
+        check_range("momentum", momentum, 0, 1)
         self.alpha, self.eps, self.weight_decay, self.momentum = alpha, eps, weight_decay, momentum
 
     def updated(self, x, grad, state):

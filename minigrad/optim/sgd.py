@@ -1,6 +1,6 @@
 """SGD: a step against the gradient, with or without momentum."""
 
-from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.optimizer import Optimizer, check_range
 
 
 class SGD(Optimizer):
@@ -8,6 +8,7 @@ class SGD(Optimizer):
 
     def __init__(self, params, lr, momentum=0.0, weight_decay=0.0):
         super().__init__(params, lr)
+        check_range("momentum", momentum, 0, 1)
         self.momentum, self.weight_decay = momentum, weight_decay
 
     def updated(self, x, grad, state):

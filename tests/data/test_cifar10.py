@@ -77,10 +77,20 @@ def test_a_missing_batch_is_named(folder):
         read_folder(folder, RECORDS)
 
 
-def test_a_batch_that_cannot_be_read_is_named(folder):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_place_of_a_batch_is_named(folder, make):
     (folder / "test_batch.bin").unlink()
-    (folder / "test_batch.bin").mkdir()
-    with pytest.raises(DataError, match=r"test_batch\.bin could not be read"):
+    make(folder / "test_batch.bin")
+    with pytest.raises(DataError, match=r"test_batch\.bin is not a file"):
+        read_folder(folder, RECORDS)
+
+
+def test_a_batch_that_cannot_be_read_is_named(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(np, "fromfile", refuse)
+    with pytest.raises(DataError, match=r"data_batch_1\.bin could not be read: not yours"):
         read_folder(folder, RECORDS)
 
 

@@ -38,6 +38,14 @@ def small_files(monkeypatch):
     monkeypatch.setattr(mnist, "TEST", TEST)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_named(folder, make):
+    (folder / TEST_LABELS).unlink()
+    make(folder / TEST_LABELS)
+    with pytest.raises(DataError, match=rf"{TEST_LABELS} is not a file"):
+        read_folder(folder, TRAIN, TEST)
+
+
 def test_reads_images_and_labels(folder):
     data = read_folder(folder, TRAIN, TEST)
     content = gzip.decompress((folder / TRAIN_IMAGES).read_bytes())

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import http.server
+import os
 import threading
 
 import pytest
@@ -50,6 +51,15 @@ def truncating_server():
 def only_file_in(folder):
     (path,) = folder.iterdir()
     return path
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_place_of_the_file_is_named(source, target, make):
+    target.parent.mkdir(parents=True)
+    make(target)
+    with pytest.raises(DataError, match=f"{target} is not a file"):
+        download([source.as_uri()], target, MD5, "a file")
+    assert only_file_in(target.parent) == target
 
 
 def test_fetches_the_file_and_leaves_nothing_else(source, target):

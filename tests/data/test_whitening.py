@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minigrad.data import ZCA, scale_pixels, whitening, zca_cached
+from minigrad.saving import save
 
 
 def correlated_pictures(seed, count=200, shape=(2, 3, 2), dtype=np.float32):
@@ -165,6 +168,46 @@ def test_a_damaged_cache_file_is_computed_anew(tmp_path, fits, damage):
     assert (again.matrix == zca.matrix).all()
     zca_cached(images, 1e-3, tmp_path)
     assert len(fits) == 2  # the damaged file was replaced
+
+
+CACHED = {"mean": np.zeros(12, np.float32), "matrix": np.eye(12, dtype=np.float32), "epsilon": 1e-3}
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        5,
+        [CACHED],
+        {},
+        CACHED | {"version": 2},
+        CACHED | {"mean": np.zeros(5, np.float32)},
+        CACHED | {"matrix": np.eye(12)},
+        CACHED | {"mean": [0.0] * 12},
+        CACHED | {"epsilon": 1e-4},
+        CACHED | {"epsilon": None},
+        CACHED | {"epsilon": np.ones(2)},
+    ],
+)
+def test_a_cache_file_of_another_structure_is_computed_anew(tmp_path, fits, tree):
+    images = correlated_pictures(0)
+    right = zca_cached(images, 1e-3, tmp_path)
+    (file,) = (tmp_path / "zca").iterdir()
+    save(file, tree)
+    for _ in range(2):
+        again = zca_cached(images, 1e-3, tmp_path)
+        assert (again.matrix == right.matrix).all() and (again.mean == right.mean).all() and again.epsilon == 1e-3
+    assert len(fits) == 2
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_place_of_the_cache_file_is_no_error(tmp_path, fits, make):
+    images = correlated_pictures(0)
+    zca_cached(images, 1e-3, tmp_path)
+    (file,) = (tmp_path / "zca").iterdir()
+    file.unlink()
+    make(file)
+    zca_cached(images, 1e-3, tmp_path)
+    assert len(fits) == 2
 
 
 def test_an_unwritable_folder_is_no_error(tmp_path):

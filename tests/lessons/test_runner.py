@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,53 +13,10 @@ import pytest
 import lessons
 from lessons import full_run
 from lessons.__main__ import main, select
+from tests.lessons.courses import COURSE, GOOD, ROOT, assert_one_line_error, script
 
-ROOT = Path(lessons.FOLDER).parent
-GOOD = '''"""A lesson that works
-
-Time: quick about 1 s, full about 2 s.
-"""
-from lessons import Lesson
-lesson = Lesson(__file__)
-lesson.claim("one is one", 1, near=1, within=0)
-lesson.finish()
-'''
 FALSE = GOOD.replace("near=1", "near=2")
 CRASHING = GOOD.replace('lesson.claim("one is one", 1, near=1, within=0)', "1 / 0")
-
-
-@pytest.fixture
-def course(tmp_path, monkeypatch):
-    """A function that makes a course of these lessons and runs it with these arguments."""
-    folder, out = tmp_path / "lessons", tmp_path / "out"
-    folder.mkdir()
-    monkeypatch.setattr(lessons, "FOLDER", folder)
-
-    def run(sources, *arguments):
-        for number, source in sources.items():
-            (folder / f"{number:02d}_some_lesson.py").write_text(source)
-        return main([*arguments, "--out", str(out), "--data", "synthetic", "--device", "cpu"])
-
-    run.out = out
-    return run
-
-
-def script(*arguments, **environment):
-    """Run Python on these arguments, as from a shell."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {key: str(value) for key, value in environment.items()},
-    )
-
-
-def assert_one_line_error(result, *words):
-    assert result.returncode == 2, result
-    assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr, result.stderr
-    for word in words:
-        assert str(word) in result.stderr
 
 
 def test_a_course_whose_claims_hold_exits_with_0_and_leaves_a_summary(course, capfd):
@@ -99,6 +55,15 @@ def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, c
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1")
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1", "--fresh")
     assert ran({1: FALSE}) and ran({1: FALSE})  # one that failed is not finished
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"lesson": "01", "claims": []}', "{", b"\xff"])
+def test_metrics_of_another_structure_are_not_those_of_a_finished_run(course, content):
+    metrics = course.out / "01_some_lesson" / "metrics.json"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert course({1: GOOD}) == 0
+    assert json.loads(metrics.read_text())["claims"][0]["holds"]
 
 
 def test_a_crash_after_a_finished_run_is_not_taken_for_it(course, capfd):
@@ -168,6 +133,87 @@ def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_pat
     assert (out / "metrics.json").read_text() == "{}" and (out / "log.txt").read_text() == "earlier"
 
 
+UNICODE = GOOD.replace("A lesson that works", "Σ ‖v‖² ≤ 1").replace("one is one", "‖v‖ grows → ∞, ünï")
+ENCODINGS = [{"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp1252", "ascii:strict")]
+ENCODINGS.append({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
+
+
+@pytest.mark.parametrize("environment", ENCODINGS, ids=lambda environment: "-".join(environment.values()))
+def test_a_terminal_of_few_characters_gets_question_marks_and_the_log_has_them_all(course, environment):
+    file = lessons.FOLDER / "01_some_lesson.py"
+    file.write_text(UNICODE, encoding="utf-8")
+    result = script(file, "--out", course.out, "--data", "synthetic", **environment)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert "grows ? ?" in result.stdout
+    assert "‖v‖ grows → ∞, ünï" in (course.out / "01_some_lesson" / "log.txt").read_text(encoding="utf-8")
+
+    flags = ["--out", course.out, "--data", "synthetic", "--device", "cpu", "--json", course.out / "x"]
+    result = script("-c", COURSE + "sys.exit(main(sys.argv[2:]))", lessons.FOLDER, *flags, **environment)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+    assert json.loads((course.out / "x").read_text(encoding="utf-8"))["lessons"][0]["claims"][0]["holds"]
+
+
+@pytest.mark.parametrize("flag", ["--list", "--equations", "--help"])
+def test_what_the_course_says_of_itself_needs_no_more_than_ascii(flag):
+    result = script("-m", "lessons", flag, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0 and not result.stderr and result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("epochs", ["-1", "0", "1.5", "many"])
+def test_a_number_of_epochs_that_is_none_is_one_line(epochs, tmp_path):
+    result = script("lessons/09_cifar10_network.py", "--epochs", epochs, "--out", tmp_path / "out")
+    assert_one_line_error(result, "--epochs", repr(epochs))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--data", "mnist"], ["--nonsense"]])
+@pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
+def test_wrong_flags_are_one_line(command, arguments, tmp_path):
+    assert_one_line_error(script(*command, "--out", tmp_path, *arguments), arguments[0], "--help")
+
+
+# ---- where the sources come from -----------------------------------------------------------------------------------
+
+
+def git(folder, *arguments):
+    names = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    quiet = {"capture_output": True, "text": True, "check": True, "env": os.environ | names}
+    return subprocess.run(["git", *arguments], cwd=folder, **quiet).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with one commit, in which there is a folder within a folder."""
+    (tmp_path / "project" / "lessons").mkdir(parents=True)
+    (tmp_path / "project" / "lessons" / "file").touch()
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        git(tmp_path, *arguments)
+    return tmp_path
+
+
+def test_the_commit_of_another_repository_is_not_ours(checkout, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", checkout / "project" / "lessons")
+    assert lessons.commit() == "unknown"
+
+
+def test_the_commit_is_the_one_that_is_checked_out(checkout, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", checkout / "project")
+    assert lessons.commit() == git(checkout, "rev-parse", "--short", "HEAD")
+    (checkout / "project" / "lessons" / "file").write_text("changed")
+    assert lessons.commit().endswith("+")
+
+
+def test_outside_a_checkout_and_before_the_first_commit_it_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
+    assert lessons.commit() == "unknown"
+    (tmp_path / "lessons").mkdir()
+    assert lessons.commit() == "unknown"
+    git(tmp_path, "init", "-q")
+    assert lessons.commit() == "unknown"
+    monkeypatch.setenv("PATH", "")  # no git at all
+    assert lessons.commit() == "unknown"
+
+
 # ---- a run that is killed ------------------------------------------------------------------------------------------
 
 
@@ -226,7 +272,37 @@ def undisturbed(small_lesson):
     return curves(small_lesson.results("undisturbed"))
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+ENDLESS = """
+import os, time
+print("pid", os.getpid(), flush=True)
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_a_course_that_is_terminated_takes_its_lesson_along(tmp_path):
+    """The lesson is gone, and cleaned up after itself, when the course is."""
+    folder, out = tmp_path / "lessons", tmp_path / "out"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number:02d}_some_lesson.py").write_text(GOOD.replace("lesson.claim", ENDLESS + "lesson.claim"))
+    command = [sys.executable, "-c", COURSE + "sys.exit(main(sys.argv[2:]))", folder, "--out", out, "--data=synthetic"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    course = subprocess.Popen([str(word) for word in command], cwd=ROOT, **pipes)
+    while not (line := course.stdout.readline()).startswith("pid"):
+        assert line, course.stderr.read()
+    course.terminate()
+    course.wait(30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(line.split()[1]), signal.SIGKILL)  # an orphan is not left to the machine either
+    _, error = course.communicate()
+    assert course.returncode == 143 and "interrupted" in error and "Traceback" not in error, error
+    assert not (out / "02_some_lesson").exists() and not (out / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill"]
+)
 def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, undisturbed, signal_number):
     out = f"killed by {signal_number}"
     process = small_lesson(out)
@@ -234,7 +310,7 @@ def test_a_run_that_was_killed_goes_on_to_bit_identical_results(small_lesson, un
     wait_for(checkpoints / "weight-norm.npz", process)  # two networks are done, the third is on its way
     process.send_signal(signal_number)
     _, error = process.communicate()
-    if signal_number == signal.SIGINT:
+    if signal_number != signal.SIGKILL:
         assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
     assert not (small_lesson.results(out) / "metrics.json").exists()
     assert (checkpoints / "weight-norm.npz").exists()
@@ -344,6 +420,21 @@ def test_remarks_say_what_is_compressed_and_what_is_not_complete():
     whole = run | {"data": "CIFAR-10", "size": "Size(epochs=50, x=1)", "epochs": 50}
     said = " ".join(full_run.remarks({"normal": whole}))
     assert "JPEG" not in said and "Not complete" not in said and "50 epochs long, the paper's 200" in said
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        [],
+        {"identity": {"run": "normal"}, "state": {"curves": {"loss": [1.0]}}},
+        {"identity": {"run": "normal", "data": "", "size": "epochs", "rate": 1}, "state": {"curves": {}, "tracker": 1}},
+    ],
+)
+def test_runs_of_an_older_structure_are_one_line(tmp_path, capsys, tree):
+    lessons.mg.save(tmp_path / "normal.npz", tree)
+    assert full_run.main([str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "normal.npz does not hold what this version" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["another run", "half a file"])

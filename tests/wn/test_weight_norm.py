@@ -128,7 +128,7 @@ def test_a_zero_vector_is_refused_not_turned_into_nan(case, seed):
     mask = np.zeros(len(rows(v, axis)), bool)
     mask[row] = True
     zeroed = v * ~wn.gradients.as_column(mask, v, axis)
-    for some_v in (zeroed, mg.tensor(zeroed), zeroed.astype(np.float32), np.where(zeroed == 0, 1e-200, zeroed)):
+    for some_v in (zeroed, mg.tensor(zeroed), zeroed.astype(np.float32)):
         with pytest.raises(ValueError, match=f"weight vector {row} is zero"):
             wn.weight_norm(some_v, g, axis)
 

@@ -45,9 +45,12 @@ def for_each(function, items):
     with _one_blas_thread():
         if len(items) == 1 or _state.is_worker:
             return [function(item) for item in items]
-        # In the caller's context, to which numpy.errstate belongs; a context can be in one thread at a time only.
-        running = [_pool.submit(contextvars.copy_context().run, function, item) for item in items]
-        return [future.result() for future in running]
+        running = []
+        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does the rest
+            for item in items:  # in the caller's context, to which numpy.errstate belongs; each thread needs its own
+                running.append(_pool.submit(contextvars.copy_context().run, function, item))
+        rest = [function(item) for item in items[len(running) :]]
+        return [future.result() for future in running] + rest
 
 
 @contextlib.contextmanager

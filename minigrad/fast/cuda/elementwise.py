@@ -137,6 +137,8 @@ def compiled(expression):
 
 # ---- in the place of the plain forms: a condition that is false for NaN leaves the NaN as it is ---------------------
 
+SLOPE_OF_SIGMOID = "exp(-fabs(x)) / ((1 + exp(-fabs(x))) * (1 + exp(-fabs(x))))"
+
 for name, forward in {"add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b"}.items():
     faster(name, "cuda", compiled(forward))
 
@@ -149,8 +151,8 @@ for name, forward, rule in [
     ("sin", "sin(x)", "g * cos(x)"),
     ("cos", "cos(x)", "-g * sin(x)"),
     ("tanh", "tanh(x)", "g * (1 - y * y)"),
-    ("sigmoid", "T(0.5) * (1 + tanh(T(0.5) * x))", "g * y * (1 - y)"),
-    ("softplus", "(x <= 0 ? 0 : x) + log1p(exp(-fabs(x)))", "g * (T(0.5) * (1 + tanh(T(0.5) * x)))"),
+    ("sigmoid", "exp(x <= 0 ? x : 0) / (1 + exp(-fabs(x)))", f"g * ({SLOPE_OF_SIGMOID})"),
+    ("softplus", "(x <= 0 ? 0 : x) + log1p(exp(-fabs(x)))", "g * (exp(x <= 0 ? x : 0) / (1 + exp(-fabs(x))))"),
     ("erf", "erf(x)", "g * T(1.1283791670955126) * exp(-x * x)"),
     ("abs", "fabs(x)", "g * (x > 0 ? 1 : x < 0 ? -1 : x)"),
     ("sign", "x > 0 ? 1 : x < 0 ? -1 : x", "g * 0"),

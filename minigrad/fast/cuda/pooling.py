@@ -28,6 +28,9 @@ __device__ Place place_of_thread(int rows, int columns, int channels) {
     return at;
 }
 
+// Whether an entry is a window's largest, or a NaN, which counts as that.
+__device__ bool is_picked(T entry, T most) { return entry == most || entry != entry; }
+
 // The windows, in one direction, that an entry lies in: from the first to the last.
 struct Windows { int first, last; };
 __device__ Windows windows_over(int at, int size, int stride, int count) {
@@ -73,13 +76,13 @@ template <int V> __device__ void max_unpool(const T* image, const T* pooled, con
             long long window = ((at.n * rows + i) * columns + j) * channels + at.c;
             Pack<V> most = y[window];
             bool mine[V], any = false;
-            for (int k = 0; k < V; k++) any |= mine[k] = here.entry[k] == most.entry[k];
+            for (int k = 0; k < V; k++) any |= mine[k] = is_picked(here.entry[k], most.entry[k]);
             if (!any) continue;
             int before = (at.row - i * stride_y) * size_x + at.column - j * stride_x;  // entries that come first
             for (int e = 0; e < before; e++) {
                 long long pixel = (at.n * height + i * stride_y + e / size_x) * width + j * stride_x + e % size_x;
                 Pack<V> other = x[pixel * channels + at.c];
-                for (int k = 0; k < V; k++) mine[k] = mine[k] && other.entry[k] != most.entry[k];
+                for (int k = 0; k < V; k++) mine[k] = mine[k] && !is_picked(other.entry[k], most.entry[k]);
             }
             Pack<V> share = g[window];
             for (int k = 0; k < V; k++) sum.entry[k] += mine[k] ? share.entry[k] : (T)0;
@@ -104,7 +107,7 @@ template <int V> __device__ void max_unpool_apart(const T* image, const T* poole
             long long entry = ((long long)a * width + b) * channels;
             Pack<V> here = x[entry];
             for (int k = 0; k < V; k++) {
-                bool mine = !found[k] && here.entry[k] == most.entry[k];
+                bool mine = !found[k] && is_picked(here.entry[k], most.entry[k]);
                 found[k] |= mine;
                 here.entry[k] = mine ? share.entry[k] : (T)0;
             }
