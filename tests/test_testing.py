@@ -1,7 +1,6 @@
 """check_grads must fail for a wrong rule, and say why if it can: each test plants one kind of mistake."""
 
 import math
-import os
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -448,10 +447,8 @@ OF_EVERY_SIZE = {
     "quotient": (lambda a, b: a / b, scaled((3,), (3,)).map(away)),
     "exp": (mg.exp, scaled((3,), high=2)),
     "exp of a difference": (lambda a, b: mg.exp(a - b), scaled((2,), (2,), high=2)),
-    "softmax": (mg.softmax, scaled((3,), high=0)),
-    # From exp(-37) on, 1 - p is 0 and backward of backward drops what is left: a matter of the rule, not of the check.
-    "softmax, first order": (mg.softmax, scaled((3,))),
-    "tanh, first order": (mg.tanh, scaled((3,))),  # to second order, 1 - y² hides more rounding than is estimated
+    "softmax": (mg.softmax, scaled((3,))),
+    "tanh": (mg.tanh, scaled((3,))),
     "norm": (lambda x: mg.norm(x, axis=1), scaled((2, 2)).map(away)),
     "direction": (lambda x: x / mg.norm(x, axis=1, keepdims=True), scaled((2, 2)).map(away)),
     "matmul": (lambda a, b: a @ b, scaled((2, 3), (3, 2))),
@@ -464,10 +461,9 @@ OF_EVERY_SIZE = {
 def test_right_rules_raise_no_alarm_whatever_the_sizes_of_the_entries(name):
     f, arguments = OF_EVERY_SIZE[name]
 
-    @settings(max_examples=int(os.environ.get("EXAMPLES", 40)), deadline=None)
     @given(arguments)
     def law(args):
-        mg.testing.check_grads(f, args, order=1 if "first order" in name else 2)
+        mg.testing.check_grads(f, args)
 
     law()
 

@@ -20,6 +20,7 @@ STEP = EPSILON ** (1 / 3)
 SMALLER_STEPS = 64.0 ** -numpy.arange(21)  # each 64 times smaller than the last, down to 1e-36
 NEARBY = 2.0**24 * EPSILON  # far enough to round anew, so near that its square is far below ε
 MARGIN = 10
+CANCELLED = 1e-11  # what is allowed from the second order on: a rule such as 1 - y² may have lost more than f did
 
 
 def check_grads(f, args, order=2, eps=None, rtol=None, atol=None, grad=None):
@@ -42,8 +43,8 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None, grad=None):
         The step, relative to the size of each entry (and absolute below 1). By default ∛(machine epsilon) = 6e-6,
         and smaller steps for entries where this one is too large to tell.
     rtol, atol : float, optional
-        Allowed difference, relative to the measured derivative of the entry (1e-6 by default) and absolute (0), on
-        top of ten times the estimated error of the difference.
+        Allowed difference, relative to the measured derivative of the entry (1e-6 by default) and absolute (0 for
+        gradients, 1e-11 from the second order on), on top of ten times the estimated error of the difference.
     grad : callable, optional
         A function of the same arguments that returns the gradient of f's output, or of the sum of all its entries:
         an array for one argument, a sequence of arrays for several. It is checked in place of backward.
@@ -82,12 +83,13 @@ def check_grads(f, args, order=2, eps=None, rtol=None, atol=None, grad=None):
     args = [numpy.array(backend.to_numpy(a) if backend.is_array(a) else a, dtype=numpy.float64) for a in args]
     if not args or order < 1:
         raise ValueError(f"check_grads has nothing to check with {len(args)} arguments and order {order}")
-    rtol, atol = 1e-6 if rtol is None else rtol, 0.0 if atol is None else atol
+    rtol, of_level = 1e-6 if rtol is None else rtol, [0.0 if atol is None else atol] * (order + 1)
+    of_level[2:] = [CANCELLED if atol is None else atol] * (order - 1)
     names = [f"argument {i}" for i in range(len(args))]
     if grad is not None:
-        return _check_first_order(GivenGradient(f, args, grad), names, eps, rtol, atol, 1)
+        return _check_first_order(GivenGradient(f, args, grad), names, eps, rtol, of_level[1], 1)
     for level in range(1, order + 1):
-        _check_first_order(Weighted(f, args), names, eps, rtol, atol, level)
+        _check_first_order(Weighted(f, args), names, eps, rtol, of_level[level], level)
         if level < order:
             f, args, names = _gradients(f, args, names)
 
