@@ -879,7 +879,7 @@ lesson.claim("causes named rightly, or rightly not named, of 6", named, near=len
 # What to do, then:
 #
 # - float64, step $\sqrt[3]\varepsilon$, every entry, a random gradient to start from, a tolerance for each
-#   entry: $10^{-6}$ of its derivative and its own estimated error, nothing absolute;
+#   entry: $10^{-6}$ of its derivative and its own estimated error ($10^{-11}$ besides from the second order on);
 # - second order as well, if anybody may ask for it;
 # - drawn shapes and values, not only examples; away from kinks by more than the step;
 # - at kinks and ties, laws in the place of differences;
