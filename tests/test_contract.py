@@ -362,6 +362,16 @@ print(*(f"{number:.4g}" for number in (abs(first.data).sum(), abs(second.data).s
     assert plain == fast and len(plain.split()) == 2
 
 
+def test_a_pixel_changes_only_what_sees_it():  # to a bound, at every scale: tests/fast/test_convolution.py
+    x, w = np.ones((1, 64, 16, 16), np.float32), np.ones((64, 64, 3, 3), np.float32)
+    others = np.ones((14, 14), bool)
+    others[3:6, 3:6] = False
+    for pixel in (1e8, np.nan, np.inf):
+        x[0, 0, 5, 5] = pixel
+        y = F.conv2d(x, w)
+        assert (y[..., others] == 576).all() and not (y[..., ~others] == 576).any()
+
+
 # ---- the page -------------------------------------------------------------------------------------------------------
 
 

@@ -98,6 +98,86 @@ def test_winograd_agrees_with_the_plain_way(few_channels, problem, seed):
         assert abs(a - b).max(initial=0) <= 1e-4 * abs(b).max(initial=1e-30)
 
 
+@st.composite
+def even(draw):
+    """x, w, the gradient for the result, and the padding: all numbers of size 1."""
+    x, w, padding = draw(for_winograd())
+    shape = PLAIN["conv2d"].forward(np, x, w, (1, 1), padding).shape
+    return x, w, np.random.default_rng(draw(seeds)).standard_normal(shape, dtype=np.float32), padding
+
+
+SCALES = [1.0, 1.0, 3.0, 30.0, 1e3, 1e8, 1e-8, 0.0]
+
+
+@st.composite
+def uneven(draw):
+    """Problems in which some pixels, images, channels, kernels or taps are far larger or smaller than the others."""
+    x, w, g, padding = draw(even())
+    rng = np.random.default_rng(draw(seeds))
+    arrays = []
+    for array in (x, w, g):
+        array = array * np.float32(draw(st.sampled_from([1, 1, 1e-9, 1e9])))
+        others = draw(st.sampled_from([(), (0,), (1,), (2, 3), (2,), (0, 1, 2, 3)]))
+        for scaled in [others] if array is w else [(2, 3), others]:
+            shape = [n if axis in scaled else 1 for axis, n in enumerate(array.shape)]
+            scale = rng.choice(np.float32(SCALES), shape, p=[0.6, *[0.4 / 7] * 7])
+            array = array * scale
+        arrays.append(np.clip(array, -1e12, 1e12))  # products of two of them, and their sums, do not overflow
+    return *arrays, padding
+
+
+def convolutions(x, w, g, padding):
+    return [
+        convolution._conv2d(x, w, (1, 1), padding),
+        convolution.conv2d_input_gradient(g, w, x.shape[2:], (1, 1), padding),
+        convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), padding),
+    ]
+
+
+def window_norms(x, padding):
+    """‖what a position sees‖ for each, (N, H', W')."""
+    squares = (x.astype(float) ** 2).sum(axis=1, keepdims=True)
+    return np.sqrt(PLAIN["conv2d"].forward(np, squares, np.ones((1, 1, 3, 3)), (1, 1), padding))
+
+
+@given(problem=st.one_of(uneven(), even()))
+def test_winograd_is_accurate_at_each_place_whatever_is_elsewhere(few_channels, problem):
+    """|error| ≤ 1000 ε ‖what the place sees‖ ‖its kernel‖, in which nothing else of the image appears.
+
+    The matrices enlarge roundings of ε/2 of the tile's largest pixel by a factor that is some 30 as signs fall, and
+    evenness adds one of 16 at worst: about 250 ε. In 150,000 other problems of this kind the largest was 320 ε.
+    """
+    x, w, g, padding = problem
+    found = convolutions(*problem)
+    exact = convolutions(*(a.astype(float) for a in (x, w, g)), padding)
+    kernels = np.sqrt((w.astype(float) ** 2).sum(axis=(1, 2, 3)))
+    back = np.sqrt((w.astype(float) ** 2).sum(axis=(0, 2, 3)))
+    norms = window_norms(x, padding)
+    sizes = [
+        norms * kernels[:, None, None],
+        window_norms(g, [2 - p for p in padding]) * back[:, None, None] if max(padding) <= 2 else None,
+        (abs(g).astype(float) * norms).sum(axis=(0, 2, 3))[:, None, None, None],
+    ]
+    for a, b, size in zip(found, exact, sizes, strict=True):
+        if size is not None:
+            worst = (abs(a - b) / (np.finfo(np.float32).eps * size + 1e-37)).max(initial=0)
+            assert worst <= 1000
+
+
+@given(problem=st.one_of(uneven(), even()), data=st.data())
+def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
+    *arrays, padding = problem
+    array = data.draw(st.sampled_from(arrays))
+    for index in data.draw(st.lists(st.integers(0, max(0, array.size - 1)), max_size=2)) if array.size else []:
+        array.flat[index] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = convolutions(*arrays, padding)
+        with mg.config(winograd=False):
+            wanted = convolutions(*arrays, padding)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(np.where(np.isfinite(a), 0, a), np.where(np.isfinite(b), 0, b))  # inf is no NaN
+
+
 def test_winograd_is_used_where_it_can_be_and_nowhere_else():
     def is_used(shape=(64, 64, 3, 3), dtype=np.float32, stride=(1, 1), dilation=(1, 1)):
         return kernel._by_winograd(shape, np.dtype(dtype), stride, dilation)

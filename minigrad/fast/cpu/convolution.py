@@ -8,6 +8,7 @@ Results have the shape (N, C, H, W), but lie in memory channels last: both ways 
 other functions keep the order that they find.
 """
 
+import functools
 import math
 
 import numpy
@@ -53,23 +54,32 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     y, x = numpy.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
     if not y.size:
         return y.transpose(0, 3, 1, 2)
-    if _by_winograd(w.shape, dtype, stride, dilation):
-        weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
 
-        def filled(images):
-            for few in _few(images, _tiles_in(out), TILES):
+    @functools.cache
+    def matrix():
+        return numpy.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
+
+    def by_windows(images):
+        for few, rows in _windows(x, images, w.shape[2:], out, stride, offset, dilation, dtype):
+            numpy.matmul(rows, matrix(), out=y[few].reshape(len(rows), len(w)))
+            yield few
+
+    def by_winograd(images):
+        for few, even in _few_even(x, images, out, offset, TILES):
+            if even:
                 winograd.correlate(x[few], weight, y[few], offset)
                 yield few
-    else:
-        matrix = numpy.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
+            else:
+                yield from by_windows(few)
 
-        def filled(images):
-            for few, rows in _windows(x, images, w.shape[2:], out, stride, offset, dilation, dtype):
-                numpy.matmul(rows, matrix, out=y[few].reshape(len(rows), len(w)))
-                yield few
+    fill = by_windows
+    if _by_winograd(w.shape, dtype, stride, dilation):
+        weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
+        if _all_finite(weight):
+            fill = by_winograd
 
     def convolve(images):
-        for few in filled(images):
+        for few in fill(images):
             if bias is not None:  # now, while they are in cache
                 y[few] += bias
 
@@ -99,19 +109,22 @@ def correlate_over_batch(gy, x, size, stride, offset):
     gy, x = gy.transpose(0, 2, 3, 1), x.transpose(0, 2, 3, 1)
     if not math.prod(shape) * gy.size:
         return numpy.zeros(shape, dtype)
-    if _by_winograd(shape, dtype, stride, (1, 1)):
 
-        def partial_sum(images):
-            batches = _few(images, _tiles_in(out), TILES_OVER_BATCH)
-            parts = (winograd.correlate_over_batch(gy[few], x[few], offset) for few in batches)
-            return winograd.transformed_back(_sum(parts), shape)
-    else:
+    def by_windows(images):
+        windows = _windows(x, images, size, out, stride, offset, (1, 1), dtype)
+        parts = (gy[few].reshape(len(rows), shape[0]).T @ rows for few, rows in windows)
+        return _sum(parts).reshape(shape[0], *size, shape[1]).transpose(0, 3, 1, 2)
 
-        def partial_sum(images):
-            windows = _windows(x, images, size, out, stride, offset, (1, 1), dtype)
-            parts = (gy[few].reshape(len(rows), shape[0]).T @ rows for few, rows in windows)
-            return _sum(parts).reshape(shape[0], *size, shape[1]).transpose(0, 3, 1, 2)
+    def by_winograd(images):
+        batches = list(_few_even(x, images, out, offset, TILES_OVER_BATCH))
+        parts = [by_windows(few) for few, even in batches if not even]
+        if any(even for _, even in batches):
+            tiles = (winograd.correlate_over_batch(gy[few], x[few], offset) for few, even in batches if even)
+            parts.append(winograd.transformed_back(_sum(tiles), shape))
+        total = _sum(parts)
+        return total if _all_finite(total) else by_windows(images)
 
+    partial_sum = by_winograd if _by_winograd(shape, dtype, stride, (1, 1)) else by_windows
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
     return numpy.ascontiguousarray(_sum(_over_chunks(partial_sum, len(x), gy.size * math.prod(shape[1:]))))
 
@@ -122,8 +135,18 @@ def _by_winograd(shape, dtype, stride, dilation):
     return possible and min(shape[:2]) >= CHANNELS and config.winograd
 
 
-def _tiles_in(out):
-    return math.prod(-(-size // winograd.TILE) for size in out)
+def _few_even(x, images, out, offset, room):
+    """(slice of a few images, whether Winograd's algorithm may have them), as many as have `room` tiles at a time."""
+    even = winograd.even(x[images], out, offset)
+    for few in _few(images, math.prod(-(-size // winograd.TILE) for size in out), room):
+        yield few, even[few.start - images.start : few.stop - images.start].all()
+
+
+def _all_finite(array):
+    """Whether no entry is NaN or inf; one that is near float32's end counts as inf."""
+    flat = array.reshape(-1)
+    with numpy.errstate(all="ignore"):
+        return numpy.isfinite(numpy.dot(flat, flat))
 
 
 def _sum(parts):

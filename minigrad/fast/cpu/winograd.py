@@ -11,8 +11,12 @@ With many channels, the product ⊙ is a product of matrices, (tiles, C) times (
 The price is rounding, since the values at the points are larger than the result: in float32 the error is about ten
 times that of the plain sum. float64, which is chosen for its digits, never takes this way, and within
 `mg.config(winograd=False)` float32 does not either.
+
+And an output is rounded like the largest pixel of its whole tile, not of the 3×3 pixels that it sees. So an image takes
+this way only if it is `even`; the others, and those with NaN or inf, are convolved the plain way.
 """
 
+import functools
 import math
 
 import numpy
@@ -21,6 +25,8 @@ from numpy.polynomial import polynomial
 
 TILE, TAPS = 4, 3
 POINTS = TILE + TAPS - 1
+EVEN = 16.0  # in training on pictures one image or gradient in five hundred is above 16, half of them below 2
+LEAST = 1e-36  # a sum of squares below this may have lost digits at the end of the range of float32
 
 
 def _matrices(finite):
@@ -37,6 +43,31 @@ def _matrices(finite):
 
 
 A_T, G, B_T = _matrices(numpy.array([0.0, 1, -1, 2, -2]))
+
+
+def even(images, out, offset):
+    """Which images (n, H, W, C), seen from `out` positions, have no window that is small beside a pixel of its tile.
+
+    Size is the norm over all channels, of the largest pixel of a tile and of the smallest 3×3 window in it, and small
+    is less than 1/EVEN. A window of nothing but zeros is small, too.
+    """
+    grid = [-(-size // TILE) for size in out]
+    squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), images.dtype)
+    with numpy.errstate(all="ignore"):
+        place(numpy.vecdot(images, images)[..., None], squares, offset)
+        largest = _of_squares(numpy.maximum, squares[..., 0], POINTS, TILE)
+        windows = _of_squares(numpy.add, squares[..., 0], TAPS, 1)
+        windows[:, out[0] :] = windows[:, :, out[1] :] = numpy.inf  # nobody asks for these
+        smallest = _of_squares(numpy.minimum, windows, TILE, TILE)
+        fine = (smallest >= LEAST) & (largest <= EVEN**2 * smallest) & (largest < numpy.inf)
+    return fine.all(axis=(1, 2))
+
+
+def _of_squares(combined, images, size, step):
+    """What the squares of `size` that begin at every `step`-th row and column of images (n, H, W) come to together."""
+    height, width = (n - size + 1 for n in images.shape[1:])
+    rows = functools.reduce(combined, (images[:, k : k + height : step] for k in range(size)))
+    return functools.reduce(combined, (rows[:, :, k : k + width : step] for k in range(size)))
 
 
 def correlate(images, weight, y, offset):
