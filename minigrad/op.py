@@ -114,11 +114,12 @@ def primitive(*rules, **options):
 
 def _run(the_op, args, params):
     """Compute an op on arguments with a Tensor among them, and record it if a gradient is going to be wanted."""
-    values, nodes, only_tensors = [], [], True
+    values, nodes, dtypes, only_tensors = [], [], set(), True
     for arg in args:
         if isinstance(arg, Tensor):
             values.append(arg._data)
             nodes.append(arg._node)
+            dtypes.add(arg._data.dtype)
         else:
             values.append(arg)
             nodes.append(None)
@@ -126,7 +127,7 @@ def _run(the_op, args, params):
     operands = len(args) if the_op.operands is None else the_op.operands
     if len(args) != operands:
         _check_arguments(the_op, nodes)
-    if len(args) > 1 or params:
+    if params or not only_tensors or len(dtypes) > 1:
         _agree_on_dtype(the_op, values, operands, params)
     try:
         xp = backend.array_module(*values)  # TypeError if they are on two devices
