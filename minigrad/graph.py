@@ -169,7 +169,7 @@ def backward_pass(starts, wanted, retain_graph, create_graph):
     order = _reachable(starts)
     if wanted is not None:
         order = _leading_to(wanted, order)
-    within = None if wanted is None else set(order)
+        within = set(order)
     wrap, unwrap = (lambda x: x, lambda x: x) if create_graph else (Tensor, lambda x: x._data)
     totals = {node: unwrap(start) for node, start in starts.items()}
     complete = {}
@@ -186,7 +186,7 @@ def backward_pass(starts, wanted, retain_graph, create_graph):
                 complete[node] = wrap(total)
             if node.op is None:
                 continue
-            towards = node.parents if within is None else [p if p in within else None for p in node.parents]
+            towards = node.parents if wanted is None else [p if p in within else None for p in node.parents]
             if any(towards):
                 for parent, share in _shares(node, towards, total, create_graph):
                     # Never in place: the same array may be on its way to another node.
@@ -245,10 +245,7 @@ def _sum(total, share):
 
 
 def _shares(node, towards, total, create_graph):
-    """(parent, its share of the gradient) for each parent in `towards`, None aside: what a rule returned, checked.
-
-    A share has the shape of the argument that it belongs to, and gets its dtype.
-    """
+    """(parent, its share of the gradient) for each of those in `towards`: of the parent's shape, checked, and dtype."""
     op, params, (args, value) = node.op, node.params, _seen_by_rules(node, create_graph)
     joint = op.joint and op.joint(total, value, *args, **params)
     for i, parent in enumerate(towards):

@@ -51,11 +51,10 @@ class Op:
         self.has_gaps = None in rules
         self._needs = [_needs(rule) for rule in self.rules]
         self._all_needs = _needs(joint).union(*self._needs)
-        self._starred = "*" in self._all_needs
 
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
-        if self._starred:  # a starred parameter stands for all operands
+        if "*" in self._all_needs:  # a starred parameter stands for all operands
             return {*range(len(parents)), *self._all_needs}
         if self.joint or None not in parents:
             return self._all_needs
@@ -138,10 +137,9 @@ def _run(the_op, args, params):
         value = xp.asarray(value)
     if state.detecting_anomaly:
         check_finite(value, the_op.name, values)
-    kind = value.dtype.kind
-    if kind == "c":
+    if value.dtype.kind == "c":
         raise TypeError(f"{the_op.name}: tensors hold real numbers, not {value.dtype}")
-    if kind != "f" or not any(nodes) or not state.recording:
+    if not any(nodes) or not state.recording or value.dtype.kind != "f":
         return Tensor(value)
     parents = nodes[:operands]
     if the_op.has_gaps:
@@ -150,17 +148,13 @@ def _run(the_op, args, params):
             return Tensor(value)
     needed = the_op.needed(parents)
     for i, parent in enumerate(parents):
-        if i not in needed:
-            values[i] = parent or _without_numbers(values[i])
+        if i not in needed and (parent or backend.is_array(values[i])):
+            values[i] = parent or Spec(values[i].shape, values[i].dtype)
     if not only_tensors:  # a plain array may be changed by whoever made it, so the tape keeps a copy
         values = [guard.own(v) if v is arg and backend.is_array(v) else v for v, arg in zip(values, args, strict=True)]
     if params:
         params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
     return Tensor(value, Node(value, the_op, parents, values, params, keeps_value=-1 in needed))
-
-
-def _without_numbers(value):
-    return Spec(value.shape, value.dtype) if backend.is_array(value) else value
 
 
 def _needs(rule):
@@ -202,12 +196,8 @@ def _agree_on_dtype(the_op, values, operands, params):
         values[i] = _python_number(values[i])
     for key in params:
         params[key] = _python_number(params[key])
-    first = getattr(values[0], "dtype", None)
-    for i in range(1, operands):
-        if first is None or getattr(values[i], "dtype", None) is not first:
-            break
-    else:
-        return  # all of one dtype, which is the usual case
+    if len({getattr(value, "dtype", None) for value in values[:operands]}) == 1:
+        return
     differentiable = [i for i in range(operands) if the_op.joint or the_op.rules[i]]
     floats = [values[i].dtype for i in differentiable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
     for i in differentiable:

@@ -25,16 +25,13 @@ def unbroadcast(g, like):
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
-    repeated = tuple([i for i in range(g.ndim) if i < new or (shape[i - new] == 1 and g.shape[i] != 1)])
-    total = sum(g, axis=repeated)
+    total = sum(g, axis=tuple([i for i in range(g.ndim) if i < new or (shape[i - new] == 1 and g.shape[i] != 1)]))
     return total if total.shape == shape else reshape(total, shape)
 
 
 def normalized_axes(axis, ndim):
     """`axis` (None for all, an int, or a tuple) as a tuple of non-negative ints."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(range(ndim)) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
     for a in axes:
         if not -ndim <= a < ndim:
             raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
@@ -49,12 +46,9 @@ def _one_axis(axis, ndim):
 
 
 def with_reduced_axes(g, shape, axis):
-    """The result `g` of reducing an array of `shape` over `axis`, ready to be broadcast against that array.
-
-    The reduced axes are put back with size 1; a single number needs none.
-    """
+    """The result `g` of reducing an array of `shape` over `axis`, with the reduced axes put back with size 1."""
     if axis is None:
-        return g
+        return g  # a number needs no axes to be broadcast
     axes = normalized_axes(axis, len(shape))
     return reshape(g, tuple([1 if i in axes else n for i, n in enumerate(shape)]))
 
