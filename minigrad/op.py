@@ -196,8 +196,8 @@ def _agree_on_dtype(the_op, values, operands, params):
         values[i] = _python_number(values[i])
     for key in params:
         params[key] = _python_number(params[key])
-    if len({getattr(value, "dtype", None) for value in values[:operands]}) == 1:
-        return
+    if len({getattr(value, "dtype", type(value)) for value in values[:operands]} - {int, float, bool}) == 1:
+        return  # arrays of one dtype, and Python's numbers, which follow
     differentiable = [i for i in range(operands) if the_op.joint or the_op.rules[i]]
     floats = [values[i].dtype for i in differentiable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
     for i in differentiable:
