@@ -186,12 +186,9 @@ def backward_pass(starts, wanted, retain_graph, create_graph):
                 complete[node] = wrap(total)
             if node.op is None:
                 continue
-            towards = [i for i, p in enumerate(node.parents) if p is not None and (wanted is None or p in within)]
-            if towards:
-                args, value = _seen_by_rules(node, create_graph)
-                shares = node.op.gradients(towards, total, value, args, node.params)
-                for i, share in zip(towards, shares, strict=True):
-                    parent, share = node.parents[i], _fitting(share, node, i)
+            towards = node.parents if wanted is None else [p if p in within else None for p in node.parents]
+            if any(towards):
+                for parent, share in _shares(node, towards, total, create_graph):
                     # Never in place: the same array may be on its way to another node.
                     totals[parent] = _sum(totals[parent], share) if parent in totals else share
                 if not (retain_graph or create_graph):
@@ -247,19 +244,29 @@ def _sum(total, share):
     return total
 
 
-def _fitting(share, node, position):
-    """What a rule returned, checked: with the shape of the argument that it belongs to, and in its dtype."""
-    share, parent = _as_array(share), node.parents[position]
-    if share.shape != parent.shape:
-        raise RuntimeError(
-            f"the backward rule of {node.op.name} for argument {position} returned shape {share.shape} for an argument "
-            f"of shape {parent.shape}; unbroadcast it, if it was broadcast"
-        )
-    if share.dtype != parent.dtype:
-        share = share.astype(parent.dtype)
-    if state.detecting_anomaly:
-        check_finite(getattr(share, "_data", share), f"the backward rule of {node.op.name}")
-    return share
+def _shares(node, towards, total, create_graph):
+    """(parent, its share of the gradient) for each of those in `towards`: of the parent's shape, checked, and dtype."""
+    op, params, (args, value) = node.op, node.params, _seen_by_rules(node, create_graph)
+    joint = op.joint and op.joint(total, value, *args, **params)
+    for i, parent in enumerate(towards):
+        if parent is None:
+            continue
+        if joint is None:
+            share = op.rules[i](total, value, *args, **params)
+        else:
+            share = joint(i) if callable(joint) else joint[i]
+        if not isinstance(share, (numpy.ndarray, Tensor)):
+            share = _as_array(share)
+        if share.shape != parent.shape:
+            raise RuntimeError(
+                f"the backward rule of {op.name} for argument {i} returned shape {share.shape} for an argument "
+                f"of shape {parent.shape}; unbroadcast it, if it was broadcast"
+            )
+        if share.dtype != parent.dtype:
+            share = share.astype(parent.dtype)
+        if state.detecting_anomaly:
+            check_finite(getattr(share, "_data", share), f"the backward rule of {op.name}")
+        yield parent, share
 
 
 def _reachable(starts):

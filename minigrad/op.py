@@ -52,20 +52,13 @@ class Op:
         self._needs = [_needs(rule) for rule in self.rules]
         self._all_needs = _needs(joint).union(*self._needs)
 
-    def gradients(self, positions, g, y, args, params):
-        """The gradients of the operands at these positions, given the gradient `g` of the output."""
-        if self.joint is None:
-            return [self.rules[i](g, y, *args, **params) for i in positions]
-        shares = self.joint(g, y, *args, **params)
-        return [shares(i) if callable(shares) else shares[i] for i in positions]
-
     def needed(self, parents):
         """The positions of the arguments whose numbers the rules for `parents` need; -1 stands for the output."""
         if "*" in self._all_needs:  # a starred parameter stands for all operands
             return {*range(len(parents)), *self._all_needs}
         if self.joint or None not in parents:
             return self._all_needs
-        return set().union(*(needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None))
+        return set().union(*[needs for needs, parent in zip(self._needs, parents, strict=True) if parent is not None])
 
 
 def op(name, doc, forward, *rules, joint=None, operands=None):
@@ -98,9 +91,8 @@ def op(name, doc, forward, *rules, joint=None, operands=None):
     the_op = REGISTRY[name] = Op(name, forward, rules, joint, operands)
 
     def apply(*args, **params):  # args: the operands, then parameters given by position; params: those by keyword
-        for value in params.values():
-            if isinstance(value, Tensor):
-                raise TypeError(f"{name}: pass tensors by position, not by keyword")
+        if params and any(isinstance(value, Tensor) for value in params.values()):
+            raise TypeError(f"{name}: pass tensors by position, not by keyword")
         for arg in args:
             if isinstance(arg, Tensor):
                 return _run(the_op, args, params)
@@ -121,24 +113,27 @@ def primitive(*rules, **options):
 
 def _run(the_op, args, params):
     """Compute an op on arguments with a Tensor among them, and record it if a gradient is going to be wanted."""
-    values, nodes = [], []
+    values, nodes, dtypes, only_tensors = [], [], set(), True
     for arg in args:
         if isinstance(arg, Tensor):
             values.append(arg._data)
             nodes.append(arg._node)
+            dtypes.add(arg._data.dtype)
         else:
             values.append(arg)
             nodes.append(None)
+            only_tensors = False
     operands = len(args) if the_op.operands is None else the_op.operands
     if len(args) != operands:
         _check_arguments(the_op, nodes)
-    _agree_on_dtype(the_op, values, operands, params)
+    if params or not only_tensors or len(dtypes) > 1:
+        _agree_on_dtype(the_op, values, operands, params)
     try:
         xp = backend.array_module(*values)  # TypeError if they are on two devices
         value = the_op.forward(xp, *values, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, the_op, values[:operands]) from error
-    if not backend.is_array(value):  # NumPy turns 0-d results into scalars
+    if not isinstance(value, numpy.ndarray) and not backend.is_array(value):  # NumPy turns 0-d results into scalars
         value = xp.asarray(value)
     if state.detecting_anomaly:
         check_finite(value, the_op.name, values)
@@ -153,12 +148,13 @@ def _run(the_op, args, params):
             return Tensor(value)
     needed = the_op.needed(parents)
     for i, parent in enumerate(parents):
-        if i not in needed and backend.is_array(values[i]):
+        if i not in needed and (parent or backend.is_array(values[i])):
             values[i] = parent or Spec(values[i].shape, values[i].dtype)
-    # A plain array may be changed by whoever made it, so the tape keeps a copy.
-    kept = [guard.own(v) if v is arg and backend.is_array(v) else v for v, arg in zip(values, args, strict=True)]
-    params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
-    return Tensor(value, Node(value, the_op, parents, kept, params, keeps_value=-1 in needed))
+    if not only_tensors:  # a plain array may be changed by whoever made it, so the tape keeps a copy
+        values = [guard.own(v) if v is arg and backend.is_array(v) else v for v, arg in zip(values, args, strict=True)]
+    if params:
+        params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
+    return Tensor(value, Node(value, the_op, parents, values, params, keeps_value=-1 in needed))
 
 
 def _needs(rule):
@@ -200,12 +196,8 @@ def _agree_on_dtype(the_op, values, operands, params):
         values[i] = _python_number(values[i])
     for key in params:
         params[key] = _python_number(params[key])
-    first = getattr(values[0], "dtype", None)
-    for i in range(1, operands):
-        if first is None or getattr(values[i], "dtype", None) is not first:
-            break
-    else:
-        return  # all of one dtype, which is the usual case
+    if len({getattr(value, "dtype", type(value)) for value in values[:operands]} - {int, float, bool}) == 1:
+        return  # arrays of one dtype, and Python's numbers, which follow
     differentiable = [i for i in range(operands) if the_op.joint or the_op.rules[i]]
     floats = [values[i].dtype for i in differentiable if backend.is_array(values[i]) and values[i].dtype.kind == "f"]
     for i in differentiable:

@@ -20,6 +20,8 @@ _matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmu
 
 def matmul(a, b):
     """a @ b: matrices (…, n, k) and (…, k, m), the leading axes broadcast; a vector counts as one row or one column."""
+    if a.ndim > 1 and b.ndim > 1:
+        return _matmul(a, b)
     if not a.ndim or not b.ndim:
         raise ValueError(f"matmul needs at least one dimension, got shapes {a.shape} and {b.shape}; use * for numbers")
     product = _matmul(expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, 1) if b.ndim == 1 else b)

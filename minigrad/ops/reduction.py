@@ -29,7 +29,7 @@ __all__ = [
 
 
 def _count(x, axis):
-    return math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
+    return math.prod(x.shape if axis is None else [x.shape[a] for a in normalized_axes(axis, x.ndim)])
 
 
 @primitive(

@@ -25,8 +25,8 @@ def unbroadcast(g, like):
     if g.shape == shape:
         return g
     new = g.ndim - len(shape)
-    repeated = tuple(i for i in range(g.ndim) if i < new or (shape[i - new] == 1 and g.shape[i] != 1))
-    return reshape(sum(g, axis=repeated), shape)
+    total = sum(g, axis=tuple([i for i in range(g.ndim) if i < new or (shape[i - new] == 1 and g.shape[i] != 1)]))
+    return total if total.shape == shape else reshape(total, shape)
 
 
 def normalized_axes(axis, ndim):
@@ -35,7 +35,7 @@ def normalized_axes(axis, ndim):
     for a in axes:
         if not -ndim <= a < ndim:
             raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
-    return tuple(a % ndim for a in axes)
+    return tuple([a % ndim for a in axes])
 
 
 def _one_axis(axis, ndim):
@@ -47,8 +47,10 @@ def _one_axis(axis, ndim):
 
 def with_reduced_axes(g, shape, axis):
     """The result `g` of reducing an array of `shape` over `axis`, with the reduced axes put back with size 1."""
+    if axis is None:
+        return g  # a number needs no axes to be broadcast
     axes = normalized_axes(axis, len(shape))
-    return reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return reshape(g, tuple([1 if i in axes else n for i, n in enumerate(shape)]))
 
 
 # ---- adding up and repeating ----------------------------------------------------------------------------------------

@@ -17,19 +17,16 @@ BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up 
 LARGE = 2**20  # entries from which on it pays
 
 
-def in_blocks(function):
+def in_blocks(function, position=0):
     """Make an elementwise function work on large NumPy arrays in blocks, whatever their order in memory.
 
-    Its arrays may come anywhere among its arguments. If they are small, differ in shape or in their order in memory, or
-    have gaps, it is called as it is.
+    The argument at `position` is an array; others may come anywhere. If it is small, or they differ in shape or in
+    their order in memory, or have gaps, the function is called as it is.
     """
 
     @functools.wraps(function)
     def run(*args, **params):
-        for a in args:
-            if isinstance(a, numpy.ndarray) and a.size >= LARGE:
-                break
-        else:
+        if not isinstance(args[position], numpy.ndarray) or args[position].size < LARGE:
             return function(*args, **params)
         arrays = [a for a in args if isinstance(a, numpy.ndarray) and a.ndim]
         order = memory_order(arrays[0])
@@ -114,9 +111,8 @@ def _share_out(function, starts):
 
 
 def _relu_rule(g, y, _x):
-    """The bits of g, and all of them 0 where y is."""
-    bits = g.view(f"i{g.itemsize}")
-    return (bits & -(y > 0).astype(bits.dtype)).view(g.dtype)
+    """The bits of g as a whole number, times 0 where y is 0: that makes 0 of an infinity, too."""
+    return (g.view(f"i{g.itemsize}") * (y > 0)).view(g.dtype)
 
 
 def _sigmoid_rule(g, _y, x):
@@ -164,7 +160,7 @@ faster("leaky_relu", "cpu", _of_x(_leaky_relu), [_of_g(_leaky_relu_rule)])
 faster("elu", "cpu", _of_x(_elu), [_of_g(_elu_rule)])
 
 for name in "negative exp log sqrt square sin cos tanh sigmoid softplus erf abs sign relu leaky_relu elu clip".split():
-    faster(name, "cpu", in_blocks, [in_blocks])
+    faster(name, "cpu", functools.partial(in_blocks, position=1), [in_blocks])  # before x comes the library, or g does
 
 for name in "max_pool2d max_unpool2d max_gather2d avg_pool2d avg_unpool2d".split():
     faster(name, "cpu", imagewise)

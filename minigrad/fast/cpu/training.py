@@ -20,7 +20,7 @@ def threaded(plain):
         large = []
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
-                if parameter.size >= LARGE and parameter.device == "cpu":
+                if parameter._data.size >= LARGE and parameter.device == "cpu":
                     large.append((parameter, state))
                 else:
                     self.change(parameter, state)
@@ -49,7 +49,7 @@ def kept_together(plain):
     """
 
     def run(total):
-        if total._node is None and isinstance(total._data, numpy.ndarray) and total.size < PARAMETER:
+        if total._node is None and isinstance(total._data, numpy.ndarray) and total._data.size < PARAMETER:
             return Tensor(total._data.copy(order="K"))
         return plain(total)
 
