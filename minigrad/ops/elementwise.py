@@ -30,10 +30,10 @@ multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
 divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
-power = op("power", "a to the power b; the gradient for b is 0 where a = 0 ≤ b, and NaN where a = 0 > b or a < 0.",
+power = op("power", "a to the power b; the gradient for b is 0 where a = 0 ≤ b, and NaN where a is negative.",
            lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(a, b), a),
-           lambda g, y, a, _b: unbroadcast(g * y * log(where(a == 0, 1, a)), _b))  # fmt: skip
+           lambda g, y, a, b: unbroadcast(g * y * log(where((a == 0) * (b >= 0), 1, a)), b))  # fmt: skip
 negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
 # ---- functions of one variable --------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ _leaky_relu = op("leaky_relu", "x where x > 0, else slope · x, for slope ≥ 0:
                  lambda g, y, _x, slope=0.01: where(y > 0, g, slope * g))  # fmt: skip
 elu = op("elu", "x where x > 0, else alpha · (exp(x) - 1).",
          lambda xp, x, alpha=1.0: xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0))),
-         lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(where(x > 0, 0, x))))  # fmt: skip
+         lambda g, _y, x, alpha=1.0: where(x > 0, g, g * alpha * exp(minimum(x, 0))))  # fmt: skip
 
 
 def leaky_relu(x, slope=0.01):
