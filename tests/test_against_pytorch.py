@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+import wn  # noqa: F401 - makes ops, too
 from minigrad import ops
 from minigrad.nn import functional as F
 from minigrad.nn.normalization import lerp
@@ -123,10 +124,10 @@ NAMES = {  # PyTorch's names of arguments, and ours
     "dim": "axis", "keepdim": "keepdims", "correction": "ddof", "negative_slope": "slope", "kernel_size": "size",
     "min_val": "low", "max_val": "high",
 }  # fmt: skip
-NEUTRAL = {  # arguments that only PyTorch has, with values that make no difference
-    "dilation": ("1", "(1, 1)"), "padding": ("0", "(0, 0)"), "groups": "1", "ceil_mode": "False", "mode": "constant",
-    "return_indices": "False", "count_include_pad": "True", "divisor_override": "None", "reduction": "mean",
-    "weight": "None", "pos_weight": "None", "label_smoothing": "0.0",
+NEUTRAL = {  # arguments that only PyTorch has, with values, as text, that make no difference
+    "dilation": ["1", "(1, 1)"], "padding": ["0", "(0, 0)"], "groups": ["1"], "ceil_mode": ["False"],
+    "mode": ["constant"], "return_indices": ["False"], "count_include_pad": ["True"], "divisor_override": ["None"],
+    "reduction": ["mean"], "weight": ["None"], "pos_weight": ["None"], "label_smoothing": ["0.0"],
 }  # fmt: skip
 ROWS = {  # ours (it may go on after a comma), op_db's name, our function under NAMES
     **{name: (name, getattr(mg, name)) for name in (
