@@ -7,10 +7,18 @@ no GPU (tests/strict_cupy). On a machine with an NVIDIA GPU and CuPy,
 
 runs the very same tests on the real CuPy, and with them those that only mean something there.
 
+Tests marked `peers` compare with other libraries, and are skipped where one that they name is missing. With all of the
+extra `bench`,
+
+    MINIGRAD_TEST_PEERS=1 python -m pytest -m peers
+
+runs them, and no skip passes for a success: a peer that is missing is an error, a skipped test a failure.
+
 Hypothesis takes the same examples at every run, more of them with HYPOTHESIS_PROFILE=thorough.
 """
 
 import contextlib
+import importlib.util
 import os
 import warnings
 
@@ -20,6 +28,8 @@ from hypothesis import HealthCheck, settings
 import minigrad as mg
 
 REAL = os.environ.get("MINIGRAD_TEST_DEVICE") == "cuda"  # the real CuPy instead of the stand-in
+WITH_PEERS = os.environ.get("MINIGRAD_TEST_PEERS") == "1"
+PEERS = ("autograd", "dezero", "expecttest", "mygrad", "torch")  # the extra bench
 
 for name, examples in {"default": 25, "thorough": 200}.items():
     settings.register_profile(
@@ -46,6 +56,12 @@ def pytest_configure():
 
             if not is_available("cuda"):
                 raise pytest.UsageError("MINIGRAD_TEST_DEVICE=cuda: CuPy is not installed or finds no NVIDIA GPU")
+    if WITH_PEERS and missing(PEERS):
+        raise pytest.UsageError(f"MINIGRAD_TEST_PEERS=1: not installed, of the extra bench: {missing(PEERS)}")
+
+
+def missing(names):
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def pytest_collection_modifyitems(items):
@@ -56,6 +72,17 @@ def pytest_collection_modifyitems(items):
             item.add_marker("gpu")
         elif item.get_closest_marker("gpu") and not REAL:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, CuPy, and MINIGRAD_TEST_DEVICE=cuda"))
+        mark = item.get_closest_marker("peers")
+        if mark and missing(mark.args):
+            item.add_marker(pytest.mark.skip(reason=f"needs {missing(mark.args)}, of the extra bench"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if WITH_PEERS and report.skipped and item.get_closest_marker("peers"):
+        report.outcome, report.longrepr = "failed", f"skipped beside its peers: {report.longrepr}"
+    return report
 
 
 @contextlib.contextmanager

@@ -65,6 +65,7 @@ def numbers(table):
                 yield from np.atleast_1d(value).tolist()
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("name", sorted(command_line.TABLES.keys() - {"memory"}))
 def test_each_table_can_be_computed(name):
     tables = command_line.TABLES[name].run(TINY)
@@ -139,6 +140,7 @@ def test_missing_peers_are_named_and_left_out():
     assert "autograd: not installed" in str(layers)
 
 
+@pytest.mark.peers
 def test_libraries_compute_the_same():
     x, _ = measure.pictures(2)
     found, _ = measure.made(paper_network.LIBRARIES, TINY, "evaluation", x)
@@ -148,8 +150,8 @@ def test_libraries_compute_the_same():
     assert [step() for step in steps.values()] == pytest.approx([steps["minigrad"]()] * len(steps), rel=1e-5)
 
 
+@pytest.mark.peers("torch")
 def test_steps_learn_alike_in_pytorch():
-    pytest.importorskip("torch")
     pictures = np.random.default_rng(1).random((4, 6), dtype=np.float32)
     ours, theirs = small.recurrent_in_minigrad(pictures, 3), small.recurrent_in_torch(pictures, 3)
     assert [ours() for _ in range(5)] == pytest.approx([theirs() for _ in range(5)], rel=1e-5)
@@ -322,6 +324,7 @@ def run_command(monkeypatch, *arguments):
     command_line.main()
 
 
+@pytest.mark.peers
 def test_command_line_prints_and_writes_what_was_measured(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measure, "QUICK", TINY)
     monkeypatch.setattr(memory, "LIBRARIES", ("minigrad", "PyTorch"))

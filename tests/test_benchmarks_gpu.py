@@ -141,8 +141,10 @@ def test_time_by_op_adds_up_and_leaves_the_ops_as_they_were():
     assert {name: (record.forward, record.rules) for name, record in op.REGISTRY.items()} == before
 
 
+@pytest.mark.peers("torch")
 def test_libraries_have_the_same_network_in_every_parameterization():
-    torch = pytest.importorskip("torch")
+    import torch
+
     import wn
     from benchmarks import in_torch
 

@@ -70,6 +70,8 @@ def test_the_slopes_chosen_at_kinks(function, slope):
     assert gradient(function, 0.0) == slope
     with np.errstate(divide="ignore"):
         assert gradient(mg.sqrt, 0.0) == np.inf
+        assert gradient(lambda b: np.zeros(2) ** b, [2.0, -2.0]).tolist() == [0, -np.inf]
+    assert gradient(lambda x: mg.clip(x, -1, 1), [-1.0, 1.0]).tolist() == [1, 1]
 
 
 def test_a_zero_weight_vector_is_refused():
@@ -104,6 +106,9 @@ def test_empty_0d_and_strided_arrays_work(array):
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN; its gradient has no entries
         mean = mg.mean(x)
     np.testing.assert_allclose(mg.grad(mean, x).numpy(), np.full(array.shape, 1 / max(1, array.size)))
+    if not x.ndim:  # NumPy lets its ufuncs reduce a number over "axis" 0
+        for function in (mg.sum, mg.prod, mg.max, mg.min):
+            assert mg.grad(function(x, 0), x).numpy() == 1
 
 
 # ---- the tape -------------------------------------------------------------------------------------------------------

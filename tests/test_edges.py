@@ -181,9 +181,11 @@ def test_big_endian_numbers(dtype):
     assert mg.norm(x) == 5
 
 
+@pytest.mark.peers("torch")
 def test_batches_of_pytorch_s_loaders():
     """Arrays that are PyTorch's memory, also through DLPack; PyTorch may write into it afterwards."""
-    torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra bench")
+    import torch
+
     pictures, labels = torch.rand(4, 3), torch.tensor([0, 1, 2, 0])
     wanted = None
     for export in (lambda t: t.numpy(), np.from_dlpack, np.asarray):

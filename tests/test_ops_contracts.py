@@ -515,6 +515,12 @@ def test_a_loss_refuses_targets_that_cannot_be_compared(loss):
     assert loss(A, 1.0).shape == ()
 
 
+@pytest.mark.parametrize("delta", [0, -1.0, float("nan")])
+def test_huber_loss_wants_a_positive_delta(delta):
+    with pytest.raises(ValueError, match="huber_loss: delta"):
+        F.huber_loss(A, A, delta)
+
+
 @pytest.mark.parametrize(
     "subscripts",
     [

@@ -142,3 +142,10 @@ def test_plain_leaves_fast_out():
     environment = os.environ | {"MINIGRAD_PLAIN": "1", "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
+def test_tests_beside_other_libraries_are_marked():
+    """Only the mark `peers` makes a missing library an error where all of them should be there."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        unmarked = re.findall(r"importorskip\(.(?:autograd|dezero|mygrad|torch)\b", path.read_text("utf-8"))
+        assert not unmarked, f"{path}: use @pytest.mark.peers"

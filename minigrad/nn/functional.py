@@ -288,7 +288,9 @@ def mse_loss(prediction, target):
 
 
 def huber_loss(prediction, target, delta=1.0):
-    """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta)."""
+    """Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta); ValueError unless delta is positive."""
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be positive, not {delta}")
     _one_target_each("huber_loss", prediction, target)
     d = abs(_difference(prediction, target))
     small = minimum(d, delta)

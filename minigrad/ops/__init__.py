@@ -3,7 +3,7 @@
 To add an op, write its forward function and its backward rules together, in the file of its family, and name it in that
 file's `__all__`; to make it a method of Tensor too, add it to the list below. The test suite fails until the op has an
 entry in `CASES` (tests/test_ops_gradients.py), which gets it every test of its gradients, and one in `BAD` or
-`ELEMENTWISE` (tests/test_ops_contracts.py).
+`ELEMENTWISE` (tests/test_ops_contracts.py), and beside PyTorch a row or a reason (tests/test_against_pytorch.py).
 """
 
 import functools

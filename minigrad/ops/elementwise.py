@@ -30,10 +30,10 @@ multiply = op("multiply", "a · b.", lambda xp, a, b: a * b,
 divide = op("divide", "a / b.", lambda xp, a, b: a / b,
             lambda g, _y, _a, b: unbroadcast(g / b, _a),
             lambda g, y, _a, b: unbroadcast(-g * y / b, b))  # fmt: skip
-power = op("power", "a to the power b; the gradient for b is 0 where a is 0, and NaN where a is negative.",
+power = op("power", "a to the power b; the gradient for b is 0 where a = 0 ≤ b, and NaN where a is negative.",
            lambda xp, a, b: a**b,
            lambda g, _y, a, b: unbroadcast(g * b * a ** _one_less(a, b), a),
-           lambda g, y, a, _b: unbroadcast(g * y * log(where(a == 0, 1, a)), _b))  # fmt: skip
+           lambda g, y, a, _b: unbroadcast(g * y * log(where((a == 0) * (abs(y) <= 1), 1, a)), _b))  # fmt: skip
 negative = op("negative", "-x.", lambda xp, x: -x, lambda g, _y, _x: -g)
 
 # ---- functions of one variable --------------------------------------------------------------------------------------

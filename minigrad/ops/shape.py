@@ -31,7 +31,9 @@ def unbroadcast(g, like):
 
 def normalized_axes(axis, ndim):
     """`axis` (None for all, an int, or a tuple) as a tuple of non-negative ints."""
-    axes = tuple(range(ndim)) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
+    if axis is None or (not ndim and axis in (0, -1)):  # as in NumPy, a 0-d array may be reduced over "axis" 0
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
         if not -ndim <= a < ndim:
             raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
@@ -42,7 +44,7 @@ def _one_axis(axis, ndim):
     """`axis`, which must be a single one, as a non-negative int."""
     if axis is None or isinstance(axis, tuple):
         raise TypeError(f"expected one axis, an int, not {axis!r}")
-    return normalized_axes(axis, ndim)[0]
+    return normalized_axes((axis,), ndim)[0]
 
 
 def with_reduced_axes(g, shape, axis):

@@ -11,7 +11,7 @@ try:
     import torch
 except ImportError:
     torch = None
-needs_torch = pytest.mark.skipif(torch is None, reason="torch is not installed (pip install torch)")
+needs_torch = pytest.mark.peers("torch")
 
 # float32 on both sides, sums of at most a hundred products of numbers of size 1 in different orders
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
