@@ -38,6 +38,7 @@ def small():
             (elementwise, "LARGE", 4),
             (elementwise, "BLOCK", 3),
             (normalization, "BLOCK", 8),
+            (normalization, "MANY", 1),
             (normalization, "WIDTH", 4),
             (convolution, "WORTH", 1),
             (convolution, "CHANNELS", 1),

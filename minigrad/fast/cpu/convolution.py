@@ -22,8 +22,10 @@ from minigrad.settings import config
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
 CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
 WORTH = 2**24  # products of two numbers that a chunk should have at least: many times what handing it over costs
-BUFFER = 2**21  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
+BUFFER = 3 * 2**20  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
 TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
+SMALL = 10**6  # products of two numbers in a matrix product that OpenBLAS, with AVX-512, does without copies
+ROWS = 32  # that a matrix of windows should have at least
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
 
 
@@ -39,7 +41,7 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     offset : (int, int)
         Rows and columns of zeros before the first pixel; a negative offset cuts pixels off.
     dilation : (int, int)
-        Distance of neighbouring pixels on the canvas; 1 puts no zeros between them.
+        Distance of neighbouring pixels on the canvas; 1 puts no zeros between them. If it is another, stride is 1.
     span : (int, int)
         The kernel visits positions 0, stride, 2·stride, … below `span`.
     bias : (O,) array, optional
@@ -49,19 +51,23 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     -------
     (N, O, ⌈span/stride⌉, …) array
     """
+    if dilation != (1, 1):
+        return _by_phases(x, w, offset, dilation, span, bias)
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = numpy.result_type(x, w) if bias is None else numpy.result_type(x, w, bias)
     y, x = numpy.empty((x.shape[0], *out, w.shape[0]), dtype), x.transpose(0, 2, 3, 1)
     if not y.size:
         return y.transpose(0, 3, 1, 2)
 
+    joined = _joined(out, w.shape, stride)
+
     @functools.cache
     def matrix():
-        return numpy.ascontiguousarray(w.transpose(2, 3, 1, 0).reshape(-1, w.shape[0])).astype(dtype, copy=False)
+        return _matrix(w.astype(dtype, copy=False), joined, stride[1])
 
     def by_windows(images):
-        for few, rows in _windows(x, images, w.shape[2:], out, stride, offset, dilation, dtype):
-            numpy.matmul(rows, matrix(), out=y[few].reshape(len(rows), len(w)))
+        for few, rows in _windows(x, images, w.shape, out, stride, offset, dtype, joined):
+            numpy.matmul(rows, matrix(), out=y[few].reshape(*rows.shape[:-1], -1))
             yield few
 
     def by_winograd(images):
@@ -73,15 +79,18 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
                 yield from by_windows(few)
 
     fill = by_windows
-    if _by_winograd(w.shape, dtype, stride, dilation):
+    if _by_winograd(w.shape, dtype, stride):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
         if _all_finite(weight):
             fill = by_winograd
 
+    if bias is not None:
+        bias = numpy.tile(bias, out[1])  # a row of the image at a time
+
     def convolve(images):
         for few in fill(images):
             if bias is not None:  # now, while they are in cache
-                y[few] += bias
+                y[few].reshape(-1, len(bias))[...] += bias
 
     _over_chunks(convolve, len(x), y.size * math.prod(w.shape[1:]))
     return y.transpose(0, 3, 1, 2)
@@ -110,10 +119,12 @@ def correlate_over_batch(gy, x, size, stride, offset):
     if not math.prod(shape) * gy.size:
         return numpy.zeros(shape, dtype)
 
+    joined = _joined(out, shape, stride)
+
     def by_windows(images):
-        windows = _windows(x, images, size, out, stride, offset, (1, 1), dtype)
-        parts = (gy[few].reshape(len(rows), shape[0]).T @ rows for few, rows in windows)
-        return _sum(parts).reshape(shape[0], *size, shape[1]).transpose(0, 3, 1, 2)
+        windows = _windows(x, images, shape, out, stride, offset, dtype, joined)
+        parts = (gy[few].reshape(*rows.shape[:-1], -1).swapaxes(1, 2) @ rows for few, rows in windows)
+        return _matrix_back(_sum(part.sum(axis=0) for part in parts), shape, joined, stride[1])
 
     def by_winograd(images):
         batches = list(_few_even(x, images, out, offset, TILES_OVER_BATCH))
@@ -124,14 +135,14 @@ def correlate_over_batch(gy, x, size, stride, offset):
         total = _sum(parts)
         return total if _all_finite(total) else by_windows(images)
 
-    partial_sum = by_winograd if _by_winograd(shape, dtype, stride, (1, 1)) else by_windows
+    partial_sum = by_winograd if _by_winograd(shape, dtype, stride) else by_windows
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
     return numpy.ascontiguousarray(_sum(_over_chunks(partial_sum, len(x), gy.size * math.prod(shape[1:]))))
 
 
-def _by_winograd(shape, dtype, stride, dilation):
+def _by_winograd(shape, dtype, stride):
     """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
-    possible = dtype == numpy.float32 and shape[2:] == (3, 3) and stride == dilation == (1, 1)
+    possible = dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
     return possible and min(shape[:2]) >= CHANNELS and config.winograd
 
 
@@ -164,25 +175,88 @@ def _over_chunks(function, count, products):
 
 def _few(images, each, room):
     """Slices of as many images at a time as fit into `room`, if `each` takes so much of it; at least one."""
-    count = max(1, room // max(1, each))
+    most, images_in_all = max(1, room // max(1, each)), images.stop - images.start
+    count = math.ceil(images_in_all / math.ceil(images_in_all / most))  # six, if five fit, are three and three
     for start in range(images.start, images.stop, count):
         yield slice(start, min(start + count, images.stop))
 
 
-def _windows(x, images, size, out, stride, offset, dilation, dtype):
-    """(a few of the images as a slice, their windows as the rows of a matrix (n·H'·W', kh·kw·C))."""
-    channels = x.shape[-1]
+def _joined(out, shape, stride):
+    """How many neighbouring places of an image's row share one row of the matrix of windows: 1 or 2.
+
+    Two places side by side see much the same, so that there is less to copy, and their matrix is wider. It has zeros,
+    too, products for nothing: this is worth it where channels are few, and products cheap beside copies.
+    """
+    outputs, channels, _, width = shape
+    few = channels * width <= 80 or outputs < 8
+    return 2 if few and out[1] % 2 == 0 and 2 * stride[1] <= width else 1
+
+
+def _matrix(w, joined, stride):
+    """w (O, C, kh, kw) as a matrix that maps what `joined` neighbouring places see to their outputs side by side."""
+    outputs, channels, kh, kw = w.shape
+    matrix = numpy.zeros((kh, (joined - 1) * stride + kw, channels, joined, outputs), w.dtype)
+    for place in range(joined):
+        matrix[:, place * stride : place * stride + kw, :, place] = w.transpose(2, 3, 1, 0)
+    return matrix.reshape(kh * ((joined - 1) * stride + kw) * channels, joined * outputs)
+
+
+def _matrix_back(gradient, shape, joined, stride):
+    """The transpose of `_matrix`: from the gradient's transpose to (O, C, kh, kw)."""
+    outputs, channels, kh, kw = shape
+    gradient = gradient.reshape(joined, outputs, kh, (joined - 1) * stride + kw, channels)
+    parts = (gradient[place, :, :, place * stride : place * stride + kw] for place in range(joined))
+    return _sum(parts).transpose(0, 3, 1, 2)
+
+
+def _windows(x, images, shape, out, stride, offset, dtype, joined):
+    """(a few of the images as a slice, what `joined` places see, as matrices (b, rows, columns)), for a weight's shape.
+
+    A matrix is as many lines of an image as BLAS multiplies without copying them first, or several whole images.
+    """
+    (outputs, channels), size = shape[:2], shape[2:]
     canvas_shape = [(n - 1) * s + k for n, s, k in zip(out, stride, size, strict=True)]
-    width = math.prod(size) * channels
-    for few in _few(images, math.prod(out) * width * numpy.dtype(dtype).itemsize, BUFFER):
-        if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and dilation == (1, 1):
+    size = (size[0], (joined - 1) * stride[1] + size[1])
+    columns, rows = math.prod(size) * channels, out[1] // joined  # of what one line of an image sees
+    for few in _few(images, out[0] * rows * columns * numpy.dtype(dtype).itemsize, BUFFER):
+        if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0):
             canvas = x[few].astype(dtype, copy=False)
         else:
             canvas = numpy.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
-            winograd.place(x[few], canvas, offset, dilation)
-        windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
-        rows = (few.stop - few.start) * math.prod(out)
-        yield few, numpy.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(rows, width)
+            winograd.place(x[few], canvas, offset)
+        windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))
+        windows = windows[:, :: stride[0], :: joined * stride[1]].transpose(0, 1, 2, 4, 5, 3)
+        fitting = [
+            n for n in range(1, out[0] + 1) if out[0] % n == 0 and n * rows * columns * joined * outputs <= SMALL
+        ]
+        lines = max(fitting, default=0)
+        if lines * rows < ROWS:
+            lines = len(canvas) * out[0]
+        yield few, numpy.ascontiguousarray(windows).reshape(len(canvas) * out[0] // lines, lines * rows, columns)
+
+
+def _by_phases(x, w, offset, dilation, span, bias):
+    """`correlate` with stride 1 on a canvas on which pixels lie `dilation` apart.
+
+    Of the kernel's taps along an axis, every `dilation`-th meets a pixel, at each place others. Places that lie
+    `dilation` apart meet the same: so there are dilation² kernels of a few taps each, for images without gaps.
+    """
+    taps = []
+    for k, o, d in zip(w.shape[2:], offset, dilation, strict=True):
+        count = (k - 1 - o % d + d - 1) // d + 1
+        tap = o % d - numpy.arange(d)[:, None] + d * numpy.arange(max(count, 1))
+        taps.append(numpy.where((tap >= 0) & (tap < k), tap, k))  # beyond the kernel: the zero behind its last one
+    padded = numpy.pad(w, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    kernels = padded[:, :, taps[0][:, None, :, None], taps[1][None, :, None, :]]
+    outputs, channels = w.shape[:2]
+    kernels = kernels.transpose(2, 3, 0, 1, 4, 5).reshape(math.prod(dilation) * outputs, channels, *kernels.shape[4:])
+    places = tuple(-(-n // d) for n, d in zip(span, dilation, strict=True))
+    first = tuple(o // d for o, d in zip(offset, dilation, strict=True))
+    biases = None if bias is None else numpy.tile(bias, math.prod(dilation))
+    y = correlate(x, kernels, (1, 1), first, (1, 1), places, biases)
+    y = y.transpose(0, 2, 3, 1).reshape(len(x), *places, *dilation, outputs).transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(len(x), places[0] * dilation[0], places[1] * dilation[1], outputs)
+    return y[:, : span[0], : span[1]].transpose(0, 3, 1, 2)
 
 
 # ---- in the place of the plain forms --------------------------------------------------------------------------------

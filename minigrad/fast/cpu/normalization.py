@@ -15,6 +15,7 @@ from minigrad.fast.batch_norm import faster_batch_norm
 from minigrad.fast.cpu import parallel
 from minigrad.fast.replace import faster
 
+MANY = 2**14  # entries from which on a sum is worth what setting it up costs
 BLOCK = 2**19  # entries at a time, fixed, so that sums do not depend on the number of cores
 WIDTH = 1024  # entries a row should have at least: NumPy's innermost loop goes along it, and starting that takes time
 
@@ -43,12 +44,17 @@ def moments(x):
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-def mean(x):
-    """The mean of each channel, (C,): sums of blocks, added up in float64."""
+def sums(x):
+    """The sum of each channel, (C,): of blocks, which are added up in float64."""
     pattern = _pattern(x)
     rows = pattern.rows(x)
-    sums = _over_blocks(lambda block: pattern.sums(rows[block]), rows)
-    return (numpy.sum(sums, axis=0, dtype=numpy.float64) / pattern.count(rows)).astype(x.dtype)
+    blocks = _over_blocks(lambda block: pattern.sums(rows[block]), rows)
+    return numpy.sum(blocks, axis=0, dtype=numpy.float64)
+
+
+def mean(x):
+    """The mean of each channel, (C,)."""
+    return (sums(x) / (x.size // x.shape[1])).astype(x.dtype)
 
 
 def normalized(x, mean, scale, shift):
@@ -147,6 +153,17 @@ def _takes(x, *_others):
     return isinstance(x, numpy.ndarray) and x.ndim > 1 and x.size and x.dtype.char in "fd"
 
 
+def _sum_of_each_channel(plain):
+    """Of images: NumPy's own sum goes from pixel to pixel, and takes ten times as long where channels are few."""
+
+    def run(xp, x, axis=None, keepdims=False):
+        if axis == (0, 2, 3) and not keepdims and _takes(x) and x.size >= MANY and x.ndim == 4:
+            return sums(x).astype(x.dtype)
+        return plain(xp, x, axis, keepdims)
+
+    return run
+
+
 def _of_all_or_of_each_channel(plain):
     """The mean of all entries as their sum, divided: for small arrays NumPy's own takes three times as long."""
 
@@ -161,6 +178,7 @@ def _of_all_or_of_each_channel(plain):
     return run
 
 
+faster("sum", "cpu", _sum_of_each_channel)
 faster("mean", "cpu", _of_all_or_of_each_channel)
 faster_batch_norm(
     "cpu",
