@@ -15,11 +15,13 @@ from tests.fast import reference
 from tests.test_convolution import LAYOUTS, batches, problems, seeds
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_chunks():
-    """Small batches are cut into chunks too."""
+@pytest.fixture(scope="module", autouse=True, params=[1, kernel.SMALL])
+def small_chunks(request):
+    """Small batches are cut into chunks too, and multiplied with and without being cut into lines."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "WORTH", 1)
+        patch.setattr(kernel, "SMALL", request.param)
+        patch.setattr(kernel, "ROWS", 1)
         yield
 
 

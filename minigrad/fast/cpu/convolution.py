@@ -226,10 +226,8 @@ def _windows(x, images, shape, out, stride, offset, dtype, joined):
             winograd.place(x[few], canvas, offset)
         windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))
         windows = windows[:, :: stride[0], :: joined * stride[1]].transpose(0, 1, 2, 4, 5, 3)
-        fitting = [
-            n for n in range(1, out[0] + 1) if out[0] % n == 0 and n * rows * columns * joined * outputs <= SMALL
-        ]
-        lines = max(fitting, default=0)
+        room = SMALL // max(1, rows * columns * joined * outputs)
+        lines = max((n for n in range(1, min(room, out[0]) + 1) if out[0] % n == 0), default=0)
         if lines * rows < ROWS:
             lines = len(canvas) * out[0]
         yield few, numpy.ascontiguousarray(windows).reshape(len(canvas) * out[0] // lines, lines * rows, columns)
