@@ -152,8 +152,7 @@ def _run(the_op, args, params):
             values[i] = parent or Spec(values[i].shape, values[i].dtype)
     if not only_tensors:  # a plain array may be changed by whoever made it, so the tape keeps a copy
         values = [guard.own(v) if v is arg and backend.is_array(v) else v for v, arg in zip(values, args, strict=True)]
-    if params:
-        params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
+    params = {key: guard.own(v) if backend.is_array(v) else v for key, v in params.items()}
     return Tensor(value, Node(value, the_op, parents, values, params, keeps_value=-1 in needed))
 
 

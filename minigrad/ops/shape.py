@@ -34,9 +34,8 @@ def normalized_axes(axis, ndim):
     if axis is None or (not ndim and axis in (0, -1)):  # as in NumPy, a 0-d array may be reduced over "axis" 0
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions")
+    if outside := [a for a in axes if not -ndim <= a < ndim]:
+        raise ValueError(f"axis {outside[0]} is out of range for an array of {ndim} dimensions")
     return tuple([a % ndim for a in axes])
 
 
