@@ -39,6 +39,7 @@ if not mg.config.plain:  # as where CuPy is installed: kernels do not run on the
 
 
 def pytest_configure():
+    os.environ.update(mg.config.environment())  # what tests start takes OpenBLAS's fastest kernels, as lessons do
     if REAL:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whatever its import warns of is not about this library
@@ -46,6 +47,10 @@ def pytest_configure():
 
             if not is_available("cuda"):
                 raise pytest.UsageError("MINIGRAD_TEST_DEVICE=cuda: CuPy is not installed or finds no NVIDIA GPU")
+
+
+def pytest_report_header():
+    return f"BLAS: {mg.config.blas_description()}"
 
 
 def pytest_collection_modifyitems(items):
