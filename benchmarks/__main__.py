@@ -17,17 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import minigrad as mg
-from benchmarks import (
-    evaluation,
-    kernels,
-    measure,
-    memory,
-    operations,
-    paper_network,
-    parameterizations,
-    scaling,
-    small,
-)
+from benchmarks import evaluation, measure, memory, operations, paper_network, parameterizations, scaling, small
+from benchmarks.kernels import take_fastest
 from lessons import commit
 from minigrad import blas
 from minigrad.fast.cpu import parallel
