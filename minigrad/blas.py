@@ -9,7 +9,7 @@ import numpy
 import threadpoolctl
 
 VARIABLE = "OPENBLAS_CORETYPE"
-WITHOUT_AVX512 = ("prescott", "nehalem", "sandybridge", "haswell", "zen")  # what a processor is taken for at worst
+WITHOUT_AVX512 = ("prescott", "barcelona", "nehalem", "sandybridge", "haswell", "zen")  # taken for unknown processors
 AVX512 = {"AVX512_SKX", "X86_V4"}  # F, CD, BW, DQ and VL, as NumPy calls them together: before 2.4, and from then on
 
 

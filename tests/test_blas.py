@@ -26,7 +26,7 @@ def library(architecture, internal_api="openblas"):
 
 
 @pytest.mark.parametrize("features", [SKYLAKE, V4])
-@pytest.mark.parametrize("kernels", ["Haswell", "Zen", "SANDYBRIDGE", "Nehalem", "Prescott"])
+@pytest.mark.parametrize("kernels", ["Haswell", "Zen", "SANDYBRIDGE", "Nehalem", "Prescott", "Barcelona"])
 def test_kernels_older_than_the_processor_are_named(kernels, features):
     assert blas.faster_than([library(kernels)], features, BUILT) == "SkylakeX"
     assert blas.faster_than([library(None, "mkl"), library(kernels)], features, BUILT) == "SkylakeX"
