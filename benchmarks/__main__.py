@@ -16,10 +16,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import threadpoolctl
-
+import minigrad as mg
 from benchmarks import evaluation, measure, memory, operations, paper_network, parameterizations, scaling, small
+from benchmarks.kernels import take_fastest
 from lessons import commit
+from minigrad import blas
 from minigrad.fast.cpu import parallel
 
 TABLES = {
@@ -39,11 +40,8 @@ def surroundings():
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     described["load before"] = f"{load} (of the last minute; whatever else runs now disturbs the numbers)"
     described["versions"] = f"Python {platform.python_version()}, {versions()}"
-    described["BLAS of NumPy"] = ", ".join(
-        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
-        for lib in threadpoolctl.threadpool_info()
-        if lib["user_api"] == "blas"
-    )
+    threads = ", ".join(str(library["num_threads"]) for library in blas.libraries())
+    described["BLAS of NumPy"] = f"{mg.config.blas_description()}; {threads or 'unknown'} threads"
     try:
         import torch
 
@@ -109,4 +107,5 @@ def main():
 
 
 if __name__ == "__main__":
+    take_fastest()
     main()

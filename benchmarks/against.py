@@ -2,6 +2,8 @@
 
     python -m benchmarks.against COMMIT [paper_network memory …] [--quick] [--seconds S] [--json FILE]
     python -m benchmarks.against HEAD --new-env MINIGRAD_PLAIN=1     # two settings instead of two commits
+    python -m benchmarks.against HEAD matrix_products paper_network --old-env OPENBLAS_CORETYPE=Haswell \\
+        --new-env OPENBLAS_CORETYPE=SkylakeX                         # or two of OpenBLAS's sets of kernels
 
 One table: the ratio new ÷ old of the time of a step, its median and where the middle 90 % of the rounds lie; a mark
 where the median is above 1.05; the ratio of the fastest turns; and the medians of both versions. Memory is the peak of
@@ -41,6 +43,7 @@ import numpy as np
 
 from benchmarks import measure, workloads
 from benchmarks.__main__ import surroundings
+from benchmarks.kernels import take_fastest
 
 ROOT = Path(__file__).parent.parent
 NAMES = (*workloads.NAMES, "memory")
@@ -268,4 +271,5 @@ def main():
 
 
 if __name__ == "__main__":
+    take_fastest()
     main()

@@ -111,6 +111,17 @@ def lstm(size):
     return {f"{units} units, batch {batch}, 10 steps": step}
 
 
+def matrix_products(size):
+    """NumPy's products of square matrices, which BLAS computes: one set of kernels beside another."""
+
+    def product(n, dtype):
+        a, b = (array.astype(dtype) for array in arrays((n, n), (n, n)))
+        return lambda: a @ b
+
+    sizes = (8,) if size.name == "tiny" else (32, 128, 512, 2048)
+    return {f"{n} × {n}, {d}": lambda n=n, d=d: product(n, d) for d in ("float32", "float64") for n in sizes}
+
+
 # ---- operations -----------------------------------------------------------------------------------------------------
 
 
@@ -161,6 +172,7 @@ NAMES = {
     "three_layers": three_layers_,
     "evaluation": evaluation,
     "lstm": lstm,
+    "matrix_products": matrix_products,
     "operations": operations,
     "convolution": convolution,
 }

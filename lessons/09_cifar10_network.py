@@ -337,6 +337,7 @@ def train(parameterization):
         optimizer.load_state_dict(saved["optimizer"])
     if done < size.epochs:
         pieces.append({"from epoch": done, "machine": backend.description(lesson.device), "versions": versions(),
+                       "blas": mg.config.blas_description(),
                        "commit": commit(), "command": " ".join(["python", *sys.argv]), "seed": lesson.seed,
                        "settings": {name: value for name, value in mg.config.as_dict().items() if name != "data"},
                        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"})

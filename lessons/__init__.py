@@ -259,6 +259,7 @@ class Lesson:
             "measurements": self.measurements,
             "versions": versions(),
             "machine": backend.description(self.device),
+            "blas": mg.config.blas_description(),
             "commit": self._commit,
         }
 
@@ -305,12 +306,20 @@ class Checkpoint:
                 f"{self.path} was begun with other sources of this lesson, minigrad or wn; "
                 "go on with those, or use --fresh to start anew"
             )
+        before, now = saved.get("blas"), mg.config.blas_description()
+        if before != now:
+            print(
+                f"{self.path.name} was computed with {before or 'an unknown BLAS'}, and goes on with {now}: "
+                "its numbers are not those of an uninterrupted run to the last bit"
+            )
         return saved["state"]
 
     def save(self, state):
         """Replace the file by one that holds `state`, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)  # an equal run beside this one may have cleared up
-        mg.save(self.path, {"identity": self.identity, "state": state}, self.compress)
+        mg.save(
+            self.path, {"identity": self.identity, "blas": mg.config.blas_description(), "state": state}, self.compress
+        )
         self._saved = time.monotonic()
 
     def due(self, seconds):

@@ -1,12 +1,14 @@
 """Run the course: python -m lessons [N | N-M …] [flags]. All lessons, in order, quick, by default."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import minigrad as mg
 from lessons import (
     Parser,
     UsageError,
@@ -24,6 +26,8 @@ from lessons import (
     writable_folder,
     write_text,
 )
+from minigrad import blas
+from minigrad.settings import SETTINGS
 
 
 def main(arguments=None):
@@ -89,7 +93,8 @@ def run_all(chosen, flags):
     summaries = [out / "summary.json", *([Path(flags.json)] if flags.json else [])]
     for path in summaries:
         check_writable(path)  # now rather than after all lessons
-    print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/\n")
+    print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/")
+    print(f"BLAS: {blas_of_lessons()}\n")
     results = []
     for file in chosen.values():
         metrics_file = out / file.stem / "metrics.json"
@@ -116,6 +121,17 @@ def run_all(chosen, flags):
     return 0 if all(map(all_hold, results)) else 1
 
 
+def blas_of_lessons():
+    """With which BLAS lessons run, and whose choice its kernels are."""
+    kernels = mg.config.environment().get(blas.VARIABLE)
+    if kernels == os.environ.get(blas.VARIABLE):
+        return mg.config.blas_description()
+    faster = (
+        f"lessons run with {blas.VARIABLE}={kernels}, which is faster ({SETTINGS['blas_kernels'].variable}=0: without)"
+    )
+    return f"{mg.config.blas_description()}; {faster}"
+
+
 def run(file, flags):
     """Run one lesson; its exit code. Ctrl-C and SIGTERM reach the lesson too, which gets time to clean up."""
     command = [sys.executable, str(file), "--full" if flags.full else "--quick"]
@@ -131,7 +147,7 @@ def run(file, flags):
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
-        process = subprocess.Popen(command)
+        process = subprocess.Popen(command, env=mg.config.environment())
         if terminated:  # in between
             process.terminate()
         code = process.wait()

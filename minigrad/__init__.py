@@ -14,8 +14,8 @@ lean on two more: `backend.py` (NumPy or CuPy) and `guard.py` (nobody writes int
 On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing/` (check_grads, the
 likely cause of a wrong gradient, strategies for property tests); `draw.py` (the tape as text and figure);
 `checkpointing.py` (less memory for more time); `saving.py` (a run saved and restored); `data/` (pictures);
-`settings.py` (every setting). And `fast/`, imported last, puts faster forms in the place of some of it, without
-changing what it means: it may be skipped, and with MINIGRAD_PLAIN=1 in the environment it is.
+`settings.py` (every setting); `blas.py` (which BLAS runs). And `fast/`, imported last, puts faster forms in the place
+of some of it, without changing what it means: it may be skipped, and with MINIGRAD_PLAIN=1 in the environment it is.
 """
 
 from minigrad.backend import is_available

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from minigrad import blas
+
 
 class Setting(NamedTuple):
     """A setting's default, the environment variable that replaces the default, and what it means."""
@@ -29,6 +31,11 @@ SETTINGS = {
     "winograd": Setting(True, "MINIGRAD_WINOGRAD", "CPU: 3×3 convolutions in float32 by Winograd's algorithm"),
     "keep_memory": Setting(
         True, "MINIGRAD_KEEP_MEMORY", "CPU: after the first backward pass, freed memory is kept for reuse (glibc)"
+    ),
+    "blas_kernels": Setting(
+        True,
+        "MINIGRAD_BLAS_KERNELS",
+        "CPU: lessons and benchmarks take faster kernels than OpenBLAS by itself, if it has them",
     ),
     "tf32": Setting(True, "MINIGRAD_TF32", "GPU: convolutions in float32 multiply in TF32, as PyTorch's do"),
     "cudnn": Setting(False, "MINIGRAD_CUDNN", "GPU: convolutions by cuDNN, in TF32 (needs the extra cudnn)"),
@@ -74,11 +81,33 @@ class Config:
 
     def __repr__(self):
         lines = [f"{name} = {getattr(self, name)!r}  # {s.meaning} [{s.variable}]" for name, s in SETTINGS.items()]
+        lines.append(f"BLAS: {self.blas_description()}")
+        if (kernels := blas.faster()) and os.environ.get(blas.VARIABLE) != kernels:
+            lines.append(f"      faster on this processor: start Python with {blas.VARIABLE}={kernels}")
         return "\n".join(["minigrad.config", *(f"  {line}" for line in lines)])
 
     def as_dict(self):
         """{name: value}, for the record of a run."""
         return {name: getattr(self, name) for name in SETTINGS}
+
+    def blas_description(self):
+        """Which BLAS runs, with which kernels, and what the environment told it, for the record of a run.
+
+        Results depend on it in their last bits.
+        """
+        told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("OPENBLAS_"))
+        return ", ".join([blas.description(), *told])
+
+    def environment(self):
+        """The environment variables for a process that is to be started, to which minigrad may add one.
+
+        It is OpenBLAS's, for faster kernels than those that it took in this process (see `blas.py`). What the
+        environment says of them already stands; and `blas_kernels` False leaves everything as it is.
+        """
+        variables = dict(os.environ)
+        if self.blas_kernels and blas.VARIABLE not in variables and (kernels := blas.faster()):
+            variables[blas.VARIABLE] = kernels
+        return variables
 
     def data_folder(self):
         """Where data sets lie: `data` if it is set, else minigrad's folder in the user's cache. It need not exist."""

@@ -49,6 +49,7 @@ if not mg.config.plain:  # as where CuPy is installed: kernels do not run on the
 
 
 def pytest_configure():
+    os.environ.update(mg.config.environment())  # what tests start takes OpenBLAS's fastest kernels, as lessons do
     if REAL:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whatever its import warns of is not about this library
@@ -62,6 +63,10 @@ def pytest_configure():
 
 def missing(names):
     return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def pytest_report_header():
+    return f"BLAS: {mg.config.blas_description()}"
 
 
 def pytest_collection_modifyitems(items):
