@@ -18,7 +18,6 @@ from pathlib import Path
 
 import minigrad as mg
 from benchmarks import evaluation, measure, memory, operations, paper_network, parameterizations, scaling, small
-from benchmarks.kernels import take_fastest
 from lessons import commit
 from minigrad import blas
 from minigrad.fast.cpu import parallel
@@ -107,5 +106,4 @@ def main():
 
 
 if __name__ == "__main__":
-    take_fastest()
     main()

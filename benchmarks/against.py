@@ -43,7 +43,6 @@ import numpy as np
 
 from benchmarks import measure, workloads
 from benchmarks.__main__ import surroundings
-from benchmarks.kernels import take_fastest
 
 ROOT = Path(__file__).parent.parent
 NAMES = (*workloads.NAMES, "memory")
@@ -271,5 +270,4 @@ def main():
 
 
 if __name__ == "__main__":
-    take_fastest()
     main()

@@ -210,7 +210,4 @@ def columns(microseconds, name, width):
 
 
 if __name__ == "__main__":
-    from benchmarks.kernels import take_fastest  # here: `memory` measures processes without minigrad
-
-    take_fastest()
     main()

@@ -40,7 +40,6 @@ from xml.etree import ElementTree
 import numpy as np
 
 from benchmarks import measure, training_step
-from benchmarks.kernels import take_fastest
 from benchmarks.measure import Table
 
 ROOT = Path(__file__).parent.parent
@@ -943,5 +942,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    take_fastest()
     sys.exit(main())

@@ -35,7 +35,7 @@ SETTINGS = {
     "blas_kernels": Setting(
         True,
         "MINIGRAD_BLAS_KERNELS",
-        "CPU: lessons and benchmarks take faster kernels than OpenBLAS by itself, if it has them",
+        "CPU: `python -m lessons` starts lessons with faster kernels than OpenBLAS's own choice, if it has them",
     ),
     "tf32": Setting(True, "MINIGRAD_TF32", "GPU: convolutions in float32 multiply in TF32, as PyTorch's do"),
     "cudnn": Setting(False, "MINIGRAD_CUDNN", "GPU: convolutions by cuDNN, in TF32 (needs the extra cudnn)"),

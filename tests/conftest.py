@@ -49,7 +49,6 @@ if not mg.config.plain:  # as where CuPy is installed: kernels do not run on the
 
 
 def pytest_configure():
-    os.environ.update(mg.config.environment())  # what tests start takes OpenBLAS's fastest kernels, as lessons do
     if REAL:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whatever its import warns of is not about this library

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from benchmarks import kernels
 from minigrad import blas
 
 ROOT = Path(__file__).parent.parent
@@ -152,26 +151,3 @@ def test_config_says_what_runs_and_what_would_be_faster(monkeypatch):
 def test_a_blas_that_threadpoolctl_does_not_know_has_the_name_that_numpy_gives_it(monkeypatch):
     monkeypatch.setattr(blas, "libraries", list)
     assert blas.description() == np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-
-
-# ---- the benchmarks -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(os.name != "posix", reason="elsewhere commands do not begin again")
-@pytest.mark.usefixtures("fastest")
-def test_a_benchmark_begins_again_once_and_says_so(monkeypatch, capsys):
-    begun = []
-    monkeypatch.setattr(os, "execve", lambda *what: begun.append(what))
-    monkeypatch.setattr(sys, "orig_argv", ["python3", "-W", "error", "-m", "benchmarks", "small"])
-    kernels.take_fastest()
-    ((program, command, variables),) = begun
-    assert program == sys.executable and command == [sys.executable, "-W", "error", "-m", "benchmarks", "small"]
-    assert variables == mg.config.environment() and variables[blas.VARIABLE] == "Fastest"
-    said = capsys.readouterr().err
-    assert "OPENBLAS_CORETYPE=Fastest" in said and "MINIGRAD_BLAS_KERNELS=0" in said and said.count("\n") == 1
-
-    with mg.config(blas_kernels=False):
-        kernels.take_fastest()
-    monkeypatch.setenv(blas.VARIABLE, "Fastest")  # as in the new beginning
-    kernels.take_fastest()
-    assert len(begun) == 1 and capsys.readouterr().err == ""
