@@ -17,14 +17,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import minigrad as mg
-from benchmarks import evaluation, measure, memory, operations, paper_network, parameterizations, scaling, small
+from benchmarks import (
+    convolutions,
+    evaluation,
+    measure,
+    memory,
+    operations,
+    paper_network,
+    parameterizations,
+    scaling,
+    small,
+)
 from lessons import commit
 from minigrad import blas
 from minigrad.fast.cpu import parallel
 
 TABLES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (paper_network, memory, parameterizations, operations, evaluation, small, scaling)
+    for module in (paper_network, memory, parameterizations, convolutions, operations, evaluation, small, scaling)
 }
 SIMD = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 

@@ -3,7 +3,8 @@
 A recurrent network with the sizes of DRAW (the paper's section 5.3): two LSTMs of 256 units, 10 steps in time over
 28×28 pictures, batch 100; forward, backward, Adam; all cores. PyTorch's cells are `LSTMCell`, from the same weights.
 
-And the two-layer network of `engine_overhead`, batch 32: one thread, turns of 50 steps.
+And two layers with batch 32, in one thread and turns of 50 steps: once in operators (`operators.py`), once from
+ready-made layers (`engine_overhead.py`).
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import contextlib
 import numpy as np
 import threadpoolctl
 
-from benchmarks import engine_overhead, measure
+from benchmarks import engine_overhead, measure, operators
 
 INPUTS, UNITS, STEPS = 28 * 28, 256, 10
 
@@ -58,11 +59,16 @@ def run(size):
             name: lambda make=make: make(*engine_overhead.start(np.random.default_rng(0)))
             for name, make in engine_overhead.LIBRARIES.items()
         }
-        steps, left_out = measure.made(makers)
-        times = measure.compare(steps, size, share=0.1, turn=50)
-    layers = measure.Table(
-        "Two linear layers of 64 units, batch 32 (benchmarks.engine_overhead), one thread",
-        measure.rows(times, ("PyTorch", "NumPy by hand")),
-        left_out,
-    )
-    return [recurrent, layers]
+        layers = small_table("Two linear layers, ReLU, cross-entropy (benchmarks.engine_overhead)", makers, size)
+        by_operators = small_table(
+            "x @ W + b, tanh, x @ W + b, mean of squares, SGD (benchmarks.operators)", operators.LIBRARIES, size
+        )
+    return [recurrent, by_operators, layers]
+
+
+def small_table(title, makers, size):
+    """A table of steps so small that a turn has 50 of them; each beside PyTorch, MyGrad and the arithmetic alone."""
+    steps, left_out = measure.made(makers)
+    times = measure.compare(steps, size, share=0.1, turn=50)
+    rows = measure.rows(times, ("PyTorch", "MyGrad", "NumPy by hand"))
+    return measure.Table(f"{title}, batch 32, one thread", rows, left_out)

@@ -19,8 +19,8 @@ import numpy as np
 import threadpoolctl
 
 import minigrad as mg
-from benchmarks import engine_overhead, in_minigrad, measure, three_layers
-from minigrad import nn, optim
+from benchmarks import convolutions, engine_overhead, in_minigrad, measure, operators, three_layers
+from minigrad import nn
 from minigrad.nn import functional as F
 
 
@@ -59,21 +59,7 @@ def small_step(_size):
     def layers():
         return engine_overhead.minigrad_step(*engine_overhead.start(np.random.default_rng(0)))
 
-    def operators():
-        x, w1, b1, w2, b2 = map(mg.tensor, arrays((32, 64), (64, 64), 64, (64, 10), 10))
-        weights = [nn.Parameter(w.data / 8) for w in (w1, b1, w2, b2)]
-        optimizer = optim.SGD(weights, lr=0.01)
-
-        def step():
-            w1, b1, w2, b2 = weights
-            loss = mg.mean(mg.square(mg.tanh(x @ w1 + b1) @ w2 + b2))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-        return step
-
-    return {"linear, ReLU, cross-entropy": layers, "x @ W + b, tanh, mean of squares, SGD": operators}
+    return {"linear, ReLU, cross-entropy": layers, "x @ W + b, tanh, mean of squares, SGD": operators.in_minigrad}
 
 
 def three_layers_(size):
@@ -155,15 +141,9 @@ def operations(size):
 
 
 def convolution(size):
-    """A convolution of 32×32 pictures, forward and backward."""
-    batch = min(size.batch, 50)
-
-    def made(channels, kernel, **how):
-        shapes = (batch, channels, 32, 32), (channels, channels, kernel, kernel)
-        return forward_and_backward(lambda x, weight: F.conv2d(x, weight, padding=1, **how), arrays(*shapes))
-
-    makers = {f"3×3, {n} channels": lambda n=n: made(n, 3) for n in (8, 16, 32, 64)}
-    return makers | {"4×4, stride 2, 32 channels": lambda: made(32, 4, stride=2)}
+    """The convolutions of benchmarks.convolutions, forward and backward."""
+    cases = [c._replace(batch=2, size=12) if size.name == "tiny" else c for c in convolutions.CASES]
+    return {f"{c}, batch {c.batch}, {c.size}×{c.size}": lambda c=c: convolutions.in_minigrad(c) for c in cases}
 
 
 NAMES = {

@@ -16,9 +16,11 @@ import minigrad as mg
 from benchmarks import __main__ as command_line
 from benchmarks import (
     against,
+    convolutions,
     measure,
     memory,
     operations,
+    operators,
     paper_network,
     small,
     three_layers,
@@ -131,11 +133,12 @@ def test_memory_that_every_library_must_keep():
 @pytest.mark.usefixtures("no_peers")
 def test_missing_peers_are_named_and_left_out():
     whole, part = paper_network.run(TINY)
-    recurrent, layers = small.run(TINY)
-    (table,) = operations.run(TINY)
+    recurrent, by_operators, layers = small.run(TINY)
+    (table,), (narrow,) = operations.run(TINY), convolutions.run(TINY)
     assert [row[""] for row in whole.rows] == [row[""] for row in part.rows] == ["minigrad"]
-    assert [row[""] for row in layers.rows] == ["NumPy by hand", "minigrad"]
-    assert all("PyTorch: not installed" in str(t) for t in (whole, part, recurrent, layers, table))
+    for table in (layers, by_operators):
+        assert [row[""] for row in table.rows] == ["NumPy by hand", "minigrad"]
+    assert all("PyTorch: not installed" in str(t) for t in (whole, part, recurrent, layers, table, narrow))
     assert all(f"{name}: not installed" in str(part) for name in ("MyGrad", "DeZero"))
     assert "autograd: not installed" in str(layers)
 
@@ -148,6 +151,24 @@ def test_libraries_compute_the_same():
         np.testing.assert_allclose(answers(), found["minigrad"](), atol=1e-5)
     steps, _ = three_layers.steps(three_layers.LIBRARIES, width=3, batch=2, size=6)
     assert [step() for step in steps.values()] == pytest.approx([steps["minigrad"]()] * len(steps), rel=1e-5)
+
+
+@pytest.mark.peers
+def test_small_steps_learn_alike():
+    steps, _ = measure.made(operators.LIBRARIES)
+    losses = {name: [step() for _ in range(20)] for name, step in steps.items()}
+    for found in losses.values():
+        assert found == pytest.approx(losses["NumPy by hand"], rel=1e-5) and found[-1] < found[0]
+
+
+@pytest.mark.peers("torch")
+def test_convolutions_are_the_same():
+    for case in convolutions.CASES:
+        steps, _ = measure.made(convolutions.LIBRARIES, case._replace(batch=2, size=12))
+        ours, *theirs = [[np.asarray(gradient.data) for gradient in step()] for step in steps.values()]
+        for found in theirs:
+            for a, b in zip(ours, found, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-5 * abs(b).max())
 
 
 @pytest.mark.peers("torch")
