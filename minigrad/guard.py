@@ -21,7 +21,9 @@ def own(array):
     """An array with the same numbers that nobody else can write into: itself, if it shows those of a tensor."""
     if isinstance(array, ReadOnly) and not array.flags.writeable:
         return array.view(numpy.ndarray)
-    return numpy.array(array, order="K") if isinstance(array, numpy.ndarray) else array.copy(order="K")
+    if not isinstance(array, numpy.ndarray):
+        return array.copy(order="K")
+    return numpy.array(array, array.dtype.type, order="K")  # in this machine's byte order, as all that is computed
 
 
 class ReadOnly(numpy.ndarray):

@@ -252,7 +252,8 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
             dtype = numpy.float32
     if data.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() takes real numbers, integers and booleans, not {data.dtype}")
-    data = backend.to_device(data, device) if device is not None else data
+    data = data if device is None else backend.to_device(data, device)
+    dtype = numpy.dtype(data.dtype if dtype is None else dtype).type  # in this machine's byte order
     made = Tensor(backend.array_module(data).array(data, dtype=dtype))
     if made.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() makes real numbers, integers and booleans, not {made.dtype}")
