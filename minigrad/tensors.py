@@ -253,8 +253,7 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
     if data.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() takes real numbers, integers and booleans, not {data.dtype}")
     data = data if device is None else backend.to_device(data, device)
-    dtype = numpy.dtype(data.dtype if dtype is None else dtype).type  # in this machine's byte order
-    made = Tensor(backend.array_module(data).array(data, dtype=dtype))
+    made = Tensor(backend.array_module(data).array(data, dtype=numpy.dtype(dtype or data.dtype).type))  # native bytes
     if made.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() makes real numbers, integers and booleans, not {made.dtype}")
     made.requires_grad = requires_grad
