@@ -716,13 +716,14 @@ PARTS = {
 
 def child(name, device, size, setting, into):
     """Run one part here, and write what it reports into a file each time."""
+    from minigrad.saving import replacing
+
     found = {}
 
     def report(key, value):
         found[key] = value
-        partial = into.with_suffix(".part")
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(partial, into)
+        with replacing(into) as file:
+            file.write(json.dumps(found).encode())
 
     options = {"setting": setting} if name in ("agreement", "speed", "kernels") else {}
     PARTS[name].function(report, device, size, **options)

@@ -43,7 +43,7 @@ from matplotlib.ticker import NullFormatter
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, Lesson, commit, versions, whole_number
+from lessons import COLOURS, Lesson, commit, positive, versions, whole_number
 from minigrad import backend, data, nn, optim
 from minigrad.nn import functional as F
 
@@ -54,7 +54,7 @@ def own_flags(parser):
     """For runs in pieces."""
     parser.add_argument("--only", nargs="+", choices=PARAMETERIZATIONS, metavar="NAME",
                         help=f"train these and stop; of {', '.join(map(repr, PARAMETERIZATIONS))}")
-    parser.add_argument("--minutes", type=float, help="stop after the last epoch that ends within so many minutes")
+    parser.add_argument("--minutes", type=positive, help="stop after the last epoch that ends within so many minutes")
     parser.add_argument("--epochs", type=whole_number(1),
                         help="another number of epochs; the schedule is stretched to it")
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -99,6 +100,14 @@ def whole_number(least):
         return int(text)
 
     return number
+
+
+def positive(text):
+    """The type, for argparse, of a number above 0 that is not infinite."""
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text!r}")
 
 
 class Lesson:

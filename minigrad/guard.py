@@ -18,10 +18,10 @@ def shown(array):
 
 
 def own(array):
-    """An array with the same numbers that nobody else can write into: itself, if it shows those of a tensor."""
+    """The numbers, in native byte order, where nobody else can write: the array itself if it shows a tensor's."""
     if isinstance(array, ReadOnly) and not array.flags.writeable:
         return array.view(numpy.ndarray)
-    return numpy.array(array, order="K") if isinstance(array, numpy.ndarray) else array.copy(order="K")
+    return numpy.array(array, array.dtype.type, order="K") if isinstance(array, numpy.ndarray) else array.copy("K")
 
 
 class ReadOnly(numpy.ndarray):

@@ -131,7 +131,7 @@ def _run(the_op, args, params):
     try:
         xp = backend.array_module(*values)  # TypeError if they are on two devices
         value = the_op.forward(xp, *values, **params)
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise _explained(error, the_op, values[:operands]) from error
     if not isinstance(value, numpy.ndarray) and not backend.is_array(value):  # NumPy turns 0-d results into scalars
         value = xp.asarray(value)

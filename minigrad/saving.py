@@ -6,8 +6,10 @@ NumPy's .npz with one JSON text in it; no pickle, so loading a checkpoint cannot
 """
 
 import errno
+import glob
 import json
 import os
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +17,8 @@ import numpy
 
 from minigrad import backend
 from minigrad.tensors import Tensor
+
+DAY = 24 * 60 * 60  # seconds: no file takes longer to write
 
 
 class CheckpointError(Exception):
@@ -26,7 +30,7 @@ def replacing(path):
     """A new binary file to write, which takes the place of `path` once it is complete and on disk.
 
     Until then, and if anything goes wrong, `path` stays as it was, and nothing is left beside it. No two writers share
-    the new file: of several, the last to finish counts.
+    the new file: of several, the last to finish counts. What a writer left that was killed goes after a day.
 
     Raises
     ------
@@ -37,6 +41,10 @@ def replacing(path):
     if path.exists() and not path.is_file():
         raise OSError(errno.EEXIST, "It is not a file", str(path))
     partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
     try:
         with open(partial, "xb") as file:
             yield file

@@ -252,8 +252,8 @@ def tensor(data, dtype=None, device=None, requires_grad=False):
             dtype = numpy.float32
     if data.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() takes real numbers, integers and booleans, not {data.dtype}")
-    data = backend.to_device(data, device) if device is not None else data
-    made = Tensor(backend.array_module(data).array(data, dtype=dtype))
+    data = data if device is None else backend.to_device(data, device)
+    made = Tensor(backend.array_module(data).array(data, dtype=numpy.dtype(dtype or data.dtype).type))  # native bytes
     if made.dtype.kind not in "bfiu":
         raise TypeError(f"tensor() makes real numbers, integers and booleans, not {made.dtype}")
     made.requires_grad = requires_grad

@@ -52,7 +52,7 @@ def _weight_norm(xp, v, g, axis):
     norm = mg.norm(v, other_axes(v.ndim, axis), keepdims=True)
     if xp is numpy:
         _refuse_zero_norms(norm, "v")
-    return v * (as_column(g, v, axis) / norm)
+    return v / norm * as_column(g, v, axis)  # the direction first: g/‖v‖ might overflow or vanish
 
 
 def weight_norm_composite(v, g, axis=0):

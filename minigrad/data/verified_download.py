@@ -3,14 +3,13 @@
 import gzip
 import hashlib
 import http.client
-import os
 import shutil
 import urllib.request
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 from minigrad.data.dataset import DataError, refuse_what_is_no_file
+from minigrad.saving import replacing
 
 TIMEOUT = 30  # seconds without a byte until a mirror is given up
 
@@ -18,8 +17,9 @@ TIMEOUT = 30  # seconds without a byte until a mirror is given up
 def download(urls, path, md5, what, gzipped=False):
     """Fetch a file from the first mirror that delivers it intact.
 
-    The bytes go to ``path`` + ``".part"``, which is renamed to `path` once the checksum is right: `path` never holds
-    half a file. If `path` has the right checksum already, nothing is fetched, so you may place the file by hand.
+    The bytes go to a file of this download alone, which is renamed to `path` once the checksum is right: `path` never
+    holds half a file, however many processes fetch it at once. If `path` has the right checksum already, nothing is
+    fetched, so you may place the file by hand.
 
     Parameters
     ----------
@@ -44,33 +44,36 @@ def download(urls, path, md5, what, gzipped=False):
     refuse_what_is_no_file(path)
     if path.exists() and _md5_of(path, gzipped) == md5:
         return
-    part = path.with_name(path.name + ".part")
     failures = []
     for url in urls:
         try:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            _stream(url, part, what)
-            found = _md5_of(part, gzipped)
-            if found == md5:
-                os.replace(part, path)
-                return
-            failures.append(f"{url}: {'a damaged gzip file' if found is None else f'MD5 {found}'}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                _stream(url, file, what)
+                file.flush()
+                found = _md5_of(file.name, gzipped)
+                if found != md5:
+                    raise _DamagedError("a damaged gzip file" if found is None else f"MD5 {found}")
+            return
+        except _DamagedError as error:
+            failures.append(f"{url}: {error}")
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"{url}: {type(error).__name__}: {error}")
-        finally:
-            with suppress(OSError):  # where nothing can be deleted, nothing was written
-                part.unlink(missing_ok=True)
     raise DataError(
         f"{what} could not be downloaded ({'; '.join(failures)}); fetch it by hand from {' or '.join(urls)}, "
         f"check that {'its unpacked contents have' if gzipped else 'it has'} MD5 {md5}, and place it at {path}"
     )
 
 
-def _stream(url, part, what):
-    """Copy the bytes at `url` to the file `part`, with a progress bar if standard error is a terminal."""
+class _DamagedError(Exception):
+    """What came is not the file that was asked for."""
+
+
+def _stream(url, file, what):
+    """Copy the bytes at `url` to an open file, with a progress bar if standard error is a terminal."""
     from tqdm import tqdm
 
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(part, "wb") as file:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length")
         total = None if length is None else int(length)
         with tqdm.wrapattr(response, "read", total=total, desc=what, unit="B", disable=None) as counted:

@@ -51,8 +51,8 @@ def _deviation(x, axes, eps):
 @primitive(_normalize_rule)
 def normalize(xp, x, axes, eps):
     """(x - mean) / √(variance + eps) with the mean and the (biased) variance over `axes`."""
-    centered = x - x.mean(axis=axes, keepdims=True)
-    centered /= xp.sqrt((centered * centered).mean(axis=axes, keepdims=True) + eps)
+    centered = x - mean(x, axes, keepdims=True)
+    centered /= xp.sqrt(mean(centered * centered, axes, keepdims=True) + eps)
     return centered
 
 
@@ -89,9 +89,9 @@ def batch_moments(xp, x):
         raise ValueError("expected x of shape (N, C) or (N, C, H, W)")
     axes, column = _but_channels(x)
     x = x.astype(xp.promote_types(x.dtype, numpy.float32), copy=False)  # in float16 the squares would overflow
-    mean = x.mean(axis=axes)
-    deviation = x - mean.reshape(column)
-    return xp.stack([mean, (deviation * deviation).mean(axis=axes)])
+    center = mean(x, axes)
+    deviation = x - center.reshape(column)
+    return xp.stack([center, mean(deviation * deviation, axes)])
 
 
 inverse_deviation = op("inverse_deviation", "1/√(var + eps).", lambda xp, var, eps=1e-5: (var + eps) ** -0.5,
@@ -117,7 +117,8 @@ def _batch_norm(xp, x, weight, bias, mean, var, eps):
     check_channels(mean, weight, bias)
     _, column = _but_channels(x)
     scale = inverse_deviation(var, eps) * weight
-    return (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
+    y = (x - mean.reshape(column)) * scale.reshape(column) + bias.reshape(column)
+    return y.astype(xp.result_type(floats(xp, x), weight, bias), copy=False)  # in float16 the moments are in float32
 
 
 def check_channels(mean, weight, bias):

@@ -10,6 +10,7 @@ As everywhere in deep learning this is a cross-correlation: the kernel is not fl
 import numpy
 
 from minigrad.op import primitive
+from minigrad.ops.reduction import floats
 from minigrad.ops.shape import sum
 
 __all__ = [
@@ -261,6 +262,7 @@ def max_pool2d(x, size, stride=None):
 @primitive(lambda g, _y, _x, size, stride: _avg_unpool2d(g, _x.shape[2:], size, stride))
 def _avg_pool2d(xp, x, size, stride):
     """The mean of each window."""
+    x = floats(xp, x)
     first, *others = (x[index] for _, _, index in window_entries(size, stride, pooled_size(x, size, stride)))
     total = first.copy(order="K")
     for entry in others:

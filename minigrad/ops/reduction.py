@@ -39,6 +39,8 @@ def _count(x, axis):
 )
 def mean(xp, x, axis=None, keepdims=False):
     """The arithmetic mean over `axis`; of nothing it is NaN."""
+    if xp is numpy and x.dtype.char == "f":  # along a first axis NumPy adds up one after the other: 0.1 becomes 0.096
+        return x.mean(axis, numpy.float64, keepdims=keepdims).astype(numpy.float32)
     return x.mean(axis=axis, keepdims=keepdims)
 
 

@@ -253,7 +253,7 @@ def split(x, sections, axis=0):
 
 # ---- another dtype, another device ----------------------------------------------------------------------------------
 
-astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(dtype),
+astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(numpy.dtype(dtype).type),
             lambda g, _y, _x, dtype: astype(g, _x.dtype))  # fmt: skip
 to_device = op("to_device", "x, from one device to another.",
                lambda xp, x, source, device: backend.to_device(x, device),

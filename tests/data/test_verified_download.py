@@ -3,10 +3,12 @@ import hashlib
 import http.server
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minigrad.data import DataError, download
+from minigrad.data import DataError, download, verified_download
 
 CONTENT = bytes(range(256)) * 300
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -90,6 +92,34 @@ def test_mirrors_are_tried_in_order(source, target, truncating_server):
     download(urls, target, MD5, "a file")
     assert target.read_bytes() == CONTENT
     assert only_file_in(target.parent) == target
+
+
+def test_several_at_once_do_not_write_into_the_same_file(source, target, monkeypatch):
+    """Each stops halfway until all have come as far."""
+    halfway, plain = threading.Barrier(3, timeout=30), verified_download._stream
+
+    def slow(url, file, what):
+        file.write(CONTENT[: len(CONTENT) // 2])
+        file.flush()
+        halfway.wait()
+        file.seek(0)
+        plain(url, file, what)
+
+    monkeypatch.setattr(verified_download, "_stream", slow)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: download([source.as_uri()], target, MD5, "a file"), range(3)))
+    assert target.read_bytes() == CONTENT and only_file_in(target.parent) == target
+
+
+def test_what_killed_downloads_left_goes_after_a_day(source, target):
+    target.parent.mkdir(parents=True)
+    old, new, other = (target.with_name(f".{name}.part") for name in ("file.bin.0123abcd", "file.bin.89ef4567", "mine"))
+    for path in (old, new, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (time.time() - 25 * 60 * 60,) * 2)
+    download([source.as_uri()], target, MD5, "a file")
+    assert sorted(target.parent.iterdir()) == sorted([new, other, target])
 
 
 def test_the_error_says_how_to_place_the_file_by_hand(source, target, truncating_server):

@@ -166,6 +166,13 @@ def test_a_number_of_epochs_that_is_none_is_one_line(epochs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-1", "0", "nine"])
+def test_minutes_that_never_end_are_one_line(minutes, tmp_path):
+    result = script("lessons/09_cifar10_network.py", "--minutes", minutes, "--out", tmp_path / "out")
+    assert_one_line_error(result, "--minutes", repr(minutes))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--data", "mnist"], ["--nonsense"]])
 @pytest.mark.parametrize("command", [["-m", "lessons", "1"], ["lessons/01_tensors_and_the_tape.py"]])
 def test_wrong_flags_are_one_line(command, arguments, tmp_path):
@@ -331,7 +338,7 @@ def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbe
         assert not (out / "metrics.json").exists()
         return len(lessons.mg.load(checkpoint)["state"]["curves"]["loss"])
 
-    assert pieces(["--only", "weight norm", "--minutes", "0"]) == 1
+    assert pieces(["--only", "weight norm", "--minutes", "1e-9"]) == 1
     assert "stopped after epoch 1 of 4" in (out / "log-weight-norm.txt").read_text()
     assert full_run.main([str(checkpoint.parent), "--out", str(tmp_path)]) == 0
     assert "| weight norm | 0.001 | 1 of 4 |" in capsys.readouterr().out
