@@ -255,8 +255,7 @@ def _shares(node, towards, total, create_graph):
             share = op.rules[i](total, value, *args, **params)
         else:
             share = joint(i) if callable(joint) else joint[i]
-        if not isinstance(share, (numpy.ndarray, Tensor)):
-            share = _as_array(share)
+        share = _as_array(share)
         if share.shape != parent.shape:
             raise RuntimeError(
                 f"the backward rule of {op.name} for argument {i} returned shape {share.shape} for an argument "

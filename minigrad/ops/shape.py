@@ -48,10 +48,8 @@ def _one_axis(axis, ndim):
 
 def with_reduced_axes(g, shape, axis):
     """The result `g` of reducing an array of `shape` over `axis`, with the reduced axes put back with size 1."""
-    if axis is None:
-        return g  # a number needs no axes to be broadcast
-    axes = normalized_axes(axis, len(shape))
-    return reshape(g, tuple([1 if i in axes else n for i, n in enumerate(shape)]))
+    axes = normalized_axes(axis, len(shape))  # a number, if it is None, which needs no axes to be broadcast
+    return g if axis is None else reshape(g, tuple([1 if i in axes else n for i, n in enumerate(shape)]))
 
 
 # ---- adding up and repeating ----------------------------------------------------------------------------------------
