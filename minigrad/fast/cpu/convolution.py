@@ -124,7 +124,7 @@ def correlate_over_batch(gy, x, size, stride, offset):
     def by_windows(images):
         windows = _windows(x, images, shape, out, stride, offset, dtype, joined)
         parts = (gy[few].reshape(*rows.shape[:-1], -1).swapaxes(1, 2) @ rows for few, rows in windows)
-        return _matrix_back(_sum(part.sum(axis=0) for part in parts), shape, joined, stride[1])
+        return _matrix_back(_sum(part.sum(axis=0, dtype=dtype) for part in parts), shape, joined, stride[1])
 
     def by_winograd(images):
         batches = list(_few_even(x, images, out, offset, TILES_OVER_BATCH))

@@ -115,10 +115,22 @@ def _relu_rule(g, y, _x):
     return (g.view(f"i{g.itemsize}") * (y > 0)).view(g.dtype)
 
 
+def _sigmoid(_xp, x):
+    """1 / (1 + exp(-x)), with all digits where it is small; where exp(-x) is infinite it is 0."""
+    y = numpy.negative(x, out=numpy.empty_like(x))
+    with numpy.errstate(over="ignore"):
+        numpy.exp(y, out=y)
+    y += 1
+    return numpy.reciprocal(y, out=y)
+
+
 def _sigmoid_rule(g, _y, x):
-    """e / (1 + e)² with e = exp(-|x|), for the slope is the same on both sides."""
-    e = numpy.exp(-abs(x))
-    return g * (e / ((1 + e) * (1 + e)))
+    """g / (2 + 2 cosh x), with all digits on both sides."""
+    with numpy.errstate(over="ignore"):
+        slope = numpy.cosh(x, out=numpy.empty_like(x))
+    slope += 1
+    slope += slope
+    return numpy.divide(g, slope, out=slope)
 
 
 def _leaky_relu(xp, x, slope=0.01):
@@ -155,7 +167,7 @@ def _of_g(special):
 
 
 faster("relu", "cpu", rules=[_of_g(_relu_rule)])
-faster("sigmoid", "cpu", rules=[_of_g(_sigmoid_rule)])
+faster("sigmoid", "cpu", _of_x(_sigmoid), [_of_g(_sigmoid_rule)])
 faster("leaky_relu", "cpu", _of_x(_leaky_relu), [_of_g(_leaky_relu_rule)])
 faster("elu", "cpu", _of_x(_elu), [_of_g(_elu_rule)])
 
