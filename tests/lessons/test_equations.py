@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-import lessons
 from lessons import equations
 from lessons.__main__ import main
 
@@ -25,9 +24,9 @@ def names_of_tests(file):
 
 
 @cache
-def anchors(number):
+def anchors(which):
     """The texts of a lesson's claims (numbers that are filled in stand as {}), and its parts' titles behind "# "."""
-    source = lessons.lesson_files()[number].read_text("utf-8")
+    source = equations.lesson_file(which).read_text("utf-8")
     found = re.findall(r"^(# .+)\n# -{3,}$", source, re.MULTILINE)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "claim":
@@ -52,9 +51,9 @@ def test_every_test_exists(entry):
 
 @every_entry
 def test_every_lesson_makes_that_claim_or_has_that_part(entry):
-    for number, anchor in entry.lessons:
-        having = [text for text in anchors(number) if text.startswith(anchor)]
-        assert having, f"lesson {number} has no claim or part that begins with {anchor!r}; it has {anchors(number)}"
+    for which, anchor in entry.lessons:
+        having = [text for text in anchors(which) if text.startswith(anchor)]
+        assert having, f"lesson {which} has no claim or part that begins with {anchor!r}; it has {anchors(which)}"
 
 
 @every_entry
