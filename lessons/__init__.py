@@ -1,6 +1,7 @@
 """What every lesson shares: the flags, the output folder, figures, claims and checkpoints.
 
 A lesson is a script. Its first cell makes a `Lesson`, which reads the command line; its last cell calls `finish()`.
+A cell that readers may fold, such as one that only draws, begins with `# %% Drawing tags=["hide-input"]`.
 Everything that a learner should see is in the lesson; this file only keeps it tidy.
 """
 
@@ -68,12 +69,18 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, what should be measured if it is true, what was measured, and whether that agrees."""
+    """A sentence, what should be measured if it is true, what was measured, and whether that agrees.
+
+    Of several measurements it keeps the one that deviates most. `deviation` is in units of the tolerance, where there
+    is one; `remark` says why a claim whose numbers agree does not hold.
+    """
 
     text: str
     expected: str
     measured: float
     holds: bool
+    deviation: float | None = None
+    remark: str = ""
 
 
 def add_flags(parser):
@@ -116,7 +123,7 @@ class Lesson:
     Attributes
     ----------
     number, name : int, str
-        5 and "05_norm_growth", from the file's name.
+        5 and "05_norm_growth", from the file's name; of a further chapter 5 and "further/05_adam".
     full : bool
         Whether to run at the paper's size.
     device : {"cpu", "cuda"}
@@ -136,13 +143,12 @@ class Lesson:
 
     def __init__(self, file, add_own_flags=None):
         self.file = Path(file)
-        self.name = self.file.stem
-        self.number = int(self.name.split("_")[0])
+        self.name, self.number = lesson_name(self.file), lesson_number(self.file)
         sys.excepthook = _one_line_errors
         if "ipykernel" not in sys.modules:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
-        parser = Parser(prog=f"lessons/{self.file.name}", description=title(self.file))
+        parser = Parser(prog=f"lessons/{self.name}.py", description=title(self.file))
         add_flags(parser)
         if add_own_flags:
             add_own_flags(parser)
@@ -163,10 +169,11 @@ class Lesson:
         colours = matplotlib.cycler(color=list(COLOURS.values()))
         matplotlib.rcParams.update(FIGURE_STYLE | {"axes.prop_cycle": colours})
         size = "full" if self.full else "quick"
-        print(f"Lesson {self.number:02d}: {title(self.file)} ({size}, device {self.device}, seed {self.seed})\n")
+        which = f"Lesson {self.number:02d}" + (", further reading" if is_further(self.file) else "")
+        print(f"{which}: {title(self.file)} ({size}, device {self.device}, seed {self.seed})\n")
 
     def rng(self, *key):
-        """A NumPy random generator that depends on the seed, the lesson, and the integers in `key`, on nothing else."""
+        """A NumPy random generator that depends on the seed, the lesson's number and the integers in `key` only."""
         return numpy.random.default_rng(numpy.random.SeedSequence(self.seed, spawn_key=(self.number, *key)))
 
     def progress(self, iterable, description, **options):
@@ -175,8 +182,17 @@ class Lesson:
 
         return tqdm(iterable, desc=description, disable=None, leave=False, dynamic_ncols=True, **options)
 
-    def figure(self, figure, name, note=""):
-        """Save a matplotlib figure as `name`.png in the output folder, with `note` (the data's description) on it."""
+    def figure(self, figure, name, note="", alt=""):
+        """Save a matplotlib figure as `name`.png in the output folder.
+
+        Parameters
+        ----------
+        note : str
+            The data's description, written on the figure.
+        alt : str
+            One to three sentences for whoever cannot see the figure: what is drawn, and what it shows. They go into
+            metrics.json, and into the file as its Description.
+        """
         if note and (title := figure.get_suptitle()):
             figure.suptitle(f"{title}\n{note}", fontsize=11)
         elif note:
@@ -184,8 +200,8 @@ class Lesson:
             figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
         path = self.out / f"{name}.png"
         with replacing(path) as file:
-            figure.savefig(file, format="png")
-        self.figures.append(path.name)
+            figure.savefig(file, format="png", metadata={"Description": alt} if alt else None)
+        self.figures.append({"file": path.name, "alt": alt})
         print(f"figure: {path}")
         import matplotlib.pyplot as plt
 
@@ -193,27 +209,51 @@ class Lesson:
             plt.show()
         plt.close(figure)
 
-    def claim(self, text, measured, *, below=None, above=None, near=None, within=None):
+    def claim(
+        self,
+        text,
+        measured,
+        *,
+        predicted=None,
+        rtol=None,
+        atol=0.0,
+        below=None,
+        above=None,
+        near=None,
+        within=None,
+    ):
         """Check a sentence against a measurement, and report it with the others.
 
-        Exactly one of: `below`, `above` (strict bounds), both (an interval), or `near` with an absolute tolerance
-        `within`. A measured NaN never holds.
+        Where a formula says what should be measured, give the formula's value as `predicted`, with `rtol`. Otherwise
+        give exactly one of: `below`, `above` (strict bounds), both (an interval), or `near` with an absolute tolerance
+        `within`; if `near` is not 0, the claim must be able to fail, as below. A measured NaN never holds.
+
+        Parameters
+        ----------
+        measured : float or array
+            An array only with `predicted`.
+        predicted : float or array, optional
+            Broadcast against `measured`. The claim holds if |measured - predicted| <= rtol |predicted| + atol
+            everywhere, and if it could have failed: with all predictions multiplied by 1.5, or divided by 1.5, it must
+            not hold. So a coefficient that is wrong by half of its value never passes for the right one, and `rtol`
+            must stay below 1/3. A prediction that is 0 everywhere cannot be tested so: use `near=0`.
+        rtol, atol : float
+            Relative and absolute tolerance; `rtol` must be given.
         """
-        measured = float(measured)
-        if near is not None:
-            expected = f"{near:.6g} ± {within:.2g}" if within else f"{near:.6g}"
-            holds = abs(measured - near) <= within
-        elif below is not None and above is not None:
-            expected, holds = f"{above:.4g} to {below:.4g}", above < measured < below
-        elif below is not None:
-            expected, holds = f"< {below:.4g}", measured < below
-        elif above is not None:
-            expected, holds = f"> {above:.4g}", measured > above
+        if (predicted is None) != (rtol is None):
+            raise TypeError("claim() needs predicted= and rtol= together")
+        if predicted is not None and any(x is not None for x in (below, above, near, within)):
+            raise TypeError("claim() takes predicted= without below=, above=, near= and within=")
+        if predicted is not None:
+            claim = prediction(text, measured, predicted, rtol, atol)
         else:
-            raise TypeError("claim() needs below=, above=, or near= with within=")
-        self.claims.append(Claim(text, expected, measured, bool(holds)))
-        verdict = "holds" if holds else "DOES NOT HOLD"
-        print(f"claim: {text}\n       expected {expected}, measured {measured:.6g}: {verdict}")
+            claim = bound(text, float(measured), below, above, near, within)
+        self.claims.append(claim)
+        verdict = "holds" if claim.holds else "DOES NOT HOLD"
+        units = f" ({claim.deviation:.2g} of the tolerance)" if claim.deviation is not None else ""
+        print(f"claim: {text}\n       expected {claim.expected}, measured {claim.measured:.6g}{units}: {verdict}")
+        if claim.remark:
+            print(f"       {claim.remark}")
 
     def checkpoint(self, run, identity):
         """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained.
@@ -286,6 +326,63 @@ class Lesson:
         self._clear_up()
         if failed and "ipykernel" not in sys.modules:
             sys.exit(1)
+
+
+# ---- claims -------------------------------------------------------------------------------------------------------
+
+WRONG_BY = 1.5  # a prediction that is so many times too large or too small must be found out
+CANNOT_FAIL = "cannot fail: 1.5 times the prediction would hold, too"
+# Claims of lessons that have not been rebuilt, which may be so; none may be added.
+LOOSE = {
+    "Adam with noise: ‖v‖² grows by η²d per step, median over units of growth / η²dt",
+    "Direction only, η from 1000: the steps to recover as a power of η, exponent",
+    "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
+    "growth of the gradient per layer, ln of it against ln √χ",
+}
+
+
+def bound(text, measured, below, above, near, within):
+    """The `Claim` that a number lies within bounds."""
+    if near is not None:
+        expected = f"{near:.6g} ± {within:.2g}" if within else f"{near:.6g}"
+        holds = abs(measured - near) <= within
+        wrong = any(abs(measured - near * factor) <= within for factor in (WRONG_BY, 1 / WRONG_BY))
+        if holds and near and wrong and not any(loose in text for loose in LOOSE):
+            return Claim(text, expected, measured, False, remark=CANNOT_FAIL)
+    elif below is not None and above is not None:
+        expected, holds = f"{above:.4g} to {below:.4g}", above < measured < below
+    elif below is not None:
+        expected, holds = f"< {below:.4g}", measured < below
+    elif above is not None:
+        expected, holds = f"> {above:.4g}", measured > above
+    else:
+        raise TypeError("claim() needs predicted= with rtol=, below=, above=, or near= with within=")
+    return Claim(text, expected, measured, bool(holds))
+
+
+def prediction(text, measured, predicted, rtol, atol):
+    """The `Claim` that measurements agree with predictions, which they would not do with others."""
+    measured, predicted = (numpy.atleast_1d(numpy.asarray(backend.to_numpy(x), float)) for x in (measured, predicted))
+    measured, predicted = numpy.broadcast_arrays(measured, predicted)
+    if not measured.size:
+        raise ValueError(f"nothing was measured for the claim {text!r}")
+
+    def deviations(predicted):
+        """|measured - predicted| in units of the tolerance; infinite where one of them is NaN or infinite."""
+        with numpy.errstate(all="ignore"):
+            difference, tolerance = abs(measured - predicted), rtol * abs(predicted) + atol
+            units = numpy.where(difference == 0, 0.0, difference / tolerance)
+        return numpy.where(numpy.isfinite(measured) & numpy.isfinite(predicted), units, numpy.inf)
+
+    found = deviations(predicted)
+    worst = numpy.unravel_index(found.argmax(), found.shape)
+    agrees = bool((found <= 1).all())
+    remark = ""
+    if agrees and any((deviations(predicted * factor) <= 1).all() for factor in (WRONG_BY, 1 / WRONG_BY)):
+        remark = CANNOT_FAIL
+    value = float(predicted[worst])
+    expected = f"{value:.6g} ± {rtol * abs(value) + atol:.2g}" + (f" (of {found.size})" if found.size > 1 else "")
+    return Claim(text, expected, float(measured[worst]), agrees and not remark, float(found[worst]), remark)
 
 
 class Checkpoint:
@@ -397,8 +494,28 @@ def write_text(path, text):
 
 
 def lesson_files():
-    """{number: path} of all lessons."""
-    return {int(path.name[:2]): path for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
+    """{number: path} of the lessons of part one."""
+    return {lesson_number(path): path for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))}
+
+
+def further_files():
+    """The paths of the further chapters, in order."""
+    return sorted((FOLDER / "further").glob("[0-9][0-9]_*.py"))
+
+
+def is_further(file):
+    """Whether a lesson is a further chapter, by the folder that it is in."""
+    return Path(file).parent.name == "further"
+
+
+def lesson_name(file):
+    """ "05_norm_growth", or "further/05_adam" for a further chapter."""
+    return f"further/{Path(file).stem}" if is_further(file) else Path(file).stem
+
+
+def lesson_number(file):
+    """5 for "05_norm_growth", and for a further chapter of that lesson."""
+    return int(Path(file).name.split("_")[0])
 
 
 def docstring(file):

@@ -1,4 +1,4 @@
-"""Run the course: python -m lessons [N | N-M …] [flags]. All lessons, in order, quick, by default."""
+"""Run the course: python -m lessons [N | N-M | all …] [flags]. The lessons of part one, in order, quick, by default."""
 
 import json
 import os
@@ -19,7 +19,11 @@ from lessons import (
     docstring,
     equations,
     fingerprint,
+    further_files,
+    is_further,
     lesson_files,
+    lesson_name,
+    lesson_number,
     report_error,
     show_what_can_be_shown,
     title,
@@ -29,13 +33,19 @@ from lessons import (
 from minigrad import blas
 from minigrad.settings import SETTINGS
 
+MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
+
 
 def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
     show_what_can_be_shown()
-    parser = Parser(prog="python -m lessons", description="Run the lessons, in order; all by default.")
-    parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, or a range N-M")
-    parser.add_argument("--list", action="store_true", help="list the lessons with the time each takes, and stop")
+    what = "Run the lessons, in order; those of part one by default."
+    parser = Parser(prog="python -m lessons", description=what)
+    parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, a range N-M, or all")
+    parser.add_argument("--further", action="store_true", help="run the further chapters (of these lessons) instead")
+    parser.add_argument(
+        "--list", action="store_true", help="list lessons and further chapters with the time each takes, and stop"
+    )
     parser.add_argument(
         "--equations",
         action="store_true",
@@ -49,10 +59,9 @@ def main(arguments=None):
         if flags.equations:
             print(equations.text())
             return 0
-        chosen = select(flags.lessons)
+        chosen = select(flags.lessons, flags.further)
         if flags.list:
-            for number, file in chosen.items():
-                print(f"{number:02d}  {title(file)}  ({duration(file)})")
+            print_list({lesson_number(file) for file in chosen})
             return 0
         return run_all(chosen, flags)
     except (Exception, KeyboardInterrupt) as error:
@@ -62,22 +71,37 @@ def main(arguments=None):
         return code
 
 
-def select(wanted):
-    """{number: file} of the lessons asked for ("3", "3-8"), or all."""
+def select(wanted, further=False):
+    """The files of the lessons asked for ("3", "3-8"), or of part one; of their further chapters; or, "all", of all."""
     files = lesson_files()
-    if not wanted:
-        return files
-    numbers = []
+    numbers = set() if wanted else set(files)
     for text in wanted:
+        if text == "all":
+            return [*files.values(), *further_files()]
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
         if not match:
-            raise UsageError(f"{text!r} is not a lesson's number or a range such as 3-8; see --list")
+            raise UsageError(f"{text!r} is not a lesson's number, a range such as 3-8, or all; see --list")
         first, last = int(match[1]), int(match[2] or match[1])
-        found = [number for number in files if first <= number <= last]
+        found = {number for number in files if first <= number <= last}
         if not found:
             raise UsageError(f"there is no lesson {text}; there are {', '.join(map(str, files))}")
-        numbers += found
-    return {number: files[number] for number in sorted(set(numbers))}
+        numbers |= found
+    if not further:
+        return [files[number] for number in sorted(numbers)]
+    chosen = [file for file in further_files() if lesson_number(file) in numbers]
+    if not chosen:
+        raise UsageError(f"there are no further chapters to {' '.join(wanted) or 'any lesson'}; see --list")
+    return chosen
+
+
+def print_list(numbers):
+    """The lessons with these numbers, each with its further chapters below it."""
+    for number, lesson in lesson_files().items():
+        if number in numbers:
+            print(f"{number:02d}  {title(lesson)}  ({duration(lesson)})")
+            for file in further_files():
+                if lesson_number(file) == number:
+                    print(f"    {lesson_name(file)}  {title(file)}  ({duration(file)})")
 
 
 def duration(file):
@@ -96,11 +120,12 @@ def run_all(chosen, flags):
     print(f"device {device}, data {data}, {'full' if flags.full else 'quick'}, seed {flags.seed}, output in {out}/")
     print(f"BLAS: {blas_of_lessons()}\n")
     results = []
-    for file in chosen.values():
-        metrics_file = out / file.stem / "metrics.json"
+    for file in chosen:
+        name = lesson_name(file)
+        metrics_file = out / name / "metrics.json"
         finished = None if flags.fresh else read_metrics(metrics_file)
         if finished and finished.get("fingerprint") == fingerprint(file, flags, data) and all_hold(finished):
-            print(f"{file.stem}: finished before with the same source and flags, not run again (--fresh runs it)\n")
+            print(f"{name}: finished before with the same source and flags, not run again (--fresh runs it)\n")
             results.append(finished)
             continue
         before = metrics_file.stat().st_mtime_ns if metrics_file.exists() else None
@@ -110,7 +135,7 @@ def run_all(chosen, flags):
             return code
         metrics = read_metrics(metrics_file)
         if metrics is None or metrics_file.stat().st_mtime_ns == before or code != (0 if all_hold(metrics) else 1):
-            metrics = {"lesson": file.stem, "claims": [], "seconds": 0.0, "crashed": True}
+            metrics = {"lesson": name, "claims": [], "seconds": 0.0, "crashed": True}
         results.append(metrics)
         if flags.exit_first and not all_hold(results[-1]):
             break
@@ -173,6 +198,11 @@ def all_hold(metrics):
     return not metrics.get("crashed") and all(claim["holds"] for claim in metrics["claims"])
 
 
+def shown(name):
+    """A lesson's name in the table: "05", or "05_adam" for a further chapter."""
+    return name.removeprefix("further/") if is_further(name) else name[:2]
+
+
 def print_table(results):
     """lesson, verdict, measured, expected, claim: a line per claim, and those that do not hold again at the end."""
     head = ("lesson", "verdict", "measured", "expected", "claim")
@@ -180,15 +210,22 @@ def print_table(results):
     for metrics in results:
         for claim in metrics["claims"]:
             verdict = "holds" if claim["holds"] else "DOES NOT HOLD"
-            rows.append((metrics["lesson"][:2], verdict, f"{claim['measured']:.6g}", claim["expected"], claim["text"]))
+            rows.append(
+                (shown(metrics["lesson"]), verdict, f"{claim['measured']:.6g}", claim["expected"], claim["text"])
+            )
         if metrics.get("crashed"):
-            rows.append((metrics["lesson"][:2], "FAILED", "", "", "(the lesson did not come to its end)"))
+            rows.append((shown(metrics["lesson"]), "FAILED", "", "", "(the lesson did not come to its end)"))
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)] + [0]  # claims are long, and come last
     failed = [row for row in rows if row[1] != "holds"]
     for row in [head, *rows, *([("",) * 5, *failed] if failed else [])]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     seconds = sum(m["seconds"] for m in results)
     held, total = sum(c["holds"] for m in results for c in m["claims"]), sum(len(m["claims"]) for m in results)
+    for metrics in results:
+        if len(metrics["claims"]) > MOST_CLAIMS and not is_further(metrics["lesson"]):
+            print(
+                f"\n{metrics['lesson']} makes {len(metrics['claims'])} claims; at most {MOST_CLAIMS} belong in a lesson"
+            )
     print(f"\n{len(results)} lessons, {held} of {total} claims hold, {seconds:.0f} s")
 
 

@@ -35,8 +35,9 @@ class Entry:
         Dotted names of what computes it, separated by spaces.
     tests : list of str
         "wn/test_layers.py::test_name", below tests/.
-    lessons : list of [int, str]
-        The lesson's number, and the beginning of one of its claims, or "# " and the title of one of its parts.
+    lessons : list of [int or str, str]
+        The lesson's number, or a further chapter's name ("further/05_adam"); and the beginning of one of its claims, or
+        "# " and the title of one of its parts.
     pending : str
         What is not there yet, and why.
     """
@@ -56,6 +57,15 @@ def read_index():
 
 
 INDEX = read_index()
+
+
+def lesson_file(which):
+    """The file of a lesson, by its number, or of a further chapter, by its name."""
+    return lessons.FOLDER / f"{which}.py" if isinstance(which, str) else lessons.lesson_files()[which]
+
+
+def _label(which):
+    return which.removeprefix("further/") if isinstance(which, str) else f"{which:02d}"
 
 
 def resolve(name):
@@ -81,8 +91,8 @@ def text():
                 lines += _wrapped("", f"  {name}")
                 label, last = "", file
             label = "  lesson"
-            for number, anchor in entry.lessons:
-                lines += _wrapped(label, f"{number:02d}, {_shown(anchor)}")
+            for which, anchor in entry.lessons:
+                lines += _wrapped(label, f"{_label(which)}, {_shown(anchor)}")
                 label = ""
             lines += _wrapped("  not yet", entry.pending) if entry.pending else []
             lines.append("")
@@ -116,8 +126,10 @@ def markdown():
         for entry in entries:
             functions = [f"[`{name}`](../{_source(name)})" for name in entry.functions.split()]
             tests = [f"[{name}](../tests/{file})" for file, name in (test.split("::") for test in entry.tests)]
-            files = lessons.lesson_files()
-            shown = [f"[{n:02d}](../lessons/{files[n].name}), {_shown(anchor)}" for n, anchor in entry.lessons]
+            shown = [
+                f"[{_label(which)}](../{lesson_file(which).relative_to(ROOT)}), {_shown(anchor)}"
+                for which, anchor in entry.lessons
+            ]
             shown += [f"*not yet: {entry.pending}*"] if entry.pending else []
             cells = [entry.place, entry.says, *("<br>".join(cell) for cell in (functions, tests, shown))]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-import lessons
 from lessons import equations
 from lessons.__main__ import main
 
@@ -25,9 +24,9 @@ def names_of_tests(file):
 
 
 @cache
-def anchors(number):
+def anchors(which):
     """The texts of a lesson's claims (numbers that are filled in stand as {}), and its parts' titles behind "# "."""
-    source = lessons.lesson_files()[number].read_text("utf-8")
+    source = equations.lesson_file(which).read_text("utf-8")
     found = re.findall(r"^(# .+)\n# -{3,}$", source, re.MULTILINE)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", None) == "claim":
@@ -52,9 +51,9 @@ def test_every_test_exists(entry):
 
 @every_entry
 def test_every_lesson_makes_that_claim_or_has_that_part(entry):
-    for number, anchor in entry.lessons:
-        having = [text for text in anchors(number) if text.startswith(anchor)]
-        assert having, f"lesson {number} has no claim or part that begins with {anchor!r}; it has {anchors(number)}"
+    for which, anchor in entry.lessons:
+        having = [text for text in anchors(which) if text.startswith(anchor)]
+        assert having, f"lesson {which} has no claim or part that begins with {anchor!r}; it has {anchors(which)}"
 
 
 @every_entry
@@ -67,6 +66,11 @@ def test_the_eight_equations_are_there_in_order_each_with_a_function_a_test_and_
     assert [entry.place for entry in numbered] == [f"({n})" for n in range(1, 9)]
     for entry in numbered:
         assert entry.functions and entry.tests and entry.lessons and not entry.pending, entry
+
+
+def test_an_entry_may_name_a_further_chapter():
+    assert equations.lesson_file("further/05_adam") == ROOT / "lessons" / "further" / "05_adam.py"
+    assert equations.lesson_file(5).name.startswith("05_")
 
 
 def test_every_section_of_the_paper_is_there():
