@@ -47,6 +47,30 @@ def test_the_fast_convolutions_are_the_plain_ones(problem):
 
 
 @given(problem=problems(), data=st.data())
+def test_nan_and_inf_reach_only_who_sees_them_by_definition(problem, data):
+    """Narrow convolutions and those behind strides have matrices with zeros in them, and 0 · inf is NaN."""
+    x, w, stride, padding = problem
+    g = np.array(PLAIN["conv2d"].forward(np, x, w, stride, padding))
+    for array in (x := x.copy(), g):
+        for index in data.draw(st.lists(st.integers(0, max(0, array.size - 1)), max_size=2)) if array.size else []:
+            array.flat[index] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    for name, *arguments in [("conv2d", x, w), ("conv2d_input_gradient", g, w, x.shape[2:])]:
+        with np.errstate(invalid="ignore"):
+            found, wanted = (ops[name].forward(np, *arguments, stride, padding) for ops in (REGISTRY, PLAIN))
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+@given(seed=seeds)
+def test_behind_a_stride_what_sees_zeros_is_zero(seed):
+    """A phase of a 5×5 kernel with stride 2 has up to 3×3 taps, but Winograd's algorithm must not take it."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((1, 48, 9, 9), dtype=np.float32) * (np.arange(9) % 3 == 1)
+    w = rng.standard_normal((48, 16, 5, 5), dtype=np.float32)
+    y, exact = (mg.conv_transpose2d(x.astype(t), w.astype(t), None, 2, 4) for t in (np.float32, float))
+    assert not y[exact == 0].any() and abs(y - exact).max() <= 1e-4 * abs(exact).max()
+
+
+@given(problem=problems(), data=st.data())
 def test_the_correlation_is_the_one_by_definition(problem, data):
     x, w, stride, offset = problem
     # Any canvas: pixels dilated, cut off at the front (negative offset) or at the end, or surrounded by zeros.
@@ -181,14 +205,28 @@ def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
         np.testing.assert_array_equal(np.where(np.isfinite(a), 0, a), np.where(np.isfinite(b), 0, b))  # inf is no NaN
 
 
+def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels():
+    signs = np.array([1, -1, -1, 1] * 4)
+    x = np.broadcast_to(np.outer(signs, signs) * 3e17, (1, 64, 16, 16)).astype(np.float32)
+    w = np.zeros((64, 64, 3, 3), np.float32)
+    w[:] = np.array([[1, -1, 1], [-1, 1, -1], [1, -1, 1]]) * 3e17
+    assert np.isfinite(convolution._conv2d(x, w, (1, 1), (1, 1))).all()
+
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 64, 8, 8)) * 1e15, rng.standard_normal((64, 64, 3, 3))
+    w[7] *= 1e-38
+    y, exact = (convolution._conv2d(x.astype(t), w.astype(t), (1, 1), (1, 1)) for t in (np.float32, float))
+    assert (abs(y - exact) <= 1e-4 * abs(exact).max(axis=(0, 2, 3), keepdims=True)).all()
+
+
 def test_winograd_is_used_where_it_can_be_and_nowhere_else():
-    def is_used(shape=(64, 64, 3, 3), dtype=np.float32, stride=(1, 1)):
-        return kernel._by_winograd(shape, np.dtype(dtype), stride)
+    def is_used(shape=(64, 64, 3, 3), dtype=np.float32, stride=(1, 1), dilation=(1, 1)):
+        return kernel._by_winograd(shape, np.dtype(dtype), stride, dilation)
 
     assert is_used((kernel.CHANNELS, kernel.CHANNELS, 3, 3))
     assert not is_used((kernel.CHANNELS, kernel.CHANNELS - 1, 3, 3))
     assert not is_used(dtype=np.float64)
-    assert not is_used(stride=(1, 2)) and not is_used((64, 64, 3, 5))
+    assert not is_used(stride=(1, 2)) and not is_used(dilation=(2, 1)) and not is_used((64, 64, 3, 5))
     with mg.config(winograd=False):
         assert not is_used((64, 64, 3, 3))
 

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -89,3 +91,17 @@ def test_an_optimizer_may_compute_with_large_arrays():
         p.grad = np.ones(p.shape, np.float32)
     Squashing(params, 1.0).step()
     assert all(abs(p.numpy() - (1 - np.tanh(1))).max() < 1e-6 for p in params)
+
+
+def test_every_thread_can_limit_blas_and_the_limit_goes_afterwards():
+    """threadpoolctl ignores all threads but one, unless it is told otherwise."""
+
+    def threads():
+        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+    before, inside = threads(), []
+    parallel.for_each(lambda _: None, [0])  # the main thread comes first
+    other = threading.Thread(target=lambda: parallel.for_each(lambda _: inside.append(threads()), [0]))
+    other.start()
+    other.join()
+    assert inside == [[1] * len(before)] and threads() == before

@@ -51,7 +51,7 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     -------
     (N, O, ⌈span/stride⌉, …) array
     """
-    if dilation != (1, 1):
+    if dilation != (1, 1) and _all_finite(x):
         return _by_phases(x, w, offset, dilation, span, bias)
     out = tuple((n - 1) // s + 1 for n, s in zip(span, stride, strict=True))
     dtype = numpy.result_type(x, w) if bias is None else numpy.result_type(x, w, bias)
@@ -62,27 +62,29 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     joined = _joined(out, w.shape, stride)
 
     @functools.cache
-    def matrix():
+    def matrix(joined):
         return _matrix(w.astype(dtype, copy=False), joined, stride[1])
 
     def by_windows(images):
-        for few, rows in _windows(x, images, w.shape, out, stride, offset, dtype, joined):
-            numpy.matmul(rows, matrix(), out=y[few].reshape(*rows.shape[:-1], -1))
+        beside = joined if joined == 1 or _all_finite(x[images]) else 1  # 0 · inf would reach a neighbour
+        for few, rows in _windows(x, images, w.shape, out, stride, offset, dilation, dtype, beside):
+            numpy.matmul(rows, matrix(beside), out=y[few].reshape(*rows.shape[:-1], -1))
             yield few
 
     def by_winograd(images):
         for few, even in _few_even(x, images, out, offset, TILES):
             if even:
-                winograd.correlate(x[few], weight, y[few], offset)
+                with numpy.errstate(over="ignore", invalid="ignore"):
+                    winograd.correlate(x[few], weight, y[few], offset)
+            if even and _all_finite(y[few]):
                 yield few
             else:
                 yield from by_windows(few)
 
     fill = by_windows
-    if _by_winograd(w.shape, dtype, stride):
+    if _by_winograd(w.shape, dtype, stride, dilation) and winograd.of_normal_size(w):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
-        if _all_finite(weight):
-            fill = by_winograd
+        fill = by_winograd
 
     if bias is not None:
         bias = numpy.tile(bias, out[1])  # a row of the image at a time
@@ -122,7 +124,7 @@ def correlate_over_batch(gy, x, size, stride, offset):
     joined = _joined(out, shape, stride)
 
     def by_windows(images):
-        windows = _windows(x, images, shape, out, stride, offset, dtype, joined)
+        windows = _windows(x, images, shape, out, stride, offset, (1, 1), dtype, joined)
         parts = (gy[few].reshape(*rows.shape[:-1], -1).swapaxes(1, 2) @ rows for few, rows in windows)
         return _matrix_back(_sum(part.sum(axis=0, dtype=dtype) for part in parts), shape, joined, stride[1])
 
@@ -135,14 +137,14 @@ def correlate_over_batch(gy, x, size, stride, offset):
         total = _sum(parts)
         return total if _all_finite(total) else by_windows(images)
 
-    partial_sum = by_winograd if _by_winograd(shape, dtype, stride) else by_windows
+    partial_sum = by_winograd if _by_winograd(shape, dtype, stride, (1, 1)) else by_windows
     # The chunks are added up in their order, so the sum does not depend on the number of cores.
     return numpy.ascontiguousarray(_sum(_over_chunks(partial_sum, len(x), gy.size * math.prod(shape[1:]))))
 
 
-def _by_winograd(shape, dtype, stride):
+def _by_winograd(shape, dtype, stride, dilation):
     """Whether Winograd's algorithm can compute a convolution with a weight of this shape, and is worth it."""
-    possible = dtype == numpy.float32 and shape[2:] == (3, 3) and stride == (1, 1)
+    possible = dtype == numpy.float32 and shape[2:] == (3, 3) and stride == dilation == (1, 1)
     return possible and min(shape[:2]) >= CHANNELS and config.winograd
 
 
@@ -155,7 +157,7 @@ def _few_even(x, images, out, offset, room):
 
 def _all_finite(array):
     """Whether no entry is NaN or inf; one that is near float32's end counts as inf."""
-    flat = array.reshape(-1)
+    flat = array.ravel(order="K")
     with numpy.errstate(all="ignore"):
         return numpy.isfinite(numpy.dot(flat, flat))
 
@@ -209,7 +211,7 @@ def _matrix_back(gradient, shape, joined, stride):
     return _sum(parts).transpose(0, 3, 1, 2)
 
 
-def _windows(x, images, shape, out, stride, offset, dtype, joined):
+def _windows(x, images, shape, out, stride, offset, dilation, dtype, joined):
     """(a few of the images as a slice, what `joined` places see, as matrices (b, rows, columns)), for a weight's shape.
 
     A matrix is as many lines of an image as BLAS multiplies without copying them first, or several whole images.
@@ -219,11 +221,11 @@ def _windows(x, images, shape, out, stride, offset, dtype, joined):
     size = (size[0], (joined - 1) * stride[1] + size[1])
     columns, rows = math.prod(size) * channels, out[1] // joined  # of what one line of an image sees
     for few in _few(images, out[0] * rows * columns * numpy.dtype(dtype).itemsize, BUFFER):
-        if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0):
+        if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and dilation == (1, 1):
             canvas = x[few].astype(dtype, copy=False)
         else:
             canvas = numpy.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
-            winograd.place(x[few], canvas, offset)
+            winograd.place(x[few], canvas, offset, dilation)
         windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))
         windows = windows[:, :: stride[0], :: joined * stride[1]].transpose(0, 1, 2, 4, 5, 3)
         room = SMALL // max(1, rows * columns * joined * outputs)
@@ -251,7 +253,8 @@ def _by_phases(x, w, offset, dilation, span, bias):
     places = tuple(-(-n // d) for n, d in zip(span, dilation, strict=True))
     first = tuple(o // d for o, d in zip(offset, dilation, strict=True))
     biases = None if bias is None else numpy.tile(bias, math.prod(dilation))
-    y = correlate(x, kernels, (1, 1), first, (1, 1), places, biases)
+    with config(winograd=False):  # which `even` would judge by taps that some of these kernels do not have
+        y = correlate(x, kernels, (1, 1), first, (1, 1), places, biases)
     y = y.transpose(0, 2, 3, 1).reshape(len(x), *places, *dilation, outputs).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(len(x), places[0] * dilation[0], places[1] * dilation[1], outputs)
     return y[:, : span[0], : span[1]].transpose(0, 3, 1, 2)

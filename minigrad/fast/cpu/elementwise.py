@@ -11,7 +11,7 @@ import math
 import numpy
 
 from minigrad.fast.cpu import parallel
-from minigrad.fast.replace import faster, instead
+from minigrad.fast.replace import PLAIN, faster, instead
 
 BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up for calling Python
 LARGE = 2**20  # entries from which on it pays
@@ -115,22 +115,24 @@ def _relu_rule(g, y, _x):
     return (g.view(f"i{g.itemsize}") * (y > 0)).view(g.dtype)
 
 
-def _sigmoid(_xp, x):
-    """1 / (1 + exp(-x)), with all digits where it is small; where exp(-x) is infinite it is 0."""
+def _sigmoid(xp, x):
+    """1 / (1 + exp(-x)), with all digits where it is small; the plain way if exp(-x) overflows."""
     y = numpy.negative(x, out=numpy.empty_like(x))
     with numpy.errstate(over="ignore"):
         numpy.exp(y, out=y)
     y += 1
-    return numpy.reciprocal(y, out=y)
+    numpy.reciprocal(y, out=y)
+    return y if numpy.fmin.reduce(y, axis=None, initial=1) else PLAIN["sigmoid"].forward(xp, x)
 
 
 def _sigmoid_rule(g, _y, x):
-    """g / (2 + 2 cosh x), with all digits on both sides."""
-    with numpy.errstate(over="ignore"):
-        slope = numpy.cosh(x, out=numpy.empty_like(x))
-    slope += 1
-    slope += slope
-    return numpy.divide(g, slope, out=slope)
+    """g · e / (1 + e)² with e = exp(-|x|), for the slope is the same on both sides."""
+    e = numpy.abs(x, out=numpy.empty_like(x))
+    numpy.exp(numpy.negative(e, out=e), out=e)
+    square = e + 1
+    square *= square
+    e /= square
+    return g * e
 
 
 def _leaky_relu(xp, x, slope=0.01):

@@ -63,6 +63,7 @@ def _one_blas_thread():
             _forget_pool_after_fork()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:
+            _take_control_of_blas()
             _limit = _blas.limit(limits=1, user_api="blas")
         _callers += 1
     try:
@@ -71,7 +72,14 @@ def _one_blas_thread():
         with _lock:
             _callers -= 1
             if _callers == 0:
+                _take_control_of_blas()
                 _limit.restore_original_limits()
+
+
+def _take_control_of_blas():
+    """Let this thread set OpenBLAS's limit: since 3.8 threadpoolctl ignores every thread but the first that did."""
+    if hasattr(threadpoolctl.OpenBLASController, "clear_controlling_thread"):
+        threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
 
 
 def _forget_pool():

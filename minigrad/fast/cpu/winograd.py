@@ -52,15 +52,24 @@ def even(images, out, offset):
     is less than 1/EVEN. A window of nothing but zeros is small, too.
     """
     grid = [-(-size // TILE) for size in out]
-    squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), images.dtype)
+    squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), numpy.float32)
     with numpy.errstate(all="ignore"):
-        place(numpy.vecdot(images, images)[..., None], squares, offset)
+        single = images.astype(numpy.float32, copy=False)
+        place(numpy.vecdot(single, single)[..., None], squares, offset)
         largest = _of_squares(numpy.maximum, squares[..., 0], POINTS, TILE)
         windows = _of_squares(numpy.add, squares[..., 0], TAPS, 1)
         windows[:, out[0] :] = windows[:, :, out[1] :] = numpy.inf  # nobody asks for these
         smallest = _of_squares(numpy.minimum, windows, TILE, TILE)
         fine = (smallest >= LEAST) & (largest <= EVEN**2 * smallest) & (largest < numpy.inf)
     return fine.all(axis=(1, 2))
+
+
+def of_normal_size(w):
+    """Whether no kernel of w (O, C, 3, 3) is zero, so small that G w Gᵀ loses its digits, or not finite."""
+    flat = w.reshape(len(w), -1)
+    with numpy.errstate(all="ignore"):
+        squares = numpy.vecdot(flat, flat)
+    return bool(((squares >= LEAST) & (squares < numpy.inf)).all())
 
 
 def _of_squares(combined, images, size, step):
