@@ -187,8 +187,8 @@ axes.plot(0, 0, "o", color="0.3", ms=4)
 axes.set(aspect="equal", xticks=range(-2, 3), yticks=range(-2, 3))
 axes.set_title("24 steps, each at a right angle to v")
 lesson.figure(figure, "spiral", alt="Twenty-four arrows in a plane, head to tail, each at a right angle to the "
-
-              "shorter on the way.")
+              "gray line from the origin to its tail. They wind once round a dashed circle, further and further out, "
+              "and get shorter on the way.")
 
 # %%
 # Noise drives the growth
@@ -447,22 +447,24 @@ right.legend(loc="lower left")
 lesson.figure(figure, "effective_rate", note="left: random tangent gradients; right: synthetic problem", alt="Two "
               "log-log plots. Left: the effective rate against the learning rate after 10, 100, 1000 and 10,000 steps; "
               "dots lie on the law, flat over a plateau that widens and sinks as t grows. Right: the effective rate of "
-              "the network against the step: four learning rates from 0.1 to 100 run together and fall as t to the "
-              "power -1/2, while two runs without noise stay level.")
+              "the network against the step: the curves of four learning rates from 0.1 to 100 run into one that falls "
+              "about as t to the power -1/2, while those of two runs without noise stay nearly level.")
 
 # %%
-# On the left, the plateau is the window: it widens as $t$ grows, and sinks as $t^{-1/2}$. On the right, the network
-# does the same. After its first step $\eta = 100$ is *below* the others: it began at the window's upper end, and waits
-# until they have come down to it. In the end, rates a thousand times apart are within a factor of 1.5 of each other,
-# and their losses within two per cent. (The curves are steeper than the dashed line because $G$ still rises.)
+# On the left, the plateau is the window: it widens as $t$ grows, and sinks as $t^{-1/2}$. (At $t = 10$ its top is a
+# little below the line: the term that we dropped still counts.) On the right, the network does the same. After one
+# step $\eta = 100$ is *below* 1 and 10: it began at the upper end of the window, and waits until they have come down
+# to it. At the lower end, $\eta = 0.1$ waits likewise. In the end, rates a thousand times apart are within a factor
+# of 1.5 of each other, and their losses within two per cent. (The curves are steeper than the dashed line because $G$
+# still rises.)
 #
-# So the paper is right that too large a rate corrects itself: "the norm of the unnormalized weights grows quickly until
-# an appropriate effective learning rate is reached". It goes on: "Once the norm of the weights has grown large with
-# respect to the norm of the updates, the effective learning rate stabilizes." That depends on the gradients. Without
-# noise they become small, their squares even more so, and the dotted line at $\eta = 1$ is level. (At $\eta = 10$ the
-# descent is unstable at first, and $\|v\|$ goes on growing.) With noise the rate keeps falling. If you train with
-# weight
-# normalization at a constant rate, you have a schedule all the same, and $1/\sqrt t$ happens to be a classical one.
+# So the paper is right that too large a rate corrects itself: "the norm of the unnormalized weights grows quickly
+# until an appropriate effective learning rate is reached". It goes on: "Once the norm of the weights has grown large
+# with respect to the norm of the updates, the effective learning rate stabilizes." That depends on the gradients.
+# Without noise they become small, their squares even more so, and the dotted line at $\eta = 1$ is level. (At $\eta =
+# 10$ the descent is unstable at first, and $\|v\|$ goes on growing.) With noise the rate keeps falling. If you train
+# with weight normalization at a constant rate, you have a schedule all the same, and $1/\sqrt t$ happens to be a
+# classical one.
 #
 # *Whose law is it?* Arora, Li & Lyu (2018, arXiv:1812.03981) start from the same Pythagoras (their lemma 2.4) and prove
 # that gradient descent on such weights converges at any fixed rate, for smooth losses: the smallest gradient seen in
