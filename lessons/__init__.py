@@ -327,7 +327,6 @@ LOOSE = {
     "Direction only, η from 1000: the steps to recover as a power of η, exponent",
     "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
     "growth of the gradient per layer, ln of it against ln √χ",
-    "Layer 1 with equation 6, N = 1024: D / √(D² of N + D² of 500)",
 }
 
 
