@@ -185,8 +185,8 @@ right.set(xlabel="relative step $c = \\|\\Delta v\\|/\\|v\\|$", ylabel="steps th
 right.set_title("Rounding in float32")
 right.legend(loc="lower left")
 lesson.figure(figure, "small_steps", alt="Left: growth of the squared norm against the learning rate, both "
-              "logarithmic; dots on a straight line of slope 1. Right: share of float32 steps that shorten v against the "
-              "relative step c; half of them for c below 0.00003, none above 0.0003, with dots on the predicted curve.")
+              "logarithmic; dots on a straight line of slope 1. Right: share of float32 steps that shorten v against "
+              "the relative step c; half of them for c below 0.00003, none above 0.0003, with dots on the predicted curve.")
 
 # %%
 # Half of the steps below $c = 3 \cdot 10^{-5}$ shorten $v$: pure chance. The growth is not lost, though. Over many
