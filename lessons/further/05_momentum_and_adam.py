@@ -18,7 +18,8 @@ Read first: lesson 05 (norm growth).
 Claims checked, and where they are made:
 
 - with momentum growth is monotone, by an exact law (Heo et al. 2020, arXiv:2006.08217);
-- against plain descent of the same total rate it is larger by 1 + 2Σμ^kρ_k (derived here);
+- against plain descent of the same total rate it is larger by 1 + 2Σμ^kρ_k, with the correlation ρ_k of gradients that
+  are k steps apart (derived here);
 - with Adam, monotone growth "does not strictly hold", but "qualitatively" (section 2.1): true if gradients are noisy,
   hardly otherwise.
 
@@ -27,7 +28,8 @@ Time: quick about 20 s, full about 3 min.
 
 # %% tags=["hide-input"]
 # The network, its data and the loop are those of lesson 05: one hidden layer of ReLU units, weight normalization with
-# $g = 1$ and $b$ fixed, only $v$ learns. The tracker notes $\|v\|$, $\|\nabla_v L\|$ and $c = \|\Delta v\|/\|v\|$.
+# $g = 1$ and $b$ fixed, only $v$ learns. The tracker notes $\|v\|$, the gradient $\|\nabla_v L\|$ of the loss, and the
+# relative step $c = \|\Delta v\|/\|v\|$.
 
 from types import SimpleNamespace
 
