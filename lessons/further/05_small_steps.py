@@ -17,15 +17,17 @@ Read first: lesson 05 (norm growth), its first part.
 Claims checked, and where they are made:
 
 - under gradient flow ‖v‖ is constant; for small η the growth of ‖v‖² is proportional to η (follows from equation 4);
-- in float32 a step shortens v with the probability Φ(-c²/2σ) (derived here);
+- in float32 a step shortens v with the probability Φ(-c²/2σ), with the standard deviation σ of the rounding (derived
+  here);
 - a constant ‖v‖ shrinks the part of w that the data do not determine (Wu et al. 2019, arXiv:1911.07956).
 
 Time: quick about 8 s, full about 40 s.
 """
 
 # %% tags=["hide-input"]
-# The network is that of lesson 05: one hidden layer of ReLU units, weight normalization with $g = 1$ fixed, only $v$
-# learns. Here it learns on all examples at once, none of them mislabelled: the smoothest training that there is.
+# The network is that of lesson 05: one hidden layer of ReLU units, weight normalization with the length $g = 1$
+# fixed, only $v$ learns. Here it learns on all examples at once, none of them mislabelled: the smoothest training
+# that there is.
 
 import math
 
@@ -68,9 +70,10 @@ def network():
 # Growth is a property of the steps, not of the path
 # --------------------------------------------------
 #
-# Make the learning rate smaller and smaller, and let training take correspondingly more steps. The path of $v$ becomes
-# a smooth curve, the *gradient flow* $dv/dT = -\nabla_v L$, where $T = \eta t$ is the learning rate times the number of
-# steps. Along the flow $d\|v\|^2/dT = -2\,v \cdot \nabla_v L = 0$: the norm does not grow at all.
+# Make the learning rate smaller and smaller, and let training take correspondingly more steps. The path of $v$
+# becomes a smooth curve, the *gradient flow* $dv/dT = -\nabla_v L$ down the loss, where $T = \eta t$ is the learning
+# rate times the number of steps. Along the flow $d\|v\|^2/dT = -2\,v \cdot \nabla_v L = 0$: the norm does not grow at
+# all.
 #
 # Gradient descent with a finite $\eta$ follows about the same curve, in straight pieces. Each piece is a tangent, and
 # ends a little outside of the curve. By Pythagoras
@@ -122,8 +125,8 @@ lesson.claim("Gradient flow keeps ‖v‖: growth of Σ‖v‖² up to T = ηt =
 # The relative step $c$ may be small, and the growth of a step is $c^2/2$: for $c = 10^{-4}$ that is
 # $5 \cdot 10^{-9}$, far below the precision of float32. In float32 each entry of $v'$ is rounded to the nearest number
 # that float32 has. Neighbours are one *ulp* (unit in the last place) apart, so the error is like a random number
-# between -½ and ½ ulp, with the variance $\mathrm{ulp}^2/12$. An error $\delta_i$ in entry $i$ changes $\|v\|^2$ by
-# $2 v_i \delta_i$, hence $\|v\|$ relatively by $v_i\delta_i/\|v\|^2$. For all entries together that is a random number
+# between -½ and ½ ulp, with the variance $\mathrm{ulp}^2/12$. An error $z_i$ in entry $i$ changes $\|v\|^2$ by
+# $2 v_i z_i$, hence $\|v\|$ relatively by $v_i z_i/\|v\|^2$. For all entries together that is a random number
 # with the standard deviation
 #
 # $$\sigma = \frac{1}{\|v\|^2} \sqrt{\textstyle\sum_i v_i^2\,\mathrm{ulp}(v_i)^2/12}\;.$$
@@ -186,7 +189,8 @@ right.set_title("Rounding in float32")
 right.legend(loc="lower left")
 lesson.figure(figure, "small_steps", alt="Left: growth of the squared norm against the learning rate, both "
               "logarithmic; dots on a straight line of slope 1. Right: share of float32 steps that shorten v against "
-              "the relative step c; half of them for c below 0.00003, none above 0.0003, with dots on the predicted curve.")
+              "the relative step c; half of them for c below 0.00003, none above 0.0003, with dots on the predicted "
+              "curve.")
 
 # %%
 # Half of the steps below $c = 3 \cdot 10^{-5}$ shorten $v$: pure chance. The growth is not lost, though. Over many
