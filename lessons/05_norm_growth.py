@@ -461,14 +461,13 @@ lesson.figure(figure, "effective_rate", note="left: random tangent gradients; ri
 # So the paper is right that too large a rate corrects itself: "the norm of the unnormalized weights grows quickly
 # until an appropriate effective learning rate is reached". It goes on: "Once the norm of the weights has grown large
 # with respect to the norm of the updates, the effective learning rate stabilizes." That depends on the gradients.
-# Without noise they become small, their squares even more so, and the dotted line at $\eta = 1$ is level. (At $\eta =
-# 10$ the descent is unstable at first, and $\|v\|$ goes on growing.) With noise the rate keeps falling. If you train
-# with weight normalization at a constant rate, you have a schedule all the same, and $1/\sqrt t$ happens to be a
-# classical one.
+# Without noise they become small, their squares even more so, and the dotted line at $\eta = 1$ is level. (The other
+# one is not: at $\eta = 10$ the descent is unstable at first.) With noise the rate keeps falling. If you train with
+# weight normalization at a constant rate, you have a schedule all the same, and $1/\sqrt t$ happens to be a classic.
 #
 # *Whose law is it?* Arora, Li & Lyu (2018, arXiv:1812.03981) start from the same Pythagoras (their lemma 2.4) and prove
-# that gradient descent on such weights converges at any fixed rate, for smooth losses: the smallest gradient seen in
-# $T$ steps falls as $T^{-1/2}$ with full gradients, and as $T^{-1/4}$, up to logarithms, with stochastic ones. Their
+# that, for smooth losses, gradient descent converges with any fixed rate for such weights: the smallest gradient seen
+# in $T$ steps falls as $T^{-1/2}$ with full gradients, and as $T^{-1/4}$, up to logarithms, with stochastic ones. Their
 # $T^{-1/2}$ is the size of a gradient. The $t^{-1/2}$ of the effective rate is another statement; it is derived above,
 # for noise of constant $G$.
 #
@@ -488,7 +487,7 @@ lesson.figure(figure, "effective_rate", note="left: random tangent gradients; ri
 #   the opposite gradient it would get longer. If the sign is random, these effects cancel in a long sum, and growth
 #   is what is left; if the gradients keep their sign, they do not cancel.
 #
-# The same network once more, now with $c = \|\Delta v\|/\|v\|$ for whatever step the optimizer takes. *Excess* is the
+# The same network once more, now with $c = \|\Delta v\|/\|v\|$ for whatever step the optimizer takes. *Excess* is
 # what a step adds beyond $\sqrt{1 + c^2}$. (With $\mu = 0.9$ each gradient counts ten times, hence the smaller
 # $\eta$.)
 
@@ -535,7 +534,7 @@ lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest fin
 #
 # - "The norm of v grows monotonically [...] without momentum": exact, to $10^{-15}$, for each unit, minibatch and rate.
 # - "If our gradients are noisy, c will be high": yes. $\|v\|^2$ grows by
-#   $\eta^2(\|\bar\nabla\|^2 + \operatorname{tr} D/B)$ a step: 400 times faster with single examples than with 1024.
+#   $\eta^2(\|\bar\nabla\|^2 + \operatorname{tr} D/B)$ a step: 425 times faster with single examples than with 1024.
 # - "Grows quickly until an appropriate effective learning rate is reached": yes. After 2000 steps, rates from 0.1 to
 #   100 have become effective rates from 0.19 to 0.28. Over $1/\sqrt{2\sum G^2}$ the rate that was set has no say.
 # - "The effective learning rate stabilizes": without noise, yes. With noise it falls, with a slope of -0.6 at
