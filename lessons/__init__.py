@@ -1,6 +1,7 @@
 """What every lesson shares: the flags, the output folder, figures, claims and checkpoints.
 
 A lesson is a script. Its first cell makes a `Lesson`, which reads the command line; its last cell calls `finish()`.
+A cell that readers may fold, such as one that only draws, begins with `# %% Drawing tags=["hide-input"]`.
 Everything that a learner should see is in the lesson; this file only keeps it tidy.
 """
 
