@@ -242,10 +242,10 @@ for length, (law, now, plain, first, g) in zip((4.0, 2.0, 1.0), table, strict=Tr
     print(f"{length:9}{first:20.4f}{law:18.4f}{now:11.4f}{plain:15.4f}{g:16.3f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* A finite $\eta$ makes $\|v\|$ grow a little, in proportion to $\eta$, by less than one per cent of
-# $\|v\|^2$ here. That changes the exponent by as much, relatively. Where $\|w_\perp\|$ falls to a twentieth the exponent
-# is about -3, so we allow 3 per cent. That the error is due to $\eta$ shows in the second claim: half the $\eta$
-# halves it, but for terms of the next order.
+# *Tolerance.* A finite $\eta$ makes $\|v\|$ grow a little, in proportion to $\eta$: here by less than one per cent of
+# $\|v\|^2$. That changes the exponent by as much, relatively. Where $\|w_\perp\|$ falls to a twentieth the exponent is
+# about -3, so we allow 3 per cent. That the error is due to $\eta$ shows in the second claim: half the $\eta$ halves
+# it, but for terms of the next order.
 
 laws, measured, plain, first, _ = np.transpose(table)
 lesson.claim("Gradient flow: ‖w⊥‖ by the law of Wu et al. (2019), ‖v₀‖ = 4, 2 and 1, relative to the start",
