@@ -185,11 +185,11 @@ turn = np.linspace(0, 2 * np.pi, 200)
 axes.plot(np.cos(turn), np.sin(turn), "--", color=THEORY, lw=1)
 axes.annotate("$v_0$", (1, 0), (5, -12), textcoords="offset points")
 axes.plot(0, 0, "o", color="0.3", ms=4)
-axes.set(aspect="equal", xticks=range(-2, 3), yticks=range(-2, 3))
+axes.set(aspect="equal", xlim=(-2.7, 2.7), ylim=(-2.8, 2.2), xticks=range(-2, 3), yticks=range(-2, 3))
 axes.set_title("24 steps, each at a right angle to v")
 lesson.figure(figure, "spiral", alt="Twenty-four arrows in a plane, head to tail, each at a right angle to the "
-              "gray line from the origin to its tail. They wind once round a dashed circle, further and further out, "
-              "and get shorter on the way.")
+              "gray line from the origin to its tail. They wind almost once round a dashed circle, ever further out, and "
+              "get shorter on the way.")
 
 # %%
 # Noise drives the growth
