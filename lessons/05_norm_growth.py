@@ -188,8 +188,8 @@ axes.plot(0, 0, "o", color="0.3", ms=4)
 axes.set(aspect="equal", xlim=(-2.7, 2.7), ylim=(-2.8, 2.2), xticks=range(-2, 3), yticks=range(-2, 3))
 axes.set_title("24 steps, each at a right angle to v")
 lesson.figure(figure, "spiral", alt="Twenty-four arrows in a plane, head to tail, each at a right angle to the "
-              "gray line from the origin to its tail. They wind almost once round a dashed circle, ever further out, and "
-              "get shorter on the way.")
+              "gray line from the origin to its tail. They wind almost once round a dashed circle, ever further out, "
+              "and get shorter on the way.")
 
 # %%
 # Noise drives the growth
