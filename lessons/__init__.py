@@ -334,7 +334,6 @@ WRONG_BY = 1.5  # a prediction that is so many times too large or too small must
 CANNOT_FAIL = "cannot fail: 1.5 times the prediction would hold, too"
 # Claims of lessons that have not been rebuilt, which may be so; none may be added.
 LOOSE = {
-    "Adam with noise: ‖v‖² grows by η²d per step, median over units of growth / η²dt",
     "Direction only, η from 1000: the steps to recover as a power of η, exponent",
     "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
     "growth of the gradient per layer, ln of it against ln √χ",

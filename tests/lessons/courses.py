@@ -14,7 +14,6 @@ TO_BE_REBUILT = {
     "02_checking_gradients",
     "03_weight_normalization",
     "04_projection",
-    "05_norm_growth",
     "06_effective_learning_rate",
     "07_data_dependent_initialization",
     "08_batch_normalization",

@@ -144,7 +144,6 @@ LACKING = {  # lessons with figures that have no alternative text; none may be a
     "02_checking_gradients",
     "03_weight_normalization",
     "04_projection",
-    "05_norm_growth",
     "06_effective_learning_rate",
     "07_data_dependent_initialization",
     "08_batch_normalization",
