@@ -326,7 +326,6 @@ LOOSE = {
     "Adam with noise: ‖v‖² grows by η²d per step, median over units of growth / η²dt",
     "Direction only, η from 1000: the steps to recover as a power of η, exponent",
     "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
-    "growth of the gradient per layer, ln of it against ln √χ",
     "Layer 1 with equation 6, N = 1024: D / √(D² of N + D² of 500)",
 }
 

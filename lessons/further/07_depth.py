@@ -94,15 +94,15 @@ def average_degree(phi, degrees=40):
 
 
 degrees = {name: average_degree(NONLINEARITIES[name]) for name in ("tanh", "sin")}
-print("average degree:", {name: round(value, 4) for name, value in degrees.items()})
+print("average degree:", {name: round(float(value), 4) for name, value in degrees.items()})
 
 # %% tags=["hide-input"]
 # *Tolerances.* The sums over $z$ stand for integrals of smooth functions, or of functions with one kink between two
 # points: far better than $10^{-6}$. The coefficients of tanh beyond degree 40 carry some $10^{-5}$ of its weight,
 # times their degree. The claim about $\chi - 1$ is about curvature: all eight functions have some.
 
-lesson.claim("√χ of the ReLU by numerical integration is √(π/(π - 1))", sqrt(chi["ReLU"]), predicted=sqrt(pi / (pi - 1)),
-             rtol=1e-5)
+lesson.claim("√χ of the ReLU by numerical integration is √(π/(π - 1))", sqrt(chi["ReLU"]),
+             predicted=sqrt(pi / (pi - 1)), rtol=1e-5)
 lesson.claim("χ is the average Hermite degree: tanh and sin", list(degrees.values()),
              predicted=[chi[name] for name in degrees], rtol=1e-3)
 lesson.claim("Gaussian Poincaré: the identity has χ = 1", chi["identity"], predicted=1, rtol=1e-6)
@@ -149,7 +149,7 @@ for name in CASES:
 # %% tags=["hide-input"]
 # *Tolerance.* As for gradients in lesson 07: 0.7 % from scatter, 1 % from the width; together 2 %.
 
-lesson.claim("A small difference grows by √χ per layer forward: ReLU, leaky ReLU, tanh after equations 5 and 6, He's start",
+lesson.claim("A small difference grows by √χ per layer: ReLU, leaky ReLU, tanh after equations 5 and 6, He's start",
              list(growth.values()), predicted=list(expected.values()), rtol=0.02)
 
 # %%
@@ -222,8 +222,9 @@ shares = {}
 for width, count in WIDTHS.items():
     count *= 3 if lesson.full else 1
     shares[width] = np.sqrt(np.mean([share(width, lesson.rng(202, width, i)) ** 2 for i in range(count)], axis=0))
-print("layer 50:", ", ".join(f"n = {width}: {shares[width][-1]:.3f} ({predicted_share(width)[-1]:.3f})" for width in WIDTHS),
-      f"; infinite width ({predicted_share(np.inf)[-1]:.3f})")
+for width in WIDTHS:
+    print(f"layer 50, n = {width:3}: {shares[width][-1]:.3f}, predicted {predicted_share(width)[-1]:.3f}")
+print(f"infinite width: {predicted_share(np.inf)[-1]:.3f}")
 
 # %% tags=["hide-input"]
 # *Tolerance.* Networks of one width scatter by about 14 % (n = 50) to 9 % (n = 400) around each other in layer 50, so
@@ -239,7 +240,8 @@ lesson.claim("He's start, layers 10 and 50: deviation over the batch / RMS = √
 
 figure, axes = plt.subplots(figsize=(7.0, 4.4))
 layers = np.arange(1, depth + 1)
-for (width, value), marker, shade in zip(shares.items(), "o^sD", ("#9ecae1", "#6baed6", NORMAL, "#08306b"), strict=True):
+shades = ("#9ecae1", "#6baed6", NORMAL, "#08306b")
+for (width, value), marker, shade in zip(shares.items(), "o^sD", shades, strict=True):
     axes.plot(layers, predicted_share(width), "-", color=shade, lw=1, zorder=0)
     axes.plot(layers[::3], value[::3], marker, color=shade, ms=5, label=f"n = {width}")
 axes.plot(layers, predicted_share(np.inf), "--", color="0.4", lw=1.4, label="infinite width")
@@ -249,9 +251,9 @@ axes.set(xlabel="layer", ylabel="deviation over the batch / RMS of t", ylim=(0, 
 axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93))
 lesson.figure(
     figure, "share", note="random numbers; lines: theory; ReLU",
-    alt="Standard deviation over the batch divided by the root mean square of t, layers 1 to 50, He's start. All widths "
-    "begin at 1 and fall. Infinite width falls to 0.11; finite widths level off, at 0.43 for 50 units, 0.32 for 100, "
-    "0.24 for 200 and 0.19 for 400, on the corrected lines. After equations 5 and 6 the ratio is 1 in every layer.",
+    alt="Standard deviation over the batch divided by the root mean square of t, layers 1 to 50, He's start. All "
+    "widths begin at 1 and fall. Infinite width falls to 0.11; finite widths level off, at 0.43 for 50 units, 0.32 "
+    "for 100, 0.24 for 200 and 0.19 for 400, on the corrected lines. After equations 5 and 6 the ratio is 1 in every layer.",
 )
 
 # %%

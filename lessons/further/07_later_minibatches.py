@@ -19,7 +19,7 @@ Time: quick about 15 s, full about 1 min.
 
 # %%
 
-from math import exp, lgamma, log, pi, sqrt
+from math import exp, lgamma, pi, sqrt
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -106,7 +106,7 @@ lesson.claim("Layer 1, B = 10: q = (B + 1)/(B - 3) and p = 1/(B - 3)", [q_first,
 # -----------
 #
 # A layer inherits the errors of all layers below. For ReLU networks of infinite width, $q$ and $p$ of one layer give
-# those of the next. We need four ingredients.
+# those of the next. We need four ingredients, the first of which depends on the angle $\theta$ between two examples.
 #
 # 1. *The kernel.* For two jointly normal numbers with mean squares $q_1$, $q_2$ and mean product $p$ (Cho & Saul 2009),
 #    $$K(q_1, q_2, p) = \mathbb{E}\,\phi(t_1)\phi(t_2) =
@@ -209,9 +209,10 @@ print(f"tanh, B = 10: {sqrt(bounded[9]):.2f} in layer 10, {sqrt(bounded[19]):.2f
 # $B = 10$, and the mean of three by 0.25. Theory says $\ln q = 4.5$ there, an RMS of 9.5; half of that, 4.7, is six
 # such deviations away. With $B = 300$ theory says an RMS of 1.05. tanh keeps $q$ at 1 to 1.5.
 
-lesson.claim("Layer 10, B = 300: 'slightly different statistics' (section 3), RMS of later minibatches", sqrt(deep[300][9]),
-             predicted=sqrt(theory[300][9, 0]), rtol=0.12)
-lesson.claim("Layer 10, B = 10: not slightly, RMS of later minibatches where it should be 1", sqrt(deep[10][9]), above=4.7)
+lesson.claim("Layer 10, B = 300: 'slightly different statistics' (section 3), RMS of later minibatches",
+             sqrt(deep[300][9]), predicted=sqrt(theory[300][9, 0]), rtol=0.12)
+lesson.claim("Layer 10, B = 10: not slightly, RMS of later minibatches where it should be 1", sqrt(deep[10][9]),
+             above=4.7)
 lesson.claim("Layer 20, B = 10, tanh: RMS of later minibatches", sqrt(bounded[19]), below=1.3)
 
 # %% tags=["hide-input"]
@@ -227,8 +228,8 @@ axes.set(yscale="log", xlabel="layer", ylabel="RMS of t in later minibatches", x
 axes.legend(fontsize=9)
 lesson.figure(
     figure, "later_minibatches", note=f"random numbers; lines: theory; {width} units wide, {several} networks each",
-    alt="Root mean square of pre-activations in later minibatches against the layer, 1 to 20, for initialization batches "
-    "of 10 to 1000 examples. For 10 examples it grows exponentially to about 200, for 30 to about 7, for 100 to "
+    alt="Root mean square of pre-activations in later minibatches against the layer, 1 to 20, for initialization "
+    "batches of 10 to 1000 examples. For 10 examples it grows exponentially to about 200, for 30 to about 7, for 100 to "
     "below 2; for 1000 it stays at 1. With tanh and 10 examples it stays near 1. Dots follow the theoretical lines.",
 )
 
@@ -239,7 +240,8 @@ lesson.figure(
 # In the recursion, $q = 1$ is a fixed point as $B \to \infty$, with slope 1: errors neither die out nor multiply, they
 # add up, some $4/B$ in the first layer and $3/B$ in each layer after it. That is the regime of the paper, with 500
 # examples and ten layers. But once $q$ is large, its growth per layer rises to $\frac{B}{B-3}\cdot\frac{1}{2V}$. That
-# tends to $\pi/(\pi - 1) = 1.47$ for large $B$, the $\chi$ of lesson 07, and is 1.94 for $B = 10$. Bounded
+# tends to $\pi/(\pi - 1) = 1.47$ for large $B$, the rate at which lesson 07 finds a small
+# difference to grow ($\chi$), and is 1.94 for $B = 10$. Bounded
 # nonlinearities such as tanh stop this: their outputs cannot grow.
 #
 # So use as many examples as you can afford. The pass is made once.

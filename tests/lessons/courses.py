@@ -16,7 +16,6 @@ TO_BE_REBUILT = {
     "04_projection",
     "05_norm_growth",
     "06_effective_learning_rate",
-    "07_data_dependent_initialization",
     "08_batch_normalization",
     "09_cifar10_network",
 }
