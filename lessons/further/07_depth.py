@@ -253,7 +253,8 @@ lesson.figure(
     figure, "share", note="random numbers; lines: theory; ReLU",
     alt="Standard deviation over the batch divided by the root mean square of t, layers 1 to 50, He's start. All "
     "widths begin at 1 and fall. Infinite width falls to 0.11; finite widths level off, at 0.43 for 50 units, 0.32 "
-    "for 100, 0.24 for 200 and 0.19 for 400, on the corrected lines. After equations 5 and 6 the ratio is 1 in every layer.",
+    "for 100, 0.24 for 200 and 0.19 for 400, on the corrected lines. "
+    "After equations 5 and 6 the ratio is 1 in every layer.",
 )
 
 # %%

@@ -19,7 +19,7 @@ Time: quick about 8 s, full about 30 s.
 
 import copy
 from itertools import pairwise
-from math import log, pi, sqrt
+from math import log, pi
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +39,8 @@ NORMAL, WEIGHT_NORM = COLOURS["normal"], COLOURS["weight norm"]
 # --------------
 #
 # After equations 5 and 6 a network with weight normalization and one without are the same function. Then their ways
-# part. Lesson 03 found for one step of gradient descent with learning rate $\eta$ on $v$ and $g$, to first order,
+# part. Lesson 03 found for one step of gradient descent on a loss $L$ with learning rate $\eta$ on $v$ and $g$, to
+# first order,
 #
 # $$\Delta w = -\eta\left(u u^{\mathsf T} + \frac{g^2}{\|v\|^2}\,M_w\right)\nabla_w L, \qquad u = \frac{v}{\|v\|}.$$
 #
@@ -78,6 +79,8 @@ def first_step(model, x, target):
     return [layer.weight.numpy() - w for layer, w in zip(model.layers, before, strict=True)]
 
 
+# %%
+
 x, target = lesson.rng(300).normal(size=(examples, n)), lesson.rng(301).normal(size=(examples, n))
 ratios, expected, by_layer = [], [], []
 for i in range(4):
@@ -89,8 +92,8 @@ for i in range(4):
          for layer in normalized.layers]
     expected.append([(layer.weight_g.numpy().ravel() / np.linalg.norm(layer.weight_v.numpy(), axis=1)) ** 2
                      for layer in normalized.layers])
-    across = [[np.linalg.norm(move - (move * d).sum(axis=1, keepdims=True) * d, axis=1) for move, d in zip(moves, u, strict=True)]
-              for moves in (first_step(normalized, x, target), first_step(ordinary, x, target))]
+    across = [[np.linalg.norm(move - (move * d).sum(axis=1, keepdims=True) * d, axis=1)
+               for move, d in zip(first_step(model, x, target), u, strict=True)] for model in (normalized, ordinary)]
     ratios.append(np.array(across[0]) / np.array(across[1]))
 by_layer = np.mean(ratios, axis=(0, 2))
 print("first step across w, weight norm / normal, by layer:", np.round(by_layer, 2))
@@ -211,16 +214,16 @@ for (case, values), (colour, line, marker) in zip(final.items(), looks, strict=T
     axes.plot(scales[shown], values[0][shown], line, color=colour, marker=marker, ms=5, mfc=face, label=case)
     axes.plot(scales[~shown], np.full((~shown).sum(), 0.97), "x", color=colour, transform=axes.get_xaxis_transform())
 axes.axhline(log(classes), color="0.6", lw=1)
-axes.annotate("guessing", (1.7, log(classes)), (0, -10), textcoords="offset points", fontsize=9, color="0.4",
-              ha="right")
+axes.annotate("guessing", (1, log(classes)), (3, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+              fontsize=9, color="0.4", va="center", annotation_clip=False)
 axes.set(xscale="log", yscale="log", xlabel="scale s of v (×: diverged)", ylabel="final loss (nats)", ylim=(1e-4, 10),
          title=f"{count} layers, η = {eta}")
 figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 lesson.figure(
     figure, "scale_of_v", note=f"synthetic clusters; {steps} steps of SGD; first problem",
-    alt="Final loss against the scale of v, both logarithmic. Without equations 5 and 6 only scales near 0.2 learn. With "
-    "them the normal parameterization is a flat line at about 0.04. Weight normalization is a valley: guessing-level "
-    "loss at 0.003, below 0.01 near 0.1, and rising again to the right.",
+    alt="Final loss against the scale of v, both logarithmic. Without equations 5 and 6 only scales near 0.2 learn. "
+    "With them the normal parameterization is a flat line at about 0.02. Weight normalization is a valley: "
+    "guessing-level loss at 0.003, below 0.01 near 0.1, and rising again to the right.",
 )
 
 # %%

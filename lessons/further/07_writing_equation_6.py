@@ -6,7 +6,8 @@ chapter if you write your own initialization, or want to know what to test in so
 
 Afterwards you can
 
-- initialize a layer that already has some $g$ and $b$, and do it twice without harm;
+- initialize a layer of weight normalization, $w = g\,v/\|v\|$, that already has some length $g$ and bias $b$,
+  and do it twice without harm;
 - name two mistakes, what exactly each leaves behind, and the test that finds it.
 
 Read first: lesson 07 as far as "The library", which shows a third mistake: all statistics from one pass.
