@@ -263,8 +263,8 @@ lesson.figure(
     figure, "last_layer", note=f"synthetic patches; right: mean of {problems} problems",
     alt="Left: g of the last layer against the number of places averaged, both logarithmic; dots on the line "
     "√(P/Var φ), from 1.7 at one place to 13.7 at 64. Right: losses against the learning rate. With equation 6 the "
-    "highest loss of the first 20 steps rises steeply above 0.003, to more than 50; with g = 1 it stays at guessing up to "
-    "0.1. The final loss has its minimum at 0.01 with equation 6, and between 0.1 and 0.3 with g = 1.",
+    "highest loss of the first 20 steps rises steeply above 0.003, to more than 50; with g = 1 it stays at guessing up "
+    "to 0.1. The final loss has its minimum at 0.01 with equation 6, and between 0.1 and 0.3 with g = 1.",
 )
 
 # %%
