@@ -615,8 +615,8 @@ figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", nco
 lesson.figure(
     figure, "depth", note=f"synthetic clusters; {steps} steps of SGD; mean of {problems} problems",
     alt="Final loss at the best learning rate against the number of layers, for four starts. All learn with 4 layers. "
-    "PyTorch's default is at the level of guessing from 16 layers on, where He's start and both networks after "
-    "equations 5 and 6 still learn. At 32 layers only He's start is below guessing.",
+    "PyTorch's default is at the level of guessing from 8 layers on. He's start and both networks after equations 5 "
+    "and 6 still learn at 16. At 32 layers only He's start is clearly below guessing.",
 )
 
 # %%
@@ -654,8 +654,8 @@ lesson.figure(
 #    ``initialize``.
 # 2. *Closer to linear.* Compute $\chi$ of the leaky ReLU, $\phi(t) = \max(t, \alpha t)$, as a function of its slope
 #    $\alpha$. Which slopes keep the growth below 10 over 50 layers? Does a 32-layer network with such a slope learn?
-# 3. *Which minibatch?* Initialize a 10-layer network with 500 examples of a single class and look at the statistics of
-#    the other classes. What should the minibatch look like?
+# 3. *Which minibatch?* Initialize a 10-layer network of the last part with examples of a single class, and look at the
+#    statistics of the other classes. What should the minibatch look like?
 #
 # Further chapters
 # ----------------
