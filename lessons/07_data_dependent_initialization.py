@@ -434,8 +434,8 @@ lesson.claim("Layer 1: later minibatches' means are off by 1/√B and their devi
 # %%
 # For a few hundred examples that is slight: the authors used 500. But each layer inherits the errors of
 # all layers below, and small minibatches go badly wrong: ten examples leave the tenth ReLU layer at several
-# times its intended scale. ``further/07_later_minibatches.py`` finds the law for that, and says what to do about
-# inputs that are not Gaussian.
+# times its intended scale. ``further/07_later_minibatches.py`` finds the law for that, and treats inputs
+# that are not Gaussian.
 #
 # Where it does not apply
 # -----------------------
