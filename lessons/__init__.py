@@ -336,7 +336,6 @@ CANNOT_FAIL = "cannot fail: 1.5 times the prediction would hold, too"
 LOOSE = {
     "Direction only, η from 1000: the steps to recover as a power of η, exponent",
     "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
-    "growth of the gradient per layer, ln of it against ln √χ",
 }
 
 

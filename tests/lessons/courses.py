@@ -15,7 +15,6 @@ TO_BE_REBUILT = {
     "03_weight_normalization",
     "04_projection",
     "06_effective_learning_rate",
-    "07_data_dependent_initialization",
     "08_batch_normalization",
     "09_cifar10_network",
 }
