@@ -751,9 +751,9 @@ print(f"a gradient of {weights} entries takes as long as {price:.1f} evaluations
 lesson.claim("the price of a gradient, in evaluations of the loss", price, below=10)
 
 # %%
-# What is a gradient good for? To first order, a small step $-\eta \nabla \ell$ changes the loss by
-# $-\eta \lVert\nabla \ell\rVert^2$: the gradient predicts its own success. The second-order term is smaller by a
-# factor of about $\eta$ times the curvature, here $10^{-4}$ times something of order 1 to 10.
+# What is a gradient good for? To first order, a small step $-\eta \nabla \ell$, where $\eta$ is the learning rate,
+# changes the loss by $-\eta \lVert\nabla \ell\rVert^2$: the gradient predicts its own success. The second-order term is
+# smaller by a factor of about $\eta$ times the curvature, here $10^{-4}$ times something of order 1 to 10.
 
 eta = 1e-4
 with mg.no_grad():

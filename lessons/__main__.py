@@ -29,6 +29,8 @@ from lessons import (
     write_text,
 )
 
+MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
+
 
 def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
@@ -203,6 +205,11 @@ def print_table(results):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     seconds = sum(m["seconds"] for m in results)
     held, total = sum(c["holds"] for m in results for c in m["claims"]), sum(len(m["claims"]) for m in results)
+    for metrics in results:
+        if len(metrics["claims"]) > MOST_CLAIMS and not is_further(metrics["lesson"]):
+            print(
+                f"\n{metrics['lesson']} makes {len(metrics['claims'])} claims; at most {MOST_CLAIMS} belong in a lesson"
+            )
     print(f"\n{len(results)} lessons, {held} of {total} claims hold, {seconds:.0f} s")
 
 

@@ -8,6 +8,18 @@ from pathlib import Path
 import lessons
 
 ROOT = Path(lessons.FOLDER).parent
+
+# Lessons that do not yet keep to the sizes of test_size.py and to the letters of docs/notation.md; none may be added.
+TO_BE_REBUILT = {
+    "02_checking_gradients",
+    "03_weight_normalization",
+    "04_projection",
+    "05_norm_growth",
+    "06_effective_learning_rate",
+    "07_data_dependent_initialization",
+    "08_batch_normalization",
+    "09_cifar10_network",
+}
 GOOD = '''"""A lesson that works
 
 Time: quick about 1 s, full about 2 s.

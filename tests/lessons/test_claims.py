@@ -90,6 +90,13 @@ def test_zero_times_anything_cannot_fail(lesson):
     assert holds(lesson, 0, near=0, within=0.1)
 
 
+def test_near_a_number_that_is_not_0_must_be_able_to_fail_too(lesson):
+    assert not holds(lesson, 1, near=1, within=0.4) and lesson.claims[-1].remark == CANNOT_FAIL
+    assert not holds(lesson, 0.9, near=1, within=0.25) and lesson.claims[-1].remark == CANNOT_FAIL
+    assert not holds(lesson, -0.5, near=-0.5, within=0.2) and lesson.claims[-1].remark == CANNOT_FAIL
+    assert holds(lesson, 1, near=1, within=0.3) and holds(lesson, 1, near=0, within=1)
+
+
 def test_the_other_bounds_are_what_they_were(lesson):
     assert holds(lesson, 1, below=2) and not holds(lesson, 2, below=2)
     assert holds(lesson, 3, above=2) and not holds(lesson, 2, above=2)
