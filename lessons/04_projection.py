@@ -29,7 +29,7 @@ Time: quick about 10 s, full about 30 s.
 
 # %%
 # Lesson 03 split the gradient of a weight vector $w$ in two: the part along $w$ becomes the gradient of $g$, the part
-# across $w$ that of $v$. Here we follow the second part. (Everything runs on the CPU, whatever ``--device`` says.)
+# across $w$ that of $v$. Here we follow the second part, for any loss $L$. (Everything runs on the CPU, whatever ``--device`` says.)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,13 +55,13 @@ NORMAL, WEIGHT_NORM = COLOURS["normal"], COLOURS["weight norm"]
 # $$\nabla_v L = \frac{g}{\|v\|}\, M_w \nabla_w L, \qquad
 #   M_w = I - \frac{w w^{\mathsf T}}{\|w\|^2} = I - u u^{\mathsf T}, \qquad u = \frac{w}{\|w\|}.$$
 #
-# To see what $M_w$ does, split a vector $a$ into its part along $u$ and the rest, $a = (a \cdot u)\,u + a_\perp$. Then
-# $M_w a = a_\perp$: the matrix removes the part along $w$ and leaves the rest alone. In the plane:
+# To see what $M_w$ does, split a vector $d$ into its part along $u$ and the rest, $d = (d \cdot u)\,u + d_\perp$. Then
+# $M_w d = d_\perp$: the matrix removes the part along $w$ and leaves the rest alone. In the plane:
 
-plane_w, a = np.array([0.8, 0.6]), np.array([1.0, -0.5])
+plane_w, d = np.array([0.8, 0.6]), np.array([1.0, -0.5])
 u = plane_w / np.linalg.norm(plane_w)
-print("a =", a, " along w:", (a @ u) * u, " rest:", a - (a @ u) * u)
-print("M_w a =", wn.projection_matrix(plane_w) @ a)
+print("d =", d, " along w:", (d @ u) * u, " rest:", d - (d @ u) * u)
+print("M_w d =", wn.projection_matrix(plane_w) @ d)
 
 # %%
 # A second application finds nothing left to remove, so $M_w M_w = M_w$; and $M_w w = 0$. $M_w$ is symmetric. Its
@@ -76,7 +76,7 @@ lesson.claim("M_w is a projection across w (eq. 4): largest entry of M_w M_w - M
              max(np.abs(zero).max() for zero in (M @ M - M, M - M.T, M @ w)), below=1e-13)
 
 # %%
-# The matrix has $n^2$ entries, and nobody needs them. $M_w a = a - u\,(u \cdot a)$ takes some $4n$ operations; that is
+# The matrix has $n^2$ entries, and nobody needs them. $M_w d = d - u\,(u \cdot d)$ takes some $4n$ operations; that is
 # ``wn.project``, and equation 3 does the same.
 #
 # *Why must* $\nabla_v L$ *be at a right angle to* $w$*?* The formula says so, but there is a shorter reason. Stretching
@@ -124,8 +124,8 @@ lesson.claim("‖∇_v L‖ = (g/‖v‖) ‖∇_w L‖ sin θ", np.linalg.norm(
 #
 # $$C = \frac1N \sum_i (\nabla_i - \bar\nabla)(\nabla_i - \bar\nabla)^{\mathsf T} .$$
 #
-# $C$ says how much noise there is in which direction: for a unit vector $a$, $a^{\mathsf T} C a$ is the variance of the
-# gradient along $a$. An eigenvector of $C$ with a far larger eigenvalue than the others is a *dominant* direction: most
+# $C$ says how much noise there is in which direction: for a unit vector $d$, $d^{\mathsf T} C d$ is the variance of the
+# gradient along $d$. An eigenvector of $C$ with a far larger eigenvalue than the others is a *dominant* direction: most
 # of the noise lies along it.
 #
 # A linear map $A$ turns a covariance $C$ into $A C A^{\mathsf T}$. While $w$ stays where it is, equation 4 is one
@@ -183,23 +183,23 @@ lesson.figure(figure, "cloud", note="400 gradients; ellipse: two standard deviat
 # 3. What it gains
 # ----------------
 #
-# **Noise and curvature.** Take a linear neuron $t = w \cdot x$ and targets $y = w_* \cdot x + \epsilon$ with
-# independent noise $\epsilon$ of variance $\sigma^2$. For one example $L = \frac12 (t - y)^2$, and its gradient at
-# $w = w_*$ is $-\epsilon\,x$, with the covariance $C = \sigma^2\,\mathrm E[x x^{\mathsf T}]$. The Hessian of the mean
+# **Noise and curvature.** Take a linear neuron $t = w \cdot x$ and targets $y = w_* \cdot x + \xi$ with
+# independent noise $\xi$ of standard deviation $\sigma$. For one example $L = \frac12 (t - y)^2$, and its gradient at
+# $w = w_*$ is $-\xi\,x$, with the covariance $C = \sigma^2\,\mathrm E[x x^{\mathsf T}]$. The Hessian of the mean
 # loss is $H = \mathrm E[x x^{\mathsf T}]$. So $C = \sigma^2 H$: *the noisiest direction is also the steepest.* (A wider
-# rule lies behind this; ``further/04_spectra.py`` has it.) We let the inputs have variance $s = 25$ along one direction
+# rule lies behind this; ``further/04_spectra.py`` has it.) We let the inputs have variance 25 along one direction
 # $e$, and 1 in all others.
 
 
-def spiked(e, s):
-    """The covariance matrix with variance s along the unit vector e and 1 across it."""
-    return np.eye(len(e)) + (s - 1) * np.outer(e, e)
+def spiked(e, top):
+    """The covariance matrix with variance `top` along the unit vector e and 1 across it."""
+    return np.eye(len(e)) + (top - 1) * np.outer(e, e)
 
 
 noise_rng = lesson.rng(3)
-s, sigma, examples, size = 25.0, 0.5, 100_000, 10
+top, sigma, examples, size = 25.0, 0.5, 100_000, 10
 e = np.eye(size)[0]
-x = noise_rng.normal(size=(examples, size)) @ np.sqrt(spiked(e, s))  # diagonal, so the root is entry by entry
+x = noise_rng.normal(size=(examples, size)) @ np.sqrt(spiked(e, top))  # diagonal, so the root is entry by entry
 true_w = noise_rng.normal(size=size)
 y = x @ true_w + sigma * noise_rng.normal(size=examples)
 gradients = (x @ true_w - y)[:, None] * x
@@ -211,20 +211,20 @@ lesson.claim("Linear neuron at its minimum: C = σ² H, variances of the gradien
 
 # %% tags=["hide-input"]
 # *Tolerance.* A variance from $N$ samples has a relative standard error of $\sqrt{(\gamma_2 + 2)/N}$. Here $\gamma_2$
-# is the *excess kurtosis* $\mathrm E[a^4]/\mathrm E[a^2]^2 - 3$ of what is sampled: a measure of how heavy the tails
-# are, 0 for a normal distribution. The product $\epsilon x$ of two independent normal numbers has $\gamma_2 = 9 - 3 =
-# 6$, so with $N$ = 100,000 the error is 0.9 %. We allow 5 %.
+# is the *excess kurtosis* $\mathrm E[d^4]/\mathrm E[d^2]^2 - 3$ of what is sampled: a measure of how heavy the tails
+# are, 0 for a normal distribution. The product $\xi x$ of two independent normal numbers has
+# $\gamma_2 = 9 - 3 = 6$, so with $N$ = 100,000 the error is 0.9 %. We allow 5 %.
 
 # %%
 # **The condition number.** Near a minimum the loss is a quadratic bowl. Gradient descent multiplies the error along an
-# eigenvector of $H$ by $1 - \eta\lambda$ at each step, where $\lambda$ is its eigenvalue. Along the steepest direction
-# this must not fall below $-1$, so $\eta < 2/\lambda_{\max}$. The best $\eta$ is $2/(\lambda_{\max} + \lambda_{\min})$.
+# eigenvector of $H$ by $1 - \eta h$ at each step, where $h$ is its eigenvalue. Along the steepest direction this must
+# not fall below $-1$, so the learning rate $\eta$ must stay below $2/h_{\max}$. The best is $2/(h_{\max} + h_{\min})$.
 # It multiplies the errors along both extreme directions by the same factor,
 #
-# $$\frac{\kappa - 1}{\kappa + 1}, \qquad \kappa = \frac{\lambda_{\max}}{\lambda_{\min}},$$
+# $$\frac{\kappa - 1}{\kappa + 1}, \qquad \kappa = \frac{h_{\max}}{h_{\min}},$$
 #
 # apart from the sign. $\kappa$ is the *condition number*. It is 1 for a round bowl, in which one step reaches the
-# bottom. When $\kappa$ is large, it takes about $\kappa/2$ steps to reduce the error by a factor $e = 2.718$.
+# bottom. When $\kappa$ is large, it takes about $1.15\,\kappa$ steps to make the error ten times smaller.
 #
 # What is the condition number of $D$? As an $n \times n$ matrix $D$ has the eigenvalue 0, for $v$ itself. But
 # gradient descent never moves along $v$. What counts are the other $n - 1$ directions. Let the columns of $Q$ be an
@@ -244,36 +244,36 @@ def across(w, C):
 
 
 # %%
-# **One dominant direction.** Let $C = I + (s - 1)\,e e^{\mathsf T}$: variance $s$ along $e$, 1 across. Let $\theta$ be
-# the angle between $w$ and $e$. Then
+# **One dominant direction.** Let $C = I + (\Lambda - 1)\,e e^{\mathsf T}$: its eigenvalues are $\Lambda$, for $e$, and
+# 1. Let $\theta$ be the angle between $w$ and $e$. Then
 #
-# $$Q^{\mathsf T} C Q = I + (s - 1)\,(Q^{\mathsf T} e)(Q^{\mathsf T} e)^{\mathsf T} .$$
+# $$Q^{\mathsf T} C Q = I + (\Lambda - 1)\,(Q^{\mathsf T} e)(Q^{\mathsf T} e)^{\mathsf T} .$$
 #
 # That is the same form again, with the shorter vector $Q^{\mathsf T} e$. This vector holds the part of $e$ across $w$,
 # whose length is $\sin\theta$. So
 #
-# $$\kappa(C) = s, \qquad \kappa(D) = 1 + (s - 1)\sin^2\theta .$$
+# $$\kappa(C) = \Lambda, \qquad \kappa(D) = 1 + (\Lambda - 1)\sin^2\theta .$$
 #
-# If $w$ points along $e$, what remains is perfectly round. For $s = 100$ and $\theta = 10°$, $\kappa$ falls from 100 to
-# 4. At 45° half of it is still there.
+# If $w$ points along $e$, what remains is perfectly round. For $\Lambda = 100$ and an angle of 10°, $\kappa$ falls from
+# 100 to 4. At 45° half of it is still there.
 
-n, s = 20, 100.0
+n, top = 20, 100.0
 angles = np.radians([0, 5, 10, 20, 45, 90])
 e, other = np.eye(n)[:2]
 goals = [np.cos(angle) * e + np.sin(angle) * other for angle in angles]  # unit vectors at these angles from e
-lesson.claim("One dominant direction: κ(D) = 1 + (s - 1) sin²θ at six angles",
-             [condition(across(goal, preconditioned_covariance(spiked(e, s), goal, 1.0))) for goal in goals],
-             predicted=1 + (s - 1) * np.sin(angles) ** 2, rtol=1e-10)
+lesson.claim("One dominant direction: κ(D) = 1 + (Λ - 1) sin²θ at six angles",
+             [condition(across(goal, preconditioned_covariance(spiked(e, top), goal, 1.0))) for goal in goals],
+             predicted=1 + (top - 1) * np.sin(angles) ** 2, rtol=1e-10)
 
 # %%
-# Two remarks before we use it. *It can do no harm.* $\lambda_{\max}$ is the largest variance along any direction, and
-# $\lambda_{\min}$ the smallest. Leaving out some directions cannot raise a maximum or lower a minimum, so
-# $\kappa(D) \le \kappa(C)$ for every $C$ and every $w$. *Nor is that a merit of* $w$. It holds for any direction one
-# might remove. But a direction at random hardly helps: it has $\cos^2\theta = 1/n$ on average, because the squares
-# of the cosines with $n$ perpendicular directions add up to 1. So it removes one part in $n$ of the excess.
+# Two remarks before we use it. *It can do no harm.* The largest eigenvalue of $C$ is the largest variance along any
+# direction, the smallest eigenvalue the smallest. Leaving out some directions cannot raise a maximum or lower a
+# minimum, so $\kappa(D) \le \kappa(C)$ for every $C$ and every $w$. *Nor is that a merit of* $w$. It holds for any
+# direction one might remove. But a direction at random hardly helps: it has $\cos^2\theta = 1/n$ on average, because
+# the squares of the cosines with $n$ perpendicular directions add up to 1. So it removes one part in $n$ of the excess.
 
 random_rng = lesson.rng(4)
-removed = [1 - (condition(across(random_rng.normal(size=n), spiked(e, s))) - 1) / (s - 1) for _ in range(4000)]
+removed = [1 - (condition(across(random_rng.normal(size=n), spiked(e, top))) - 1) / (top - 1) for _ in range(4000)]
 lesson.claim("A random direction removes 1/n of the excess κ - 1, mean of 4000 directions, n = 20", np.mean(removed),
              predicted=1 / n, rtol=0.1)
 
@@ -285,13 +285,14 @@ lesson.claim("A random direction removes 1/n of the excess κ - 1, mean of 4000 
 # **Does gradient descent notice?** We descend into the bowl $L = \frac12 (w - w_*)^{\mathsf T} C\,(w - w_*)$, whose
 # Hessian is $C$, from a point near $w_*$. The angle $\theta$ is now that between $w_*$ and $e$. Four ways:
 #
-# 1. *ordinary* weights $w$: $\kappa = s$, whatever $\theta$ is;
+# 1. *ordinary* weights $w$: $\kappa = \Lambda$, whatever $\theta$ is;
 # 2. *only $v$*, with $g$ held at its best value: $\kappa(D)$;
 # 3. *v and g with one rate*: with $\|v\| = g$ the directions $Q$ of $v$ and $u$ of $g$ are together an orthonormal
-#    basis. Writing $H$ in another orthonormal basis changes no eigenvalue, so nothing is gained: $\kappa = s$ again;
+#    basis. Writing $H$ in another orthonormal basis changes no eigenvalue, so nothing is gained: $\kappa = \Lambda$
+#    again;
 # 4. *v and g with rates of their own*. Two rates $\eta_i$ turn the Hessian into $\sqrt{\eta_i \eta_j}\,H_{ij}$, whose
 #    eigenvalues are easily computed. We give $v$ and $g$ rates in inverse proportion to their own largest curvature,
-#    which are $1 + (s - 1)\sin^2\theta$ and $1 + (s - 1)\cos^2\theta$.
+#    which are $1 + (\Lambda - 1)\sin^2\theta$ and $1 + (\Lambda - 1)\cos^2\theta$.
 #
 # The best common factor of the rates follows from the extreme eigenvalues.
 
@@ -316,7 +317,7 @@ def rates(way, goal, C):
 
 
 def descend(way, goal, C, eta_v, eta_g):
-    """Gradient descent from near the goal; the steps it takes per factor e, while the error is 1e-8 to 1e-13."""
+    """Gradient descent from near the goal; the steps per factor of 10, while the error is 1e-8 to 1e-13."""
     start = goal + 1e-4 * lesson.rng(5).normal(size=n)
     w = start / np.linalg.norm(start) if way == "only v" else start
     v, g, errors = w, np.linalg.norm(w), [1.0]
@@ -331,39 +332,39 @@ def descend(way, goal, C, eta_v, eta_g):
         errors.append(np.linalg.norm(w - goal))
     late = np.array(errors[np.argmax(np.array(errors) < 1e-8) :])
     count = (len(late) - 1) // 2 * 2  # even: the error may alternate between two sizes
-    return count / np.log(late[0] / late[count])
+    return count / np.log10(late[0] / late[count])
 
 
 # %%
-# From one step to the next the error falls by the factor $(\kappa - 1)/(\kappa + 1)$, so a factor $e$ should take
-# $1/\ln\frac{\kappa + 1}{\kappa - 1}$ steps.
+# From one step to the next the error falls by the factor $(\kappa - 1)/(\kappa + 1)$, so a factor of 10 should take
+# $1/\log_{10}\frac{\kappa + 1}{\kappa - 1}$ steps.
 
 WAYS = {"ordinary": "ordinary weights", "one rate": "v and g, one rate", "own rates": "v and g, a rate each",
         "only v": "v alone, g held"}
 degrees = (3, 5, 10, 20, 45, 75, 90)
 taken, predicted = {}, {}
-print(f"steps per factor e, θ = {'':2}" + "".join(f"{angle:7}°" for angle in degrees))
+print(f"steps per factor of 10, θ = {'':1}" + "".join(f"{angle:7}°" for angle in degrees))
 for way, name in WAYS.items():
     for angle in degrees:
         goal = np.cos(np.radians(angle)) * e + np.sin(np.radians(angle)) * other
-        eta_v, eta_g, kappa = rates(way, goal, spiked(e, s))
-        taken[way, angle] = descend(way, goal, spiked(e, s), eta_v, eta_g)
-        predicted[way, angle] = 1 / np.log((kappa + 1) / (kappa - 1))
+        eta_v, eta_g, kappa = rates(way, goal, spiked(e, top))
+        taken[way, angle] = descend(way, goal, spiked(e, top), eta_v, eta_g)
+        predicted[way, angle] = 1 / np.log10((kappa + 1) / (kappa - 1))
     print(f"{name:24} " + "".join(f"{taken[way, angle]:8.2f}" for angle in degrees))
 
 # %% tags=["hide-input"]
 # *Tolerance.* The start is $4 \cdot 10^{-4}$ away from the goal. So $g/\|v\|$ differs from 1 by as little, and the
 # curvature from that at the goal. By the time the error is $10^{-8}$ only the slowest directions are left. We allow
-# 2 %. For $v$ alone the prediction uses $\kappa(D) = 1 + (s - 1)\sin^2\theta$ itself, not eigenvalues.
+# 2 %. For $v$ alone the prediction uses $\kappa(D) = 1 + (\Lambda - 1)\sin^2\theta$ itself, not eigenvalues.
 
-kappa_v = 1 + (s - 1) * np.sin(np.radians(degrees)) ** 2
-lesson.claim("Steps per factor e, ordinary weights, and v and g with one rate: those of κ = s, at seven angles",
+kappa_v = 1 + (top - 1) * np.sin(np.radians(degrees)) ** 2
+lesson.claim("Steps per factor of 10, ordinary weights, and v and g with one rate: those of κ = Λ, at seven angles",
              [[taken[way, angle] for angle in degrees] for way in ("ordinary", "one rate")],
-             predicted=1 / np.log((s + 1) / (s - 1)), rtol=0.02)
-lesson.claim("Steps per factor e, v alone: those of κ = 1 + (s - 1) sin²θ, at seven angles",
+             predicted=1 / np.log10((top + 1) / (top - 1)), rtol=0.02)
+lesson.claim("Steps per factor of 10, v alone: those of κ = 1 + (Λ - 1) sin²θ, at seven angles",
              [taken["only v", angle] for angle in degrees],
-             predicted=1 / np.log((kappa_v + 1) / (kappa_v - 1)), rtol=0.02)
-lesson.claim("Steps per factor e, v and g with a rate each: those of κ after scaling, at seven angles",
+             predicted=1 / np.log10((kappa_v + 1) / (kappa_v - 1)), rtol=0.02)
+lesson.claim("Steps per factor of 10, v and g with a rate each: those of κ after scaling, at seven angles",
              [taken["own rates", angle] for angle in degrees],
              predicted=[predicted["own rates", angle] for angle in degrees], rtol=0.02)
 
@@ -374,21 +375,21 @@ STYLES = {"ordinary": (NORMAL, "-", "s"), "one rate": (WEIGHT_NORM, ":", "x"), "
 figure, ax = plt.subplots(figsize=(7.0, 4.6))
 fine = np.linspace(1.5, 90, 120)
 for way, (colour, line, marker) in STYLES.items():
-    kappas = np.array([rates(way, np.cos(angle) * e + np.sin(angle) * other, spiked(e, s))[2]
+    kappas = np.array([rates(way, np.cos(angle) * e + np.sin(angle) * other, spiked(e, top))[2]
                        for angle in np.radians(fine)])
-    ax.semilogy(fine, 1 / np.log((kappas + 1) / (kappas - 1)), line, color=colour,
+    ax.semilogy(fine, 1 / np.log10((kappas + 1) / (kappas - 1)), line, color=colour,
                 **({"lw": 6, "alpha": 0.35} if way == "ordinary" else {}))
     ax.semilogy(degrees, [taken[way, angle] for angle in degrees], marker, color=colour, ms=7 if marker == "x" else 5,
                 mfc="white" if marker == "D" else colour)
     ax.plot([], [], line, marker=marker, color=colour, mfc="white" if marker == "D" else colour, label=WAYS[way])
 ax.set(xlabel="angle θ between $w_*$ and the dominant direction $e$ (degrees)", xticks=(0, 15, 30, 45, 60, 75, 90),
-       ylabel="steps until the error is $e$ times smaller", title=f"One dominant direction, s = {s:.0f}")
+       ylabel="steps until the error is 10 times smaller", title=f"One dominant direction, Λ = {top:.0f}")
 ax.legend(loc="lower right")
 lesson.figure(figure, "steps", note="lines: predicted from κ; marks: gradient descent",
-              alt="Number of gradient descent steps per factor e against the angle between w and the dominant "
-                  "direction. Ordinary weights, and v and g with one common rate, take 50 steps at every angle. With "
-                  "a rate each for v and g the number falls from 50 at 45 degrees to about 1 at 3 degrees, and rises "
-                  "to 90 at 75 degrees; with v alone it falls from 50 at 90 degrees to below 1.")
+              alt="Number of gradient descent steps per factor of 10 against the angle between w and the dominant "
+                  "direction. Ordinary weights, and v and g with one common rate, take 115 steps at every angle. With "
+                  "a rate each for v and g the number falls from 115 at 45 degrees to about 3 at 3 degrees, and rises "
+                  "to 90 at 75 degrees; with v alone it falls from 115 at 90 degrees to about 1.")
 
 # %%
 # For $v$ by itself the projection does what the paper says. But look at the crosses. *The dominant direction has not
@@ -449,50 +450,51 @@ lesson.claim("Linear neuron, white inputs: r = (2g² + 1)/(g² + 1) for g = 0.5,
 # **Shared weights.** In a convolution the same $w$ looks at $P$ positions of a picture, and the gradient of one example
 # is a sum over them. The positions share one loss, and pooling spreads its gradient over many. Take the extreme: the
 # same $\delta$ everywhere, times the slope $\phi'$ of the activation, which for a *leaky ReLU* is 1 for $t > 0$ and
-# $a$ for $t < 0$. With independent white patches $x_p$ the gradient is $\delta \sum_p \phi'(t_p)\,x_p$, and
+# $\alpha$ for $t < 0$. With independent white patches $x_p$ the gradient is $\delta \sum_p \phi'(t_p)\,x_p$, and
 #
-# $$\mathrm E[\phi'(t)\,x] = \frac{1 - a}{\sqrt{2\pi}}\,u, \qquad \mathrm E[\phi'(t)^2] = \frac{1 + a^2}{2} .$$
+# $$\mathrm E[\phi'(t)\,x] = \frac{1 - \alpha}{\sqrt{2\pi}}\,u, \qquad \mathrm E[\phi'(t)^2] = \frac{1 + \alpha^2}{2}.$$
 #
 # The first formula is the point. *The inputs that a ReLU lets pass have a mean, and it points along* $w$. Multiplied by
-# $\delta$, which is now positive and now negative, this mean is noise along $w$. Means add up as $P$, so
-# their variance grows as $P^2$; that of independent fluctuations grows only as $P$. Together
+# $\delta$, which is now positive and now negative, this mean is noise along $w$. $P$ equal means
+# add up to noise whose variance grows as $P^2$; the variance of independent fluctuations grows only as $P$. Together
 #
-# $$r = 1 + (P - 1)\,\frac{(1 - a)^2}{\pi\,(1 + a^2)} .$$
+# $$r = 1 + (P - 1)\,\frac{(1 - \alpha)^2}{\pi\,(1 + \alpha^2)} .$$
 
 positions, slopes, n = (1, 4, 16, 64, 256), (0.0, 0.1, 0.5), 27  # 3 × 3 pixels of three colours
 shared_rng, u, shared = lesson.rng(7), np.eye(27)[0], {}
-for a in slopes:
+for alpha in slopes:
     for P in positions:
         blocks = []
         for _ in range(16):
             x = shared_rng.normal(size=(max(250, 4000 // P), P, n)).astype(np.float32)
-            slope = np.where(x[:, :, :1] > 0, 1, a)  # of the activation, where t = u·x
+            slope = np.where(x[:, :, :1] > 0, 1, alpha)  # of the activation, where t = u·x
             delta = shared_rng.choice([-1, 1], (len(x), 1))  # the same for all P positions
             blocks.append(delta * (slope * x).sum(axis=1))
-        shared[a, P] = along_over_across(u, np.concatenate(blocks))
-        print(f"a = {a}, {P:3} positions: r = {shared[a, P][0]:7.2f}, |cos| = {shared[a, P][1]:.3f}")
+        shared[alpha, P] = along_over_across(u, np.concatenate(blocks))
+        print(f"α = {alpha}, {P:3} positions: r = {shared[alpha, P][0]:7.2f}, |cos| = {shared[alpha, P][1]:.3f}")
 
 # %% tags=["hide-input"]
 # *Tolerance.* The sums have $\gamma_2$ between $-2$ and 3, and there are 64,000 examples for one position, 4000 for 16
 # and more. The relative error of the variance along $w$ is 2.2 % at most; four times that is 9 %. With $P$ for $P - 1$
-# the prediction would be off by 32 % at one position, with $1 - a$ for $(1 - a)^2$ by 80 % at 64 positions, $a = 0.5$.
+# the prediction would be off by 32 % at one position, with $1 - \alpha$ for $(1 - \alpha)^2$ by 80 % at 64 positions,
+# $\alpha = 0.5$.
 
 
-def shared_ratio(P, a):
+def shared_ratio(P, alpha):
     """r for P positions with one δ."""
-    return 1 + (P - 1) * (1 - a) ** 2 / (np.pi * (1 + a**2))
+    return 1 + (P - 1) * (1 - alpha) ** 2 / (np.pi * (1 + alpha**2))
 
 
-lesson.claim("P positions that share δ: r = 1 + (P - 1)(1 - a)²/(π(1 + a²)), 1 to 256 positions, three slopes a",
-             [[shared[a, P][0] for P in positions] for a in slopes],
-             predicted=[[shared_ratio(P, a) for P in positions] for a in slopes], rtol=0.09)
+lesson.claim("P positions that share δ: r = 1 + (P - 1)(1 - α)²/(π(1 + α²)), 1 to 256 positions, three slopes α",
+             [[shared[alpha, P][0] for P in positions] for alpha in slopes],
+             predicted=[[shared_ratio(P, alpha) for P in positions] for alpha in slopes], rtol=0.09)
 
 figure, ax = plt.subplots(figsize=(7.0, 4.2))
 many = np.geomspace(1, 256, 60)
-for a, marker, grey in zip(slopes, "osD", ("0.0", "0.35", "0.6"), strict=True):
-    ax.loglog(many, shared_ratio(many, a), "-", color=grey, lw=1.2)
-    ax.loglog(positions, [shared[a, P][0] for P in positions], marker, color=grey, ms=6)
-    ax.plot([], [], "-", marker=marker, color=grey, lw=1.2, label=f"a = {a:g}" + (" (ReLU)" if a == 0 else ""))
+for alpha, marker, grey in zip(slopes, "osD", ("0.0", "0.35", "0.6"), strict=True):
+    ax.loglog(many, shared_ratio(many, alpha), "-", color=grey, lw=1.2)
+    ax.loglog(positions, [shared[alpha, P][0] for P in positions], marker, color=grey, ms=6)
+    ax.plot([], [], "-", marker=marker, color=grey, lw=1.2, label=f"α = {alpha:g}" + (" (ReLU)" if alpha == 0 else ""))
 ax.axhline(1, color="0.6", lw=1, ls=":")
 ax.text(256, 1.06, "no direction stands out", ha="right", va="bottom", fontsize=9, color="0.4")
 ax.set(xlabel="positions that share one weight vector, $P$", xticks=positions, ylim=(0.8, 150),
@@ -608,8 +610,8 @@ for (step, name), rows in measured.items():
     print(f"step {step:4}, {name:13} {cosine:7.2f} {r:6.2f} {by_w:11.2f} {by_any:12.2f}")
 
 # %% tags=["hide-input"]
-# *Bounds.* By chance 1 % of the neurons lie beyond the 99 % quantile; the probability that 3 or more of 8 do is $5
-# \cdot 10^{-5}$. So a share above 0.3 cannot be put down to chance. If what the positions share is the cause, random
+# *Bounds.* By chance 1 % of the neurons lie beyond the 99 % quantile; the probability that 3 or more of 8 do is
+# $5 \cdot 10^{-5}$. So a share above 0.3 cannot be put down to chance. If what the positions share is the cause, random
 # signs must take most of the excess of $r$ away: we ask for less than 0.6 of $r$. $\kappa$ must fall by at least a
 # tenth more than it does when a random direction is removed.
 
@@ -664,26 +666,27 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 #
 # (Numbers of the quick run, seed 0, synthetic pictures.)
 #
-# - "It projects the weight gradient away from the current weight vector" (equation 4): exact, and $D =
-#   (g^2/\|v\|^2)\,M_w C M_w$ with it.
+# - "It projects the weight gradient away from the current weight vector" (equation 4): exact, and
+#   $D = (g^2/\|v\|^2)\,M_w C M_w$ with it.
 # - "Empirically, we find that $w$ is often (close to) a dominant eigenvector of the covariance matrix $C$": in the
 #   first convolution on whitened pictures, 6 of 8 neurons. Elsewhere rarely: ``further/04_neurons.py`` finds 10 of 355
 #   neurons beyond 99 % of chance, and one more place where it is true.
 # - "Removing that eigenvector then gives a new covariance matrix $D$ that is closer to the identity matrix": true where
-#   $w$ is close, by $1 + (s - 1)\sin^2\theta$; never harmful. To collect the gain, $g$ needs a learning rate of its
-#   own.
+#   $w$ is close, by $1 + (\Lambda - 1)\sin^2\theta$; never harmful. To collect the gain, $g$ needs a learning rate of
+#   its own.
 #
 # Exercises
 # ---------
 #
-# 1. *Never form the matrix.* Time ``wn.projection_matrix(w) @ a`` and ``wn.project(w, a)`` for 2000 inputs. Predict the
+# 1. *Never form the matrix.* Time ``wn.projection_matrix(w) @ d`` and ``wn.project(w, d)`` for 2000 inputs. Predict the
 #    ratio from the number of operations; why is it not met?
-# 2. *How close is close?* From the two largest curvatures of way 4, and from $s$ as the product of the eigenvalues in
-#    the plane of $w$ and $e$, derive the scaled eigenvalues $1 \pm \sqrt{1 - s/(h_v h_g)}$. At which angle does $v$ and
-#    $g$ with a rate each take half the steps of ordinary weights, for $s$ = 10, 100, 1000?
-# 3. *Another activation.* What does $r$ become if the activation is $|t|$, with $a = -1$? And without activation,
-#    $a = 1$? Predict both, then sample.
-# 4. *Real scrambling.* In the network, give all positions of a picture one random sign in place of a sign for each.
-#    Predict what happens to $r$ before you run it.
+# 2. *How close is close?* From the two largest curvatures of way 4, $h_v$ and $h_g$, and from $\Lambda$ as the product
+#    of the eigenvalues in the plane of $w$ and $e$, derive the scaled eigenvalues $1 \pm \sqrt{1 - \Lambda/(h_v h_g)}$.
+#    At which angle does $v$ and $g$ with a rate each take half the steps of ordinary weights, for $\Lambda$ = 10, 100,
+#    1000?
+# 3. *Another activation.* What does $r$ become if the activation is $|t|$, with $\alpha = -1$? And without activation,
+#    $\alpha = 1$? Predict both, then sample.
+# 4. *One sign for each picture.* In the network, multiply all $\delta_p$ of a picture by the same random sign. Predict
+#    what happens to $r$ before you run it.
 
 lesson.finish()

@@ -13,7 +13,6 @@ ROOT = Path(lessons.FOLDER).parent
 TO_BE_REBUILT = {
     "02_checking_gradients",
     "03_weight_normalization",
-    "04_projection",
     "05_norm_growth",
     "06_effective_learning_rate",
     "07_data_dependent_initialization",
