@@ -29,7 +29,8 @@ Time: quick about 10 s, full about 30 s.
 
 # %%
 # Lesson 03 split the gradient of a weight vector $w$ in two: the part along $w$ becomes the gradient of $g$, the part
-# across $w$ that of $v$. Here we follow the second part, for any loss $L$. (Everything runs on the CPU, whatever ``--device`` says.)
+# across $w$ that of $v$. Here we follow the second part, for any loss $L$. (Everything runs on the CPU, whatever
+# ``--device`` says.)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -669,7 +670,7 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 # - "It projects the weight gradient away from the current weight vector" (equation 4): exact, and
 #   $D = (g^2/\|v\|^2)\,M_w C M_w$ with it.
 # - "Empirically, we find that $w$ is often (close to) a dominant eigenvector of the covariance matrix $C$": in the
-#   first convolution on whitened pictures, 6 of 8 neurons. Elsewhere rarely: ``further/04_neurons.py`` finds 10 of 355
+#   first convolution on whitened pictures, 6 of 8 neurons. Elsewhere rarely: ``further/04_neurons.py`` finds 6 of 355
 #   neurons beyond 99 % of chance, and one more place where it is true.
 # - "Removing that eigenvector then gives a new covariance matrix $D$ that is closer to the identity matrix": true where
 #   $w$ is close, by $1 + (\Lambda - 1)\sin^2\theta$; never harmful. To collect the gain, $g$ needs a learning rate of
