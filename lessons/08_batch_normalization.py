@@ -412,8 +412,9 @@ for N, a, b in zip(sizes, layers["without"], layers["with"], strict=True):
 # *Tolerance* for the theory of layer 1. $D^2$ is $1/N$ times about a $\chi^2$ variable with a coefficient of variation
 # below 1.5, averaged over the minibatches and over 64 nearly independent units: with $R$ minibatches, $D$ is off by
 # about $0.75/\sqrt{64 R}$, relative. The fewest minibatches are there for the largest $N$; four times that is allowed.
-# With equation 6 the sampling errors of the minibatch and of the 500 examples add up; as the 500 are drawn only once,
-# the same formula with $R = 1$ gives the tolerance.
+# With equation 6 the sampling errors of the minibatch and of the 500 examples add up. The 500 are drawn only once: the
+# formula with $R = 1$ gives 9 % for their part, which is two thirds of $D^2$ at $N = 1024$, so 6 % in all. We
+# allow 20 %.
 
 allowed = 4 * 0.75 / math.sqrt(width * repeats(sizes[-1]))
 lesson.claim("Layer 1, Gaussian inputs: D = √(2(1 - c_N)), N from 2 to 1024, largest relative difference",
@@ -424,8 +425,8 @@ lesson.claim("Layer 1: D falls as 1/√N, slope for N from 64 to 1024", slope[0]
 lesson.claim("Layers 2 to 5 without equation 6: D does not fall with N, steepest slope", min(slope[1:]), above=-0.05)
 lesson.claim("Layers 2 to 5 without equation 6, N = 1024: smallest D", layers["without"][-1, 1:].min(), above=0.3)
 two_samples = np.sqrt(theory**2 + 2 * (1 - mean_deviation(500)))
-lesson.claim("Layer 1 with equation 6, N = 1024: D / √(D² of N + D² of 500)", layers["with"][-1, 0] / two_samples[-1],
-             near=1, within=0.35)
+lesson.claim("Layer 1 with equation 6, N = 1024: D = √(D² of N + D² of 500)", layers["with"][-1, 0],
+             predicted=two_samples[-1], rtol=0.2)
 lesson.claim("Layers 2 to 5 with equation 6, N = 1024: largest D", layers["with"][-1, 1:].max(), below=0.2)
 
 # %%
@@ -1070,6 +1071,40 @@ print(f"{z.shape[1]} units; excess kurtosis over examples, median and range: "
                   for name, a in own_kurtosis.items()))
 
 # %%
+# In this network $\rho$ is within 0.05 of 0, and a mistake in the term with $3\rho z_i$ would not be seen. So the
+# formula is tried first on pairs that are made for it: $z$ and $\delta$ Gaussian with $\rho = 0.8$, in minibatches of
+# 256. *Tolerance.* The kurtosis of 16 times 131,072 examples is known to some 5 %, and terms of the next order are some
+# $10/N = 4$ %. Without the 3, or with any number from 0 to 2 for it, the limit would be more than twice as large.
+
+
+def mixture_limit(averaged, coefficients):
+    """3 Var q/(E q)², q = aᵀKa: the excess kurtosis, for N → ∞, of noise that is linear in minibatch averages."""
+    K = np.cov(averaged)
+    q = np.einsum("in,ij,jn->n", coefficients, K, coefficients)
+    return 3 * q.var() / q.mean() ** 2
+
+
+def gradient_limit(z, delta, rho):
+    """The same for batch normalization's noise in the gradient."""
+    coefficients = np.stack([-np.ones_like(z), 3 * rho * z - delta, -z])
+    return mixture_limit([delta - rho * z, (z**2 - 1) / 2, delta * z], coefficients)
+
+
+def gradient_noise(z, delta, rho):
+    """Batch normalization's noise in the gradient: one row for each minibatch of standardized z and δ."""
+    s = z.std(axis=1, keepdims=True)
+    hat = (z - z.mean(axis=1, keepdims=True)) / s
+    of_batch = delta - delta.mean(axis=1, keepdims=True) - hat * (delta * hat).mean(axis=1, keepdims=True)
+    return of_batch / s - (delta - rho * z)
+
+
+made = lesson.rng(13, 100).normal(size=(16, 2, 2**17 // 256, 256))
+made_z, made_delta = made[:, 0], 0.8 * made[:, 0] + 0.6 * made[:, 1]
+made_kurtosis = [kurtosis(gradient_noise(z, d, 0.8).ravel()) for z, d in zip(made_z, made_delta, strict=True)]
+lesson.claim("Gaussian pairs, ρ = 0.8, N = 256: κ of BN's noise in the gradient = that of the mixture",
+             np.mean(made_kurtosis), predicted=gradient_limit(made_z.ravel(), made_delta.ravel(), 0.8), rtol=0.2)
+
+# %%
 
 network_sizes = [4, 8, 16, 32, 64, 128, 256]
 total = 2**19 if lesson.full else 2**17  # examples in all minibatches of one size
@@ -1082,10 +1117,9 @@ for index, N in enumerate(lesson.progress(network_sizes, "noise in the network")
         for unit in range(z.shape[1]):
             rows = drawn_by.integers(0, len(z), (2**17 // N, N))
             tb, db = z[rows, unit], delta[rows, unit]
-            tm, dm, s = tb.mean(axis=1, keepdims=True), db.mean(axis=1, keepdims=True), tb.std(axis=1, keepdims=True)
-            hat = (tb - tm) / s
-            bn_gradient = (db - dm - hat * (db * hat).mean(axis=1, keepdims=True)) / s
-            entries = (-tm, hat - tb, -dm, bn_gradient - (db - tb * radial[unit]))
+            tm, dm = tb.mean(axis=1, keepdims=True), db.mean(axis=1, keepdims=True)
+            hat = (tb - tm) / tb.std(axis=1, keepdims=True)
+            entries = (-tm, hat - tb, -dm, gradient_noise(tb, db, radial[unit]))
             for key, y in zip(keys, entries, strict=True):
                 noise[key].append([np.mean(y**p) for p in (1, 2, 3, 4)])
     for key in keys:
@@ -1099,21 +1133,11 @@ print("   N" + "".join(f"{key:>22}" for key in keys))
 for i, N in enumerate(network_sizes):
     print(f"{N:4}" + "".join(f"{np.median(of_network[key][i]):14.2f} {N * power[key][i]:7.2f}" for key in keys))
 
-
-def mixture_limit(averaged, coefficients):
-    """3 Var q/(E q)², q = aᵀKa: the excess kurtosis, for N → ∞, of noise that is linear in minibatch averages."""
-    K = np.cov(averaged)
-    q = np.einsum("in,ij,jn->n", coefficients, K, coefficients)
-    return 3 * q.var() / q.mean() ** 2
-
-
 limits = {"t, BN": [], "δ, BN": []}
 for zu, du, rho in zip(z.T, delta.T, radial, strict=True):
     one = np.ones_like(zu)
     limits["t, BN"].append(mixture_limit([zu, (zu**2 - 1) / 2], np.stack([-one, -zu])))
-    limits["δ, BN"].append(
-        mixture_limit([du - rho * zu, (zu**2 - 1) / 2, du * zu], np.stack([-one, 3 * rho * zu - du, -zu]))
-    )
+    limits["δ, BN"].append(gradient_limit(zu, du, rho))
 print("mixtures, N → ∞:", {key: round(float(np.median(values)), 2) for key, values in limits.items()})
 
 # %%

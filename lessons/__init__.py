@@ -1,6 +1,7 @@
 """What every lesson shares: the flags, the output folder, figures, claims and checkpoints.
 
 A lesson is a script. Its first cell makes a `Lesson`, which reads the command line; its last cell calls `finish()`.
+A cell that readers may fold, such as one that only draws, begins with `# %% Drawing tags=["hide-input"]`.
 Everything that a learner should see is in the lesson; this file only keeps it tidy.
 """
 
@@ -327,7 +328,6 @@ LOOSE = {
     "Direction only, η from 1000: the steps to recover as a power of η, exponent",
     "Noise stays, η = 3, 10, 30 for v only: late log-log slope of η/‖v‖², mean",
     "growth of the gradient per layer, ln of it against ln √χ",
-    "Layer 1 with equation 6, N = 1024: D / √(D² of N + D² of 500)",
 }
 
 

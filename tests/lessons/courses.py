@@ -39,15 +39,15 @@ lessons.FOLDER = Path(sys.argv[1])
 """
 
 
-def script(*arguments, **environment):
-    """Run Python on these arguments, as from a shell."""
+def script(*arguments, limit=60, **environment):
+    """Run Python on these arguments, as from a shell, for so many seconds at most."""
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        timeout=60,
+        timeout=limit,
         env=os.environ | {key: str(value) for key, value in environment.items()},
     )
 

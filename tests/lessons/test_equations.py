@@ -68,6 +68,11 @@ def test_the_eight_equations_are_there_in_order_each_with_a_function_a_test_and_
         assert entry.functions and entry.tests and entry.lessons and not entry.pending, entry
 
 
+def test_an_entry_may_name_a_further_chapter():
+    assert equations.lesson_file("further/05_adam") == ROOT / "lessons" / "further" / "05_adam.py"
+    assert equations.lesson_file(5).name.startswith("05_")
+
+
 def test_every_section_of_the_paper_is_there():
     places = " ".join(entry.place for entry in ENTRIES)
     for section in ("§ 1", "§ 2", "§ 2.1", "§ 2.2", "§ 3", "§ 4", "§ 5.1", "§ 5.2", "§ 5.3", "§ 5.4"):
