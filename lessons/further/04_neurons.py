@@ -102,7 +102,7 @@ def predicted_ratio(kind, g):
 # which should be perfectly round.
 
 n, examples, lengths = 16, 200_000, (0.5, 1.0, 2.0, 4.0)
-theory_rng = lesson.rng(22)
+theory_rng = lesson.rng(2)
 u = np.eye(n)[0]  # any direction will do: the inputs have none of their own
 sampled, deviations, roundness = {}, [], []
 for kind, (_, _, draw) in KINDS.items():
@@ -178,7 +178,7 @@ lesson.figure(figure, "kinds", note="lines: theory; dots: samples",
 @functools.cache
 def chance(n, quantiles=(0.5, 0.99)):
     """Quantiles of |cos| between a random direction in n dimensions and a fixed one, from 100,000 draws."""
-    rng = lesson.rng(27)
+    rng = lesson.rng(7)
     along, rest = rng.chisquare(1, 100_000), rng.chisquare(n - 1, 100_000)
     return np.quantile(np.sqrt(along / (along + rest)), quantiles)
 
@@ -335,7 +335,7 @@ def measure(gradients, weights, _, rng):
 
 def train_and_measure(model, optimizer, x, y, steps, batch, rng):
     """Train; return {step: [a table of `measure` per layer]} and the number of inputs n of each layer."""
-    tables, probe, control_rng = {}, slice(0, 1000), lesson.rng(28)
+    tables, probe, control_rng = {}, slice(0, 1000), lesson.rng(8)
     for step in lesson.progress(range(steps + 1), "training"):
         if step in (0, steps // 10, steps):
             found = per_example_gradients(model, x[probe], y[probe])
@@ -352,7 +352,7 @@ results, fan_in, models = {}, {}, {}
 
 def record(name, model, optimizer, x, y, steps, batch, net):
     """Train one network and put its tables beside those of the other networks of that name."""
-    tables, fan_in[name] = train_and_measure(model, optimizer, x, y, steps, batch, lesson.rng(24, net))
+    tables, fan_in[name] = train_and_measure(model, optimizer, x, y, steps, batch, lesson.rng(4, net))
     models[name] = model, x, y
     for step, layers in tables.items():
         before = results.setdefault(name, {}).get(step)
@@ -367,13 +367,13 @@ def record(name, model, optimizer, x, y, steps, batch, net):
 for net in range(nets):
     for name, kind, normalized in (("conv, white, WN", "white", True), ("conv, white, normal", "white", False),
                                    ("conv, scaled, WN", "scaled", True)):
-        model = conv_network(images[kind], lesson.rng(23, net), normalized)
+        model = conv_network(images[kind], lesson.rng(3, net), normalized)
         optimizer = optim.Adam(model.parameters(), 0.003)
         record(name, model, optimizer, images[kind], labels, conv_steps, 50, net)
     for name, mean, rate in (("dense, mean 0, η = 0.5", 0.0, 0.5), ("dense, mean 1, η = 0.5", 1.0, 0.5),
                              ("dense, mean 0, η = 0.03", 0.0, 0.03)):
-        x, y = dense_task(mean, lesson.rng(25, net))
-        model = dense_network(lesson.rng(26, net))
+        x, y = dense_task(mean, lesson.rng(5, net))
+        model = dense_network(lesson.rng(6, net))
         record(name, model, optim.SGD(model.parameters(), rate), x, y, dense_steps, 32, net)
 
 # %%
@@ -424,7 +424,7 @@ for name in results:
 figure, axes = plt.subplots(1, 3, figsize=(9.4, 4.1), sharey=True)
 shown = [("conv, white, WN", "Convolutions, white pictures"), ("conv, scaled, WN", "Convolutions, scaled pictures"),
          ("dense, mean 0, η = 0.5", "Dense layers, inputs of mean 0")]
-scatter = lesson.rng(29)
+scatter = lesson.rng(9)
 for ax, (name, title) in zip(axes, shown, strict=True):
     for layer, n in enumerate(fan_in[name]):
         middle, high = chance(n)
@@ -512,7 +512,7 @@ offsets, networks = (0.0, 1.0, 3.0, 10.0), 8 if lesson.full else 3
 output_cos = {}
 for c in offsets:
     for net in range(networks):
-        task_rng = lesson.rng(31, net)
+        task_rng = lesson.rng(11, net)
         x = task_rng.normal(size=(1000, 16)).astype(np.float32)
         y = np.tanh(x @ task_rng.normal(size=(16, 8)) / 2) @ task_rng.normal(size=(8, 1))
         y = ((y - y.mean()) / y.std() + 0.3 * task_rng.normal(size=y.shape) + c).astype(np.float32)
@@ -545,14 +545,14 @@ lesson.claim("Output neuron, targets around 0: it is not, |cos| after 50 steps, 
 # (Numbers of the quick run, seed 0.) $w$ is close to a dominant eigenvector in two kinds of places.
 #
 # 1. The first convolution on whitened pictures. With Adam and the paper's initialization, all 8 neurons lie beyond what
-#    99 % of random directions reach, and 6 of 8 without weight normalization; the median $|\cos|$ is 0.85 and 0.68
-#    (chance: 0.13). Most are there before training. The participation ratio rises by 38 % in the median, and by 1 %
-#    when a random direction is removed instead. On photographs the effect is weaker: in another run with CIFAR-10,
-#    JPEG-compressed, 5 of 8 neurons with and 4 of 8 without weight normalization, medians 0.58 and 0.49.
-# 2. Output neurons that have to learn a large constant: 0.91 for targets around 10.
+#    99 % of random directions reach (with seeds 1 and 2 no fewer than 5 of 8). The median $|\cos|$ is 0.76 with weight
+#    normalization and 0.74 without (chance: 0.13). The participation ratio rises by 30 % in the median, and by 2 % when
+#    a random direction is removed instead. On photographs the effect is weaker: with CIFAR-10, JPEG-compressed, 5 of 8
+#    neurons with and 4 of 8 without weight normalization, medians 0.58 and 0.49.
+# 2. Output neurons that have to learn a large constant: 0.89 for targets around 10.
 #
-# Elsewhere, no: 6 of 355 neurons, where chance gives 3 or 4, and $D$ is about as far from the identity as $C$. In
-# hidden dense layers the noise along $w$ is about half the average.
+# Elsewhere, no: 10 of 355 neurons, where chance gives 3 or 4, and $D$ is about as far from the identity as $C$. In
+# hidden dense layers the noise along $w$ is about half the average (0.47).
 #
 # Exercises
 # ---------

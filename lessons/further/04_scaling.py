@@ -166,9 +166,9 @@ SETTINGS = {"mean 0, η = 0.5": (0.0, 0.5), "mean 1, η = 0.5": (1.0, 0.5), "mea
 noise = {}
 for name, (mean, rate) in SETTINGS.items():
     for net in range(nets):
-        x, y = dense_task(mean, lesson.rng(41, net))
-        model = dense_network(lesson.rng(42, net))
-        optimizer, order = optim.SGD(model.parameters(), rate), lesson.rng(43, net)
+        x, y = dense_task(mean, lesson.rng(5, net))
+        model = dense_network(lesson.rng(6, net))
+        optimizer, order = optim.SGD(model.parameters(), rate), lesson.rng(4, net)
         for _ in lesson.progress(range(steps), name):
             rows = order.integers(0, len(x), 32)
             optimizer.zero_grad()
