@@ -232,8 +232,9 @@ lesson.figure(figure, "scaling", note="right: relative to the geometric mean of 
 #
 # (Numbers of the quick run, seed 0.) "Both effects help to bring the covariance matrix of the gradient closer to
 # identity": the projection acts within a neuron, the scaling between neurons. With pure noise it halves the scatter, as
-# computed. In networks with a learning rate large enough to make $\|v\|$ grow it does part of that. With a small one it
-# does not, and the scatter may even rise, because $g$ changes too.
+# computed. In networks with a learning rate large enough to make $\|v\|$ grow it does part of that: the scatter falls
+# to 0.71 of what it was, and to 0.68 for inputs of mean 1. With a small learning rate it does not (1.11): the scatter
+# may even rise, because $g$ changes too.
 #
 # Exercises
 # ---------

@@ -545,10 +545,11 @@ lesson.figure(figure, "curvature", note=f"6-4-1 tanh networks, {problems} proble
 #
 # The condition number is another matter. It improves where the steep directions are tangent ones and $\eta$ is large
 # enough to make $\|v\|$ grow. With white inputs the growth shrinks what was not too large, and with small $\eta$ the
-# weights $g$ can outgrow $\|v\|$: then the condition number gets worse. For white inputs training multiplied it by
-# 0.94 to 1.93 (geometric means for each $\eta$), for inputs of mean 1 by 0.63 to 1.02: the larger $\eta$, the less.
-# $\eta h_{\max}$ is what weight normalization did control: for $\eta = 1$ and mean 1 it is 3.24 with ordinary weights
-# and 1.85 with weight normalization, at the same networks (medians).
+# weights $g$ can outgrow $\|v\|$: then the condition number gets worse. For white inputs it became larger, by 4 to
+# 47 % (geometric means for each $\eta$; after the full run's longer training at $\eta = 1$ even 2.1 times); for inputs
+# of mean 1 it fell to 66 % for $\eta = 0.3$ and to 79 % for $\eta = 1$. What weight normalization did control is
+# $\eta h_{\max}$: for $\eta = 1$ and mean 1 it is 3.53 with ordinary weights and 1.84 with weight normalization, at
+# the same networks (medians).
 #
 # Exercises
 # ---------
