@@ -594,6 +594,8 @@ for step in lesson.progress(range(STEPS + 1), "training"):
         for name, signs in (("as they are", None), ("random signs", lesson.rng(10))):
             gradients = first_layer_gradients(model, images[:1000], labels[:1000], signs)
             measured[step, name] = measure(gradients, weights, lesson.rng(11))
+        if step == STEPS:
+            break
     rows = train_rng.integers(0, len(images), 50)
     optimizer.zero_grad()
     F.cross_entropy(model(mg.tensor(images[rows])), labels[rows]).backward()
