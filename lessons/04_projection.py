@@ -292,9 +292,10 @@ lesson.claim("A random direction removes 1/n of the excess κ - 1, mean of 4000 
 # 3. *v and g with one rate*: with $\|v\| = g$ the directions $Q$ of $v$ and $u$ of $g$ are together an orthonormal
 #    basis. Writing $H$ in another orthonormal basis changes no eigenvalue, so nothing is gained: $\kappa = \Lambda$
 #    again;
-# 4. *v and g with rates of their own*. Two rates $\eta_i$ turn the Hessian into $\sqrt{\eta_i \eta_j}\,H_{ij}$, whose
-#    eigenvalues are easily computed. We give $v$ and $g$ rates in inverse proportion to their own largest curvature,
-#    which are $1 + (\Lambda - 1)\sin^2\theta$ and $1 + (\Lambda - 1)\cos^2\theta$.
+# 4. *v and g with rates of their own*. Measure each coordinate in units of $\sqrt{\eta_i}$: then all rates are 1, and
+#    the Hessian is $\sqrt{\eta_i \eta_j}\,H_{ij}$, whose eigenvalues give $\kappa$. We choose the rates of $v$ and $g$
+#    in inverse proportion to the largest curvature of each, which is $1 + (\Lambda - 1)\sin^2\theta$ for $v$ and $1 +
+#    (\Lambda - 1)\cos^2\theta$ for $g$.
 #
 # The best common factor of the rates follows from the extreme eigenvalues.
 
