@@ -253,9 +253,9 @@ right.grid(axis="x", visible=False)
 right.legend()
 lesson.figure(figure, "lanczos", note="right: the same networks in two descriptions",
               alt="Left: error of Lanczos's largest and smallest eigenvalue against the number of products; both fall "
-                  "to rounding error within 20 products and stay below their bounds. Right: learning rate times "
-                  "largest eigenvalue for three networks: for the large learning rate it is far smaller with weight "
-                  "normalization than with ordinary weights; for the small one both are near 0.")
+                  "to rounding error within 20 products, from the fifth on below their bounds. Right: learning rate "
+                  "times largest eigenvalue for three networks: for the large learning rate it is far smaller with "
+                  "weight normalization than with ordinary weights; for the small one both are near 0.")
 
 # %%
 # What we found
