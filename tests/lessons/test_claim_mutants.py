@@ -57,6 +57,7 @@ def test_the_text_to_replace_is_there_once(mutant):
     assert ROOT / mutant.file == lesson_file(mutant.lesson)
 
 
+@pytest.mark.claims
 @every_mutant
 def test_the_claim_fails(mutant, tmp_path):
     name = lessons.lesson_name(ROOT / mutant.file)

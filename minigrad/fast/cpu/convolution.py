@@ -72,17 +72,15 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
             yield few
 
     def by_winograd(images):
-        for few, even in _few_even(x, images, out, offset, TILES):
+        for few, even in _few_even(x, images, out, offset, most, TILES):
             if even:
-                with numpy.errstate(over="ignore", invalid="ignore"):
-                    winograd.correlate(x[few], weight, y[few], offset)
-            if even and _all_finite(y[few]):
+                winograd.correlate(x[few], weight, y[few], offset)
                 yield few
             else:
                 yield from by_windows(few)
 
     fill = by_windows
-    if _by_winograd(w.shape, dtype, stride, dilation) and winograd.of_normal_size(w):
+    if _by_winograd(w.shape, dtype, stride, dilation) and (most := winograd.largest_pixel(w)):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
         fill = by_winograd
 
@@ -129,7 +127,7 @@ def correlate_over_batch(gy, x, size, stride, offset):
         return _matrix_back(_sum(part.sum(axis=0, dtype=dtype) for part in parts), shape, joined, stride[1])
 
     def by_winograd(images):
-        batches = list(_few_even(x, images, out, offset, TILES_OVER_BATCH))
+        batches = list(_few_even(x, images, out, offset, math.inf, TILES_OVER_BATCH))
         parts = [by_windows(few) for few, even in batches if not even]
         if any(even for _, even in batches):
             tiles = (winograd.correlate_over_batch(gy[few], x[few], offset) for few, even in batches if even)
@@ -148,9 +146,9 @@ def _by_winograd(shape, dtype, stride, dilation):
     return possible and min(shape[:2]) >= CHANNELS and config.winograd
 
 
-def _few_even(x, images, out, offset, room):
+def _few_even(x, images, out, offset, most, room):
     """(slice of a few images, whether Winograd's algorithm may have them), as many as have `room` tiles at a time."""
-    even = winograd.even(x[images], out, offset)
+    even = winograd.even(x[images], out, offset, most)
     for few in _few(images, math.prod(-(-size // winograd.TILE) for size in out), room):
         yield few, even[few.start - images.start : few.stop - images.start].all()
 

@@ -26,6 +26,7 @@ from numpy.polynomial import polynomial
 TILE, TAPS = 4, 3
 POINTS = TILE + TAPS - 1
 EVEN = 16.0  # in training on pictures one image or gradient in five hundred is above 16, half of them below 2
+ENLARGED = 1200  # how many times the product of pixel and kernel a number on the way may be: (Σ|A| ‖G‖ |B|)² = 1163
 LEAST = 1e-36  # a sum of squares below this may have lost digits at the end of the range of float32
 
 
@@ -45,31 +46,45 @@ def _matrices(finite):
 A_T, G, B_T = _matrices(numpy.array([0.0, 1, -1, 2, -2]))
 
 
-def even(images, out, offset):
+def even(images, out, offset, most):
     """Which images (n, H, W, C), seen from `out` positions, have no window that is small beside a pixel of its tile.
 
     Size is the norm over all channels, of the largest pixel of a tile and of the smallest 3×3 window in it, and small
-    is less than 1/EVEN. A window of nothing but zeros is small, too.
+    is less than 1/EVEN. A window of nothing but zeros is small, too; and no pixel may be larger than `most`.
     """
-    grid = [-(-size // TILE) for size in out]
-    squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), numpy.float32)
+    limit = numpy.float32(min(most, 1e18)) ** 2
+
+    def fine(largest, smallest):
+        return (smallest >= LEAST) & (largest <= EVEN**2 * smallest) & (largest <= limit)
+
     with numpy.errstate(all="ignore"):
         single = images.astype(numpy.float32, copy=False)
-        place(numpy.vecdot(single, single)[..., None], squares, offset)
+        pixels = numpy.vecdot(single, single)
+        if all(n % 2 == 0 and 0 <= o <= 1 and size - o < n for n, o, size in zip(pixels.shape[1:], offset, out)):
+            pairs = pixels[:, ::2] + pixels[:, 1::2]
+            blocks = pairs[:, :, ::2] + pairs[:, :, 1::2]  # 2×2; a window holds one, wherever it lies
+            at_once = fine(blocks.max(axis=(1, 2)), blocks.min(axis=(1, 2)))
+            if at_once.all():
+                return at_once
+        grid = [-(-size // TILE) for size in out]
+        squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), numpy.float32)
+        place(pixels[..., None], squares, offset)
         largest = _of_squares(numpy.maximum, squares[..., 0], POINTS, TILE)
         windows = _of_squares(numpy.add, squares[..., 0], TAPS, 1)
         windows[:, out[0] :] = windows[:, :, out[1] :] = numpy.inf  # nobody asks for these
-        smallest = _of_squares(numpy.minimum, windows, TILE, TILE)
-        fine = (smallest >= LEAST) & (largest <= EVEN**2 * smallest) & (largest < numpy.inf)
-    return fine.all(axis=(1, 2))
+        return fine(largest, _of_squares(numpy.minimum, windows, TILE, TILE)).all(axis=(1, 2))
 
 
-def of_normal_size(w):
-    """Whether no kernel of w (O, C, 3, 3) is zero, so small that G w Gᵀ loses its digits, or not finite."""
-    flat = w.reshape(len(w), -1)
+def largest_pixel(w):
+    """How large a pixel may be that w (O, C, 3, 3) is correlated with, so that nothing overflows on the way.
+
+    0 if a kernel is zero, so small that G w Gᵀ loses its digits, or not finite.
+    """
+    flat = w.reshape(len(w), -1).astype(numpy.float32, copy=False)
     with numpy.errstate(all="ignore"):
         squares = numpy.vecdot(flat, flat)
-    return bool(((squares >= LEAST) & (squares < numpy.inf)).all())
+    fine = ((squares >= LEAST) & (squares < numpy.inf)).all()
+    return float(1e38 / ENLARGED / math.sqrt(squares.max())) if fine else 0.0
 
 
 def _of_squares(combined, images, size, step):
