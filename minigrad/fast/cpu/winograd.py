@@ -60,7 +60,8 @@ def even(images, out, offset, most):
     with numpy.errstate(all="ignore"):
         single = images.astype(numpy.float32, copy=False)
         pixels = numpy.vecdot(single, single)
-        if all(n % 2 == 0 and 0 <= o <= 1 and size - o < n for n, o, size in zip(pixels.shape[1:], offset, out)):
+        axes = zip(pixels.shape[1:], offset, out, strict=True)
+        if all(n % 2 == 0 and 0 <= first <= 1 and size - first < n for n, first, size in axes):
             pairs = pixels[:, ::2] + pixels[:, 1::2]
             blocks = pairs[:, :, ::2] + pairs[:, :, 1::2]  # 2×2; a window holds one, wherever it lies
             at_once = fine(blocks.max(axis=(1, 2)), blocks.min(axis=(1, 2)))
