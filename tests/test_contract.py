@@ -97,7 +97,6 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 def test_tensors_have_the_byte_order_of_the_machine():  # in every function: tests/test_fuzz.py
     swapped = np.array([1.0, 2.0, 3.0], np.float32).astype(np.dtype(np.float32).newbyteorder())
     x = mg.tensor(swapped, requires_grad=True)
@@ -106,6 +105,7 @@ def test_tensors_have_the_byte_order_of_the_machine():  # in every function: tes
         assert array.dtype == np.float32 and array.dtype.isnative and array.tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 def test_empty_0d_and_strided_arrays_work(array):
     x = mg.Tensor(array)  # unlike mg.tensor, without a copy
     x.requires_grad = True
