@@ -69,3 +69,16 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(parallel, "for_each", lambda function, items: [function(item) for item in items])
     for a, b in zip(threads, results(), strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", [(1001, 3, 15, 15), (99, 3, 33, 33), (101, 64, 7, 7)])
+def test_the_variance_beside_a_mean_ten_thousand_times_as_large(shape, channels_last):
+    """The mean of a float32 block is off by its rounding, which must not enter the variance as a square."""
+    x = (1e4 + np.random.default_rng(0).standard_normal(shape)).astype(np.float32)
+    if channels_last:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    mean, variance = normalization.moments(x)
+    exact = x.astype(float)
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(variance, exact.var(axis=(0, 2, 3)), rtol=1e-3)

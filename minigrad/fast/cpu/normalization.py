@@ -33,7 +33,9 @@ def moments(x):
         few = rows[block]
         mean = pattern.sums(few) / pattern.count(few)
         deviation = few - pattern.along_a_row(mean)
-        return mean, pattern.sums(numpy.square(deviation, out=deviation))
+        left = (pattern.sums(deviation) / pattern.count(few)).astype(float)  # by the rounding of the mean
+        squares = pattern.sums(numpy.square(deviation, out=deviation))
+        return mean + left, squares - pattern.count(few) * left**2
 
     found = zip(*_over_blocks(of_block, rows), strict=True)
     means, squares = (numpy.array(parts, numpy.result_type(x, float)) for parts in found)
