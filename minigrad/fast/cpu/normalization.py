@@ -15,6 +15,7 @@ from minigrad.fast.batch_norm import faster_batch_norm
 from minigrad.fast.cpu import parallel
 from minigrad.fast.replace import faster
 
+LARGE_MEAN = 10.0  # deviations
 MANY = 2**14  # entries from which on a sum is worth what setting it up costs
 BLOCK = 2**19  # entries at a time, fixed, so that sums do not depend on the number of cores
 WIDTH = 1024  # entries a row should have at least: NumPy's innermost loop goes along it, and starting that takes time
@@ -31,11 +32,14 @@ def moments(x):
 
     def of_block(block):
         few = rows[block]
-        mean = pattern.sums(few) / pattern.count(few)
+        count = pattern.count(few)
+        mean = pattern.sums(few) / count
         deviation = few - pattern.along_a_row(mean)
-        left = (pattern.sums(deviation) / pattern.count(few)).astype(float)  # by the rounding of the mean
         squares = pattern.sums(numpy.square(deviation, out=deviation))
-        return mean + left, squares - pattern.count(few) * left**2
+        if (squares < LARGE_MEAN**-2 * count * mean**2).any():  # then what rounding left in the mean is no longer small
+            left = (pattern.sums(few - pattern.along_a_row(mean)) / count).astype(float)
+            mean, squares = mean + left, squares - count * left**2
+        return mean, squares
 
     found = zip(*_over_blocks(of_block, rows), strict=True)
     means, squares = (numpy.array(parts, numpy.result_type(x, float)) for parts in found)
