@@ -11,7 +11,7 @@ import math
 import numpy
 
 from minigrad.fast.cpu import parallel
-from minigrad.fast.replace import PLAIN, faster, instead
+from minigrad.fast.replace import faster, instead
 
 BLOCK = 2**18  # entries at a time: few enough for the cache, enough to make up for calling Python
 LARGE = 2**20  # entries from which on it pays
@@ -115,14 +115,20 @@ def _relu_rule(g, y, _x):
     return (g.view(f"i{g.itemsize}") * (y > 0)).view(g.dtype)
 
 
-def _sigmoid(xp, x):
+def _sigmoid(plain):
     """1 / (1 + exp(-x)), with all digits where it is small; the plain way if exp(-x) overflows."""
-    y = numpy.negative(x, out=numpy.empty_like(x))
-    with numpy.errstate(over="ignore"):
-        numpy.exp(y, out=y)
-    y += 1
-    numpy.reciprocal(y, out=y)
-    return y if numpy.fmin.reduce(y, axis=None, initial=1) else PLAIN["sigmoid"].forward(xp, x)
+
+    def sigmoid(xp, x):
+        if not _is_float(x):
+            return plain(xp, x)
+        y = numpy.negative(x, out=numpy.empty_like(x))
+        with numpy.errstate(over="ignore"):
+            numpy.exp(y, out=y)
+        y += 1
+        numpy.reciprocal(y, out=y)
+        return y if numpy.fmin.reduce(y, axis=None, initial=1) else plain(xp, x)
+
+    return sigmoid
 
 
 def _sigmoid_rule(g, _y, x):
@@ -169,7 +175,7 @@ def _of_g(special):
 
 
 faster("relu", "cpu", rules=[_of_g(_relu_rule)])
-faster("sigmoid", "cpu", _of_x(_sigmoid), [_of_g(_sigmoid_rule)])
+faster("sigmoid", "cpu", _sigmoid, [_of_g(_sigmoid_rule)])
 faster("leaky_relu", "cpu", _of_x(_leaky_relu), [_of_g(_leaky_relu_rule)])
 faster("elu", "cpu", _of_x(_elu), [_of_g(_elu_rule)])
 
