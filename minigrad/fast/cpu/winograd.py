@@ -59,14 +59,15 @@ def even(images, out, offset, most):
 
     with numpy.errstate(all="ignore"):
         single = images.astype(numpy.float32, copy=False)
-        pixels = numpy.vecdot(single, single)
-        axes = zip(pixels.shape[1:], offset, out, strict=True)
+        axes = zip(single.shape[1:3], offset, out, strict=True)
         if all(n % 2 == 0 and 0 <= first <= 1 and size - first < n for n, first, size in axes):
-            pairs = pixels[:, ::2] + pixels[:, 1::2]
-            blocks = pairs[:, :, ::2] + pairs[:, :, 1::2]  # 2×2; a window holds one, wherever it lies
+            beside = single.reshape(*single.shape[:2], -1, 2 * single.shape[3])
+            pairs = numpy.vecdot(beside, beside)
+            blocks = pairs[:, ::2] + pairs[:, 1::2]  # 2×2; a window holds one, wherever it lies
             at_once = fine(blocks.max(axis=(1, 2)), blocks.min(axis=(1, 2)))
             if at_once.all():
                 return at_once
+        pixels = numpy.vecdot(single, single)
         grid = [-(-size // TILE) for size in out]
         squares = numpy.zeros((len(images), *((n - 1) * TILE + POINTS for n in grid), 1), numpy.float32)
         place(pixels[..., None], squares, offset)
