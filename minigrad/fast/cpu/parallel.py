@@ -4,6 +4,8 @@ NumPy's copies and matrix products release Python's interpreter lock, so plain t
 each may use only one BLAS thread: many small products side by side beat one product spread over the cores.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -14,17 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 import threadpoolctl
 
 
-class WorkerState(threading.local):
-    """Whether this thread is one of the pool's."""
+class WorkState(threading.local):
+    """Whether this thread is at work on somebody's items."""
 
-    is_worker = False
-
-
-def _become_worker():
-    _state.is_worker = True
+    at_work = False
 
 
-_state = WorkerState()
+_state = WorkState()
 _lock = threading.Lock()
 _pool = _blas = _limit = None
 _callers = 0  # how many threads are inside for_each: the first limits BLAS, the last lifts the limit
@@ -38,19 +36,43 @@ def cores():
 def for_each(function, items):
     """Call `function` on each item, spread over the cores; the results in the order of the items.
 
-    What is computed must not depend on which thread computes it, so that results are the same on any machine. What a
-    worker asks for in turn it does by itself: if all waited for each other, none would be left to do the work.
+    What is computed must not depend on which thread computes it, so that results are the same on any machine. The
+    caller works, too: with two cores a single other thread has to be woken. What is asked for in the midst of an item
+    is done by the thread that asks: if all waited for each other, none would be left to do the work.
     """
     items = list(items)
     with _one_blas_thread():
-        if len(items) == 1 or _state.is_worker:
+        if len(items) == 1 or _state.at_work:
             return [function(item) for item in items]
-        running = []
-        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does the rest
-            for item in items:  # in the caller's context, to which numpy.errstate belongs; each thread needs its own
-                running.append(_pool.submit(contextvars.copy_context().run, function, item))
-        rest = [function(item) for item in items[len(running) :]]
-        return [future.result() for future in running] + rest
+        results, left = [None] * len(items), collections.deque(range(len(items)))
+
+        def work():
+            _state.at_work = True
+            try:
+                while True:
+                    try:
+                        i = left.popleft()
+                    except IndexError:  # the others have taken the rest
+                        return
+                    results[i] = function(items[i])
+            except BaseException:
+                left.clear()
+                raise
+            finally:
+                _state.at_work = False
+
+        others = []
+        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does all of it
+            for _ in range(min(cores(), len(items)) - 1):  # in the caller's context, to which numpy.errstate belongs
+                others.append(_pool.submit(contextvars.copy_context().run, work))
+        try:
+            work()
+        finally:
+            concurrent.futures.wait(other for other in others if not other.cancel())
+        for other in others:
+            if not other.cancelled():
+                other.result()
+        return results
 
 
 @contextlib.contextmanager
@@ -59,7 +81,7 @@ def _one_blas_thread():
     global _pool, _blas, _limit, _callers
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad", initializer=_become_worker)
+            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad")
             _forget_pool_after_fork()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:
