@@ -14,7 +14,7 @@ import math
 import numpy
 
 from minigrad.fast.convolution import faster_convolutions
-from minigrad.fast.cpu import parallel, winograd
+from minigrad.fast.cpu import memory, parallel, winograd
 from minigrad.fast.replace import faster, instead, without_library
 from minigrad.ops.convolution import window_entries
 from minigrad.settings import config
@@ -222,15 +222,17 @@ def _windows(x, images, shape, out, stride, offset, dilation, dtype, joined):
         if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and dilation == (1, 1):
             canvas = x[few].astype(dtype, copy=False)
         else:
-            canvas = numpy.zeros((few.stop - few.start, *canvas_shape, channels), dtype)
+            canvas = memory.scratch("canvas", (few.stop - few.start, *canvas_shape, channels), dtype)
+            canvas.fill(0)
             winograd.place(x[few], canvas, offset, dilation)
-        windows = numpy.lib.stride_tricks.sliding_window_view(canvas, size, axis=(1, 2))
-        windows = windows[:, :: stride[0], :: joined * stride[1]].transpose(0, 1, 2, 4, 5, 3)
+        seen = winograd.windows(canvas, size, (stride[0], joined * stride[1]), (out[0], rows))
         room = SMALL // max(1, rows * columns * joined * outputs)
         lines = max((n for n in range(1, min(room, out[0]) + 1) if out[0] % n == 0), default=0)
         if lines * rows < ROWS:
             lines = len(canvas) * out[0]
-        yield few, numpy.ascontiguousarray(windows).reshape(len(canvas) * out[0] // lines, lines * rows, columns)
+        copies = memory.scratch("windows", seen.shape, dtype)
+        copies[...] = seen
+        yield few, copies.reshape(len(canvas) * out[0] // lines, lines * rows, columns)
 
 
 def _by_phases(x, w, offset, dilation, span, bias):

@@ -20,8 +20,10 @@ import functools
 import math
 
 import numpy
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.polynomial import polynomial
+
+from minigrad.fast.cpu import memory
 
 TILE, TAPS = 4, 3
 POINTS = TILE + TAPS - 1
@@ -101,7 +103,8 @@ def correlate(images, weight, y, offset):
     n, *out, outputs = y.shape
     grid = [-(-size // TILE) for size in out]
     values = _both_ways(B_T, _tiles(images, grid, POINTS, offset))
-    tiles = _both_ways(A_T, numpy.matmul(values, weight)).reshape(TILE, TILE, n, *grid, outputs)
+    products = memory.scratch("products", (POINTS * POINTS, values.shape[1], outputs), y.dtype)
+    tiles = _both_ways(A_T, numpy.matmul(values, weight, out=products)).reshape(TILE, TILE, n, *grid, outputs)
     tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
     if all(size % TILE == 0 for size in out):
         y.reshape(n, grid[0], TILE, grid[1], TILE, outputs)[...] = tiles
@@ -113,38 +116,52 @@ def correlate_over_batch(gy, images, offset):
     """The gradient of `correlate` for its transformed weight, (36, C, O), from that for y, gy (n, H', W', O)."""
     grid = [-(-size // TILE) for size in gy.shape[1:3]]
     values = _both_ways(B_T, _tiles(images, grid, POINTS, offset))
-    return numpy.matmul(values.swapaxes(1, 2), _both_ways(A_T.T, _tiles(gy, grid, TILE, (0, 0))))
+    gradients = _both_ways(A_T.T, _tiles(gy, grid, TILE, (0, 0)), "gradients")
+    return numpy.matmul(values.swapaxes(1, 2), gradients)
 
 
 def transformed(w):
     """G w Gᵀ for w (O, C, 3, 3): (36, C, O)."""
-    return numpy.ascontiguousarray(_both_ways(G, w.transpose(2, 3, 1, 0)))
+    return _both_ways(G, w.transpose(2, 3, 1, 0)).copy()
 
 
 def transformed_back(gradient, shape):
     """Gᵀ · G, the transpose of `transformed`: from (36, C, O) to (O, C, 3, 3)."""
     outputs, channels = shape[:2]
     back = _both_ways(G.T, gradient.reshape(POINTS, POINTS, channels, outputs))
-    return back.reshape(TAPS, TAPS, channels, outputs).transpose(3, 2, 0, 1)
+    return back.copy().reshape(TAPS, TAPS, channels, outputs).transpose(3, 2, 0, 1)
 
 
-def _both_ways(matrix, tiles):
-    """matrix · tile · matrixᵀ for every tile: from (k, k, …, C) to (m², everything between, C)."""
+def _both_ways(matrix, tiles, name="values"):
+    """matrix · tile · matrixᵀ for every tile, in scratch: from (k, k, …, C) to (m², everything between, C)."""
     m, k = matrix.shape
-    along_rows = numpy.matmul(matrix, tiles.reshape(k, -1))
-    along_both = numpy.matmul(matrix, along_rows.reshape(m, k, -1))
-    return along_both.reshape(m * m, -1, tiles.shape[-1])
+    rows = memory.scratch("rows", (m, tiles.size // k), tiles.dtype)
+    both = memory.scratch(name, (m, m, tiles.size // (k * k)), tiles.dtype)
+    numpy.matmul(matrix, tiles.reshape(k, -1), out=rows)
+    numpy.matmul(matrix, rows.reshape(m, k, -1), out=both)
+    return both.reshape(m * m, -1, tiles.shape[-1])
 
 
 def _tiles(images, grid, size, offset):
     """The squares of `size` that begin at every fourth row and column of images (n, H, W, C): (size, size, n, …, C).
 
     `offset` rows and columns of zeros come before the images, if negative that many are left out; zeros follow them.
+    The squares lie in scratch.
     """
-    canvas = numpy.zeros((len(images), *((n - 1) * TILE + size for n in grid), images.shape[-1]), images.dtype)
+    n, channels = len(images), images.shape[-1]
+    canvas = memory.scratch("canvas", (n, *((k - 1) * TILE + size for k in grid), channels), images.dtype)
+    canvas.fill(0)
     place(images, canvas, offset)
-    windows = sliding_window_view(canvas, (size, size), axis=(1, 2))[:, ::TILE, ::TILE]
-    return numpy.ascontiguousarray(windows.transpose(4, 5, 0, 1, 2, 3))
+    tiles = memory.scratch("tiles", (size, size, n, *grid, channels), images.dtype)
+    tiles[...] = windows(canvas, (size, size), (TILE, TILE), grid).transpose(3, 4, 0, 1, 2, 5)
+    return tiles
+
+
+def windows(canvas, size, stride, count):
+    """A view of `canvas` (n, H, W, C): `count` windows of `size`, `stride` apart, as (n, *count, *size, C)."""
+    image, row, column, channel = canvas.strides
+    shape = (len(canvas), *count, *size, canvas.shape[-1])
+    return as_strided(canvas, shape, (image, stride[0] * row, stride[1] * column, row, column, channel))
 
 
 def place(images, canvas, offset, dilation=(1, 1)):
