@@ -21,9 +21,9 @@ from minigrad.settings import config
 
 CHUNK = 10  # images at most: few enough to balance the cores, enough that weight gradients have few partial sums
 CHUNKS = 4  # and where there are several, always a multiple of this: then 2 or 4 cores have equal shares
-WORTH = 2**24  # products of two numbers that a chunk should have at least: many times what handing it over costs
+WORTH = 2**23  # products of two numbers that a chunk should have at least: many times what handing it over costs
 BUFFER = 3 * 2**20  # bytes of windows at a time, if one image's are fewer: large enough to amortize Python's overhead
-TILES, TILES_OVER_BATCH = 64, 256  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
+TILES, TILES_OVER_BATCH = 64, 128  # Winograd's tiles at a time; more where every time 36 matrices have to be added up
 SMALL = 10**6  # products of two numbers in a matrix product that OpenBLAS, with AVX-512, does without copies
 ROWS = 32  # that a matrix of windows should have at least
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
@@ -65,32 +65,26 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
     def matrix(joined):
         return _matrix(w.astype(dtype, copy=False), joined, stride[1])
 
+    rows_of_bias = None if bias is None else numpy.tile(bias, out[1])  # for a row of an image at a time
+
     def by_windows(images):
         beside = joined if joined == 1 or _all_finite(x[images]) else 1  # 0 · inf would reach a neighbour
         for few, rows in _windows(x, images, w.shape, out, stride, offset, dilation, dtype, beside):
             numpy.matmul(rows, matrix(beside), out=y[few].reshape(*rows.shape[:-1], -1))
-            yield few
+            if bias is not None:  # now, while they are in cache
+                y[few].reshape(-1, len(rows_of_bias))[...] += rows_of_bias
 
     def by_winograd(images):
         for few, even in _few_even(x, images, out, offset, most, TILES):
             if even:
-                winograd.correlate(x[few], weight, y[few], offset)
-                yield few
+                winograd.correlate(x[few], weight, bias, y[few], offset)
             else:
-                yield from by_windows(few)
+                by_windows(few)
 
-    fill = by_windows
+    convolve = by_windows
     if _by_winograd(w.shape, dtype, stride, dilation) and (most := winograd.largest_pixel(w)):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
-        fill = by_winograd
-
-    if bias is not None:
-        bias = numpy.tile(bias, out[1])  # a row of the image at a time
-
-    def convolve(images):
-        for few in fill(images):
-            if bias is not None:  # now, while they are in cache
-                y[few].reshape(-1, len(bias))[...] += bias
+        convolve = by_winograd
 
     _over_chunks(convolve, len(x), y.size * math.prod(w.shape[1:]))
     return y.transpose(0, 3, 1, 2)

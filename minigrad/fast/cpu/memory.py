@@ -2,8 +2,8 @@
 
 Linux's C library hands large arrays back to the operating system as soon as they are freed, and every new one is then
 zeroed page by page on its first use. A training step, which frees and makes the same arrays over and over, spends about
-a sixth of its time on that: raising two limits of the allocator ends it. And to copy windows into new memory takes three
-times as long as into memory that a thread has used before: what is needed for a moment only is `scratch`.
+a sixth of its time on that: raising two limits of the allocator ends it. And copying windows into new memory takes
+three times as long as into memory that a thread has used before: what is needed for a moment only is `scratch`.
 """
 
 import ctypes

@@ -98,8 +98,11 @@ def _of_squares(combined, images, size, step):
     return functools.reduce(combined, (rows[:, :, k : k + width : step] for k in range(size)))
 
 
-def correlate(images, weight, y, offset):
-    """Write into `y` (n, H', W', O) the images (n, H, W, C) correlated with a transformed weight (36, C, O)."""
+def correlate(images, weight, bias, y, offset):
+    """Write into `y` (n, H', W', O) the images (n, H, W, C) correlated with a transformed weight (36, C, O).
+
+    With a `bias` (O,), unless it is None, added.
+    """
     n, *out, outputs = y.shape
     grid = [-(-size // TILE) for size in out]
     values = _both_ways(B_T, _tiles(images, grid, POINTS, offset))
@@ -107,9 +110,13 @@ def correlate(images, weight, y, offset):
     tiles = _both_ways(A_T, numpy.matmul(values, weight, out=products)).reshape(TILE, TILE, n, *grid, outputs)
     tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
     if all(size % TILE == 0 for size in out):
-        y.reshape(n, grid[0], TILE, grid[1], TILE, outputs)[...] = tiles
+        y = y.reshape(tiles.shape)
     else:
-        y[...] = tiles.reshape(n, grid[0] * TILE, grid[1] * TILE, outputs)[:, : out[0], : out[1]]
+        tiles = tiles.reshape(n, grid[0] * TILE, grid[1] * TILE, outputs)[:, : out[0], : out[1]]
+    if bias is None:
+        y[...] = tiles
+    else:
+        numpy.add(tiles, bias, out=y)
 
 
 def correlate_over_batch(gy, images, offset):
