@@ -75,11 +75,11 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
                 y[few].reshape(-1, len(rows_of_bias))[...] += rows_of_bias
 
     def by_winograd(images):
-        for few, even in _few_even(x, images, out, offset, most, TILES):
-            if even:
-                winograd.correlate(x[few], weight, bias, y[few], offset)
-            else:
+        for few, canvas in _few_even(x, images, out, offset, most, TILES):
+            if canvas is None:
                 by_windows(few)
+            else:
+                winograd.correlate(canvas, weight, bias, y[few])
 
     convolve = by_windows
     if _by_winograd(w.shape, dtype, stride, dilation) and (most := winograd.largest_pixel(w)):
@@ -122,9 +122,9 @@ def correlate_over_batch(gy, x, size, stride, offset):
 
     def by_winograd(images):
         batches = list(_few_even(x, images, out, offset, math.inf, TILES_OVER_BATCH))
-        parts = [by_windows(few) for few, even in batches if not even]
-        if any(even for _, even in batches):
-            tiles = (winograd.correlate_over_batch(gy[few], x[few], offset) for few, even in batches if even)
+        parts = [by_windows(few) for few, canvas in batches if canvas is None]
+        if len(parts) < len(batches):
+            tiles = (winograd.correlate_over_batch(gy[few], canvas) for few, canvas in batches if canvas is not None)
             parts.append(winograd.transformed_back(_sum(tiles), shape))
         total = _sum(parts)
         return total if _all_finite(total) else by_windows(images)
@@ -141,10 +141,16 @@ def _by_winograd(shape, dtype, stride, dilation):
 
 
 def _few_even(x, images, out, offset, most, room):
-    """(slice of a few images, whether Winograd's algorithm may have them), as many as have `room` tiles at a time."""
+    """(slice of a few images, their canvas if Winograd's algorithm may have them, else None).
+
+    They are as many as have `room` tiles. One canvas is made for all `images`: the fewer calls of NumPy, the less often
+    a thread waits for the interpreter.
+    """
     even = winograd.even(x[images], out, offset, most)
+    canvas = winograd.on_canvas(x[images], out, offset)
     for few in _few(images, math.prod(-(-size // winograd.TILE) for size in out), room):
-        yield few, even[few.start - images.start : few.stop - images.start].all()
+        here = slice(few.start - images.start, few.stop - images.start)
+        yield few, canvas[here] if even[here].all() else None
 
 
 def _all_finite(array):
@@ -216,7 +222,7 @@ def _windows(x, images, shape, out, stride, offset, dilation, dtype, joined):
         if x.shape[1:3] == tuple(canvas_shape) and offset == (0, 0) and dilation == (1, 1):
             canvas = x[few].astype(dtype, copy=False)
         else:
-            canvas = memory.scratch("canvas", (few.stop - few.start, *canvas_shape, channels), dtype)
+            canvas = memory.scratch("canvas of windows", (few.stop - few.start, *canvas_shape, channels), dtype)
             canvas.fill(0)
             winograd.place(x[few], canvas, offset, dilation)
         seen = winograd.windows(canvas, size, (stride[0], joined * stride[1]), (out[0], rows))

@@ -98,14 +98,28 @@ def _of_squares(combined, images, size, step):
     return functools.reduce(combined, (rows[:, :, k : k + width : step] for k in range(size)))
 
 
-def correlate(images, weight, bias, y, offset):
-    """Write into `y` (n, H', W', O) the images (n, H, W, C) correlated with a transformed weight (36, C, O).
+def on_canvas(images, out, offset, size=POINTS, name="canvas"):
+    """The images (n, H, W, C) on a canvas of zeros that the tiles of `out` positions, `size` large, cover exactly.
 
-    With a `bias` (O,), unless it is None, added.
+    `offset` rows and columns of zeros come before the images; if negative, so many are left out. In scratch, float32.
+    """
+    height, width = ((-(-n // TILE) - 1) * TILE + size for n in out)
+    if offset == (0, 0) and images.shape[1:3] == (height, width) and images.dtype == numpy.float32:
+        return images
+    canvas = memory.scratch(name, (len(images), height, width, images.shape[-1]), numpy.float32)
+    canvas.fill(0)
+    place(images, canvas, offset)
+    return canvas
+
+
+def correlate(canvas, weight, bias, y):
+    """Write into `y` (n, H', W', O) the images on a canvas correlated with a transformed weight (36, C, O).
+
+    Plus a `bias` (O,), if it is not None.
     """
     n, *out, outputs = y.shape
     grid = [-(-size // TILE) for size in out]
-    values = _both_ways(B_T, _tiles(images, grid, POINTS, offset))
+    values = _both_ways(B_T, _tiles(canvas, grid, POINTS))
     products = memory.scratch("products", (POINTS * POINTS, values.shape[1], outputs), y.dtype)
     tiles = _both_ways(A_T, numpy.matmul(values, weight, out=products)).reshape(TILE, TILE, n, *grid, outputs)
     tiles = tiles.transpose(2, 3, 0, 4, 1, 5)
@@ -119,11 +133,13 @@ def correlate(images, weight, bias, y, offset):
         numpy.add(tiles, bias, out=y)
 
 
-def correlate_over_batch(gy, images, offset):
+def correlate_over_batch(gy, canvas):
     """The gradient of `correlate` for its transformed weight, (36, C, O), from that for y, gy (n, H', W', O)."""
-    grid = [-(-size // TILE) for size in gy.shape[1:3]]
-    values = _both_ways(B_T, _tiles(images, grid, POINTS, offset))
-    gradients = _both_ways(A_T.T, _tiles(gy, grid, TILE, (0, 0)), "gradients")
+    out = gy.shape[1:3]
+    grid = [-(-size // TILE) for size in out]
+    values = _both_ways(B_T, _tiles(canvas, grid, POINTS))
+    gy = on_canvas(gy, out, (0, 0), TILE, "canvas of gy")
+    gradients = _both_ways(A_T.T, _tiles(gy, grid, TILE), "gradients")
     return numpy.matmul(values.swapaxes(1, 2), gradients)
 
 
@@ -149,17 +165,9 @@ def _both_ways(matrix, tiles, name="values"):
     return both.reshape(m * m, -1, tiles.shape[-1])
 
 
-def _tiles(images, grid, size, offset):
-    """The squares of `size` that begin at every fourth row and column of images (n, H, W, C): (size, size, n, …, C).
-
-    `offset` rows and columns of zeros come before the images, if negative that many are left out; zeros follow them.
-    The squares lie in scratch.
-    """
-    n, channels = len(images), images.shape[-1]
-    canvas = memory.scratch("canvas", (n, *((k - 1) * TILE + size for k in grid), channels), images.dtype)
-    canvas.fill(0)
-    place(images, canvas, offset)
-    tiles = memory.scratch("tiles", (size, size, n, *grid, channels), images.dtype)
+def _tiles(canvas, grid, size):
+    """The squares of `size` that begin at every fourth row and column, (size, size, n, *grid, C), in scratch."""
+    tiles = memory.scratch("tiles", (size, size, len(canvas), *grid, canvas.shape[-1]), canvas.dtype)
     tiles[...] = windows(canvas, (size, size), (TILE, TILE), grid).transpose(3, 4, 0, 1, 2, 5)
     return tiles
 
