@@ -74,8 +74,8 @@ def test_for_each_keeps_the_order_and_passes_errors_on():
         parallel.for_each(lambda i: 1 / (i - 5), range(10))
 
 
-def test_work_within_work_is_done_by_the_worker_itself():
-    """As many workers that wait for others as there are: nobody would be left."""
+def test_work_within_work_waits_for_nobody_who_has_not_begun():
+    """With as many threads that wait for others as there are, nobody would be left to do the work."""
     many = range(3 * parallel.cores())
     nested = parallel.for_each(lambda i: sum(parallel.for_each(lambda j: i * j, range(4))), many)
     assert nested == [6 * i for i in many]

@@ -4,7 +4,6 @@ NumPy's copies and matrix products release Python's interpreter lock, so plain t
 each may use only one BLAS thread: many small products side by side beat one product spread over the cores.
 """
 
-import collections
 import concurrent.futures
 import contextlib
 import contextvars
@@ -15,14 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import threadpoolctl
 
-
-class WorkState(threading.local):
-    """Whether this thread is at work on somebody's items."""
-
-    at_work = False
-
-
-_state = WorkState()
 _lock = threading.Lock()
 _pool = _blas = _limit = None
 _callers = 0  # how many threads are inside for_each: the first limits BLAS, the last lifts the limit
@@ -37,29 +28,18 @@ def for_each(function, items):
     """Call `function` on each item, spread over the cores; the results in the order of the items.
 
     What is computed must not depend on which thread computes it, so that results are the same on any machine. The
-    caller works, too: with two cores a single other thread has to be woken. What is asked for in the midst of an item
-    is done by the thread that asks: if all waited for each other, none would be left to do the work.
+    caller works, too: with two cores a single other thread has to be woken. And it waits for nobody who has not begun:
+    so no deadlock where work within an item is shared out in turn, and all threads are taken.
     """
     items = list(items)
     with _one_blas_thread():
-        if len(items) == 1 or _state.at_work:
+        if len(items) == 1:
             return [function(item) for item in items]
-        results, left = [None] * len(items), collections.deque(range(len(items)))
+        results, left = [None] * len(items), iter(enumerate(items))
 
         def work():
-            _state.at_work = True
-            try:
-                while True:
-                    try:
-                        i = left.popleft()
-                    except IndexError:  # the others have taken the rest
-                        return
-                    results[i] = function(items[i])
-            except BaseException:
-                left.clear()
-                raise
-            finally:
-                _state.at_work = False
+            for i, item in left:  # which all threads share
+                results[i] = function(item)
 
         others = []
         with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does all of it
@@ -81,7 +61,7 @@ def _one_blas_thread():
     global _pool, _blas, _limit, _callers
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="minigrad")
+            _pool = ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="minigrad")
             _forget_pool_after_fork()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:
