@@ -586,14 +586,15 @@ for axes, name in zip(panels, ("steep across", "steep along"), strict=True):
         axes.plot(lost, np.full(len(lost), 0.97 - 0.045 * row), "x", color=colour, ms=5,
                   transform=axes.get_xaxis_transform())
     axes.axvline(2, color=THEORY, lw=1, ls="--")
-    axes.annotate("$2/h_{\\max}$", (2, 9.5), (4, 0), textcoords="offset points", color=THEORY)
+    axes.annotate("$2/h_{\\max}$", (2, 650), (-4, 0), textcoords="offset points", color=THEORY, ha="right")
     axes.set(xscale="log", yscale="log", xlabel="learning rate η", ylim=(8, 1500), title=f"Valley {name} w*")
     axes.set_xticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
     axes.minorticks_off()
 panels[0].set_ylabel("steps until the loss has settled")
 panels[0].set_yticks([10, 30, 100, 300], ["10", "30", "100", "300"])
-panels[1].legend(loc="lower right", fontsize=8.5)
-panels[0].annotate("×: most starts do not settle", (0.03, 0.83), xycoords="axes fraction", fontsize=8.5, color="0.35")
+panels[0].legend(loc="lower right", fontsize=8.5)
+panels[1].annotate("×: most starts do not settle", (0.97, 0.05), xycoords="axes fraction", fontsize=8.5, color="0.35",
+                   ha="right")
 lesson.figure(figure, "all_rates", note="median and middle half of 24 random starts", alt="Steps until the loss has "
               "settled against the learning rate, for two valleys. Where the valley is steep across w*, gradient "
               "descent on w ends at rate 2, weight norm goes on beyond 5, and with η for v only beyond 30. Where it is "
@@ -612,7 +613,9 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 # close to 0, where $\nabla_v L$, which is proportional to $g$, nearly vanishes.) *Room:* where the direction is what
 # limits $\eta$, rates two or three times too large do as well as good ones. Where the length is, nothing. Let $\eta$
 # act on $v$ alone, and the room is there in both valleys; the direction then takes its time where the valley is flat
-# across $w^*$, since a large first step has made $\|v\|$ long. In a deep network the steep directions are mostly a
+# across $w^*$, since a large first step has made $\|v\|$ long. (The peak near $\eta = 0.5$, on the left: there the
+# limit for the direction at $g = 2$, $2\,\|v\|^2/g^2$, is just what the start with $\|v\| = 1$ satisfies. So $\|v\|$
+# hardly grows, and the factor of the direction stays close to -1.) In a deep network the steep directions are mostly a
 # matter of direction: a layer has one $g$ and hundreds of entries of $v$ per neuron.
 # ``further/03_learning_rates.py`` finds the same three cases in training with minibatches.
 
