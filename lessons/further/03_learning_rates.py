@@ -179,7 +179,7 @@ for axes, task in zip(panels, TASKS, strict=True):
     axes.set_xticks([0.01, 0.1, 1, 10, 100], ["0.01", "0.1", "1", "10", "100"])
     axes.minorticks_off()
 panels[0].set_ylabel("final loss / best of normal")
-panels[0].annotate("usable below", (0.011, 1.265), color="0.3", fontsize=8.5)
+panels[1].annotate("usable below", (100, 1.265), color="0.3", fontsize=8.5, ha="right")
 panels[0].legend(fontsize=8.5, loc="upper left")
 panels[1].annotate("×: more than twice the best loss,\nor diverged", (0.03, 0.9), xycoords="axes fraction",
                    fontsize=8.5, color="0.35", va="top")
