@@ -52,7 +52,7 @@ from lessons import COLOURS, Lesson
 
 lesson = Lesson(__file__)
 WEIGHT_NORM, THEORY = COLOURS["weight norm"], "0.3"
-G = 2.0  # the length of w*
+LENGTH = 2.0  # the length of w*
 
 
 def unit_vector(degrees):
@@ -66,7 +66,7 @@ def valley(degrees):
     return 0.1 * np.outer(a, a) + np.outer(b, b)
 
 
-w_star = G * unit_vector(30)
+w_star = LENGTH * unit_vector(30)
 
 
 def by_autograd(H, length):
@@ -76,13 +76,13 @@ def by_autograd(H, length):
         d = p[2] * p[:2] / mg.norm(p[:2]) - w_star
         return (d * (H @ d)).sum() / 2
 
-    return np.linalg.eigvalsh(mg.hessian(loss, np.append(length * unit_vector(30), G)).numpy())
+    return np.linalg.eigvalsh(mg.hessian(loss, np.append(length * unit_vector(30), LENGTH)).numpy())
 
 
 def by_formula(H, length):
     """The same from the entries above."""
     u, across = unit_vector(30), unit_vector(120)
-    ratio = G / length
+    ratio = LENGTH / length
     entries = [[u @ H @ u, ratio * u @ H @ across], [ratio * u @ H @ across, ratio**2 * across @ H @ across]]
     return np.append(0.0, np.linalg.eigvalsh(entries))
 
@@ -118,14 +118,17 @@ lesson.claim("At ‖v‖ = g the eigenvalues are 0.1 and 1, those of H, whatever
 # The best length of v
 # --------------------
 #
-# Which $g/\|v\|$ makes the condition number of the two rows least? A matrix $\begin{pmatrix} p & q \\ q & r
-# \end{pmatrix}$ with given product $p\,r$ and given $q^2$ has a given determinant, and so a given product of its
-# eigenvalues; their ratio is least when their sum $p + r$ is, and that is at $p = r$. Hence
+# Which $g/\|v\|$ makes the condition number of the two rows least? Turning the knob multiplies the entry for $v$ by
+# $g^2/\|v\|^2$ and the two others by $g/\|v\|$ each. Divide the matrix by $g/\|v\|$, which changes no condition number:
+# the entries off the diagonal are then fixed, and so is the product of those on it, $H_{uu}\,H_{\perp\perp}$. Hence the
+# determinant is fixed, the product of the eigenvalues. Their ratio is least when their sum is, the sum of the diagonal,
+# and that is when its two entries are equal:
 #
 # $$\frac{\|v\|^2}{g^2} = \frac{H_{\perp\perp}}{H_{uu}}, \qquad
-#   \kappa_{\text{best}} = \frac{1 + c}{1 - c} \quad\text{with}\quad c = \frac{|H_{u\perp}|}{\sqrt{H_{uu}\,H_{\perp\perp}}}.$$
+#   \kappa_{\text{best}} = \frac{\sqrt{H_{uu}\,H_{\perp\perp}} + |H_{u\perp}|}
+#                               {\sqrt{H_{uu}\,H_{\perp\perp}} - |H_{u\perp}|}.$$
 #
-# If the valley runs along or across $w^*$, $c = 0$ and the knob removes ill-conditioning altogether. At 45° the two
+# If the valley runs along or across $w^*$, $H_{u\perp} = 0$ and the knob removes ill-conditioning altogether. At 45° the two
 # curvatures are equal already, and it can do nothing: length and direction are the wrong pair of coordinates. We let
 # the computer search for the best length among 2000.
 
@@ -133,7 +136,7 @@ lesson.claim("At ‖v‖ = g the eigenvalues are 0.1 and 1, those of H, whatever
 def search(H):
     """The ‖v‖/g with the least condition number, and that number, on a fine grid."""
     ratios = np.geomspace(0.1, 10, 2001)
-    h = np.array([by_formula(H, G * ratio)[1:] for ratio in ratios])
+    h = np.array([by_formula(H, LENGTH * ratio)[1:] for ratio in ratios])
     condition = h[:, 1] / h[:, 0]
     return ratios[np.argmin(condition)], condition.min()
 
@@ -142,19 +145,19 @@ fine = np.arange(0, 91, 7.5)
 u, across = unit_vector(30), unit_vector(120)
 found = np.array([search(valley(30 + angle)) for angle in fine])
 entries = np.array([[u @ H @ u, across @ H @ across, u @ H @ across] for H in map(valley, 30 + fine)])
-c = np.abs(entries[:, 2]) / np.sqrt(entries[:, 0] * entries[:, 1])
-best_ratio, best_condition = np.sqrt(entries[:, 1] / entries[:, 0]), (1 + c) / (1 - c)
+diagonal, coupling = np.sqrt(entries[:, 0] * entries[:, 1]), np.abs(entries[:, 2])
+best_ratio, best_condition = np.sqrt(entries[:, 1] / entries[:, 0]), (diagonal + coupling) / (diagonal - coupling)
 print("angle between valley and w*   best ‖v‖/g   condition number there   (10 at ‖v‖ = g)")
 for angle, (ratio, condition) in list(zip(fine, found, strict=True))[::2]:
     print(f"{angle:17.0f}° {ratio:21.2f} {condition:18.2f}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The grid has 1000 lengths per decade, a step of 0.23 %; half of it is 0.12 %. The condition number is
-# quadratic around its least value, except at $c = 0$, where it is $1 + 2|\delta|$ for an error $\delta$ of $\|v\|/g$:
+# quadratic around its least value, except at $H_{u\perp} = 0$, where it is $1 + 2|\delta|$ for an error $\delta$ of $\|v\|/g$:
 # 0.24 %. We allow 0.3 %.
 
 lesson.claim("The best ‖v‖/g is √(H_⊥⊥/H_uu)", found[:, 0], predicted=best_ratio, rtol=0.003)
-lesson.claim("The least condition number is (1 + c)/(1 - c), c = |H_u⊥|/√(H_uu H_⊥⊥)", found[:, 1],
+lesson.claim("The least condition number is (√(H_uu H_⊥⊥) + |H_u⊥|)/(√(H_uu H_⊥⊥) - |H_u⊥|)", found[:, 1],
              predicted=best_condition, rtol=0.003)
 
 # %% Drawing tags=["hide-input"]
@@ -162,18 +165,18 @@ lesson.claim("The least condition number is (1 + c)/(1 - c), c = |H_u⊥|/√(H_
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.0))
 ratios = np.geomspace(0.1, 10, 200)
 for angle, shade in zip((0, 20, 45, 90), plt.colormaps["viridis"](np.linspace(0, 0.85, 4)), strict=True):
-    h = np.array([by_formula(valley(30 + angle), G * ratio)[1:] for ratio in ratios])
+    h = np.array([by_formula(valley(30 + angle), LENGTH * ratio)[1:] for ratio in ratios])
     left.loglog(ratios, h[:, 1] / h[:, 0], "-", color=shade, label=f"{angle}°")
 left.axvline(1, color=THEORY, lw=1, ls=":")
 left.set(xlabel="‖v‖/g", ylabel="condition number in (v, g)", title="One knob", ylim=(0.8, 1500))
 left.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
 left.set_yticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
 left.minorticks_off()
-left.legend(title="angle of the valley to w*", loc="upper center", ncol=2)
+left.legend(title="angle of the valley to w*", loc="upper center", ncol=2, frameon=True)
 smooth = np.linspace(0, 90, 200)
 parts = np.array([[u @ H @ u, across @ H @ across, u @ H @ across] for H in map(valley, 30 + smooth)])
-c_smooth = np.abs(parts[:, 2]) / np.sqrt(parts[:, 0] * parts[:, 1])
-right.plot(smooth, (1 + c_smooth) / (1 - c_smooth), "-", color=THEORY, label="(1 + c)/(1 − c)")
+mean, off = np.sqrt(parts[:, 0] * parts[:, 1]), np.abs(parts[:, 2])
+right.plot(smooth, (mean + off) / (mean - off), "-", color=THEORY, label="formula")
 right.plot(fine, found[:, 1], "o", color=WEIGHT_NORM, label="least, by search")
 right.axhline(10, color=THEORY, lw=1, ls=":")
 right.annotate("‖v‖ = g", (1, 10), (0, 4), textcoords="offset points", color=THEORY)
@@ -211,9 +214,9 @@ def descend(H, v, g, eta, steps):
 speeds, predicted_speeds = [], []
 print("‖v‖/g   condition number   factor per step")
 for ratio in (0.5, 1.0, 1.5, 2.0, 2.5):
-    h = by_formula(steep_across, G * ratio)[1:]
+    h = by_formula(steep_across, LENGTH * ratio)[1:]
     near = unit_vector(30 + np.degrees(1e-6))
-    distances = descend(steep_across, G * ratio * near, G * (1 + 1e-6), 2 / h.sum(), 8)
+    distances = descend(steep_across, LENGTH * ratio * near, LENGTH * (1 + 1e-6), 2 / h.sum(), 8)
     speeds.append((distances[8] / distances[0]) ** (1 / 8))
     kappa = h[1] / h[0]
     predicted_speeds.append((kappa - 1) / (kappa + 1))
@@ -239,7 +242,7 @@ rates, most = np.geomspace(0.3, 30, 15), 120
 def steps_needed(ratio, eta):
     """For each start the steps until the distance stays below a thousandth of the first, `most` at most."""
     with np.errstate(all="ignore"):  # some of these runs are meant to diverge
-        runs = np.array([descend(steep_across, G * ratio * start, G, eta, most) for start in starts])
+        runs = np.array([descend(steep_across, LENGTH * ratio * start, LENGTH, eta, most) for start in starts])
     high = ~(runs < 1e-3 * runs[:, :1])
     return most - np.argmax(high[:, ::-1], axis=1) + 1
 
