@@ -1,11 +1,10 @@
 r"""Weight normalization: length and direction apart
 =================================================
 
-A learning rate that is right for one weight vector is ten times too large for another, although both give the same
-network the same kind of signal: all that differs is how long they are. Nobody chooses that length with the learning rate
-in mind. Weight normalization makes the length a parameter of its own. Two lines of algebra follow from it, and with
-them you can say beforehand which learning rates a weight vector survives, and which part of a network it leaves
-unprotected.
+A learning rate that is right for one weight vector can be far too large for another that computes the same from inputs
+in other units. What differs is their length, and nobody chooses that length with the learning rate in mind. Weight
+normalization makes the length a parameter of its own. A few lines of algebra follow, and with them you can say
+beforehand which learning rates a weight vector survives, and which part of a network remains unprotected.
 
 Afterwards you can
 
@@ -303,9 +302,10 @@ for (ratio, values), marker in zip(leftover.items(), "osD", strict=True):
     right.loglog(rates, line, "-", color=THEORY, lw=1, label="slope 2" if ratio == 3 else None, zorder=0)
 right.set(xlabel="learning rate η", ylabel="‖Δw − first-order formula‖", title="One step, to first order")
 right.legend()
-lesson.figure(figure, "gradient_split", alt="Left: a weight vector w in the plane, and at its tip the descent direction "
-              "split into a part along w, for g, and a part at a right angle to w, for v. Right: on log-log axes, what "
-              "the first-order formula leaves over falls with slope 2 for three ratios of ‖v‖ to g.")
+lesson.figure(figure, "gradient_split", alt="Left: a weight vector w in the plane, and at its tip the descent "
+              "direction split into a part along w, for g, and a part at a right angle to w, for v. Right: on log-log "
+              "axes, what the first-order formula leaves over falls with slope 2 for three ratios of ‖v‖ to g.")
+
 
 # %%
 # In the plane
@@ -552,7 +552,8 @@ for key, steps in needed.items():
     limit[key] = rates[np.mean(np.isfinite(steps), axis=1) > 0.5].max()
     best = np.argmin(steps.mean(axis=1))
     fewest[key] = steps[best].mean()
-    print("{:13} {:14}".format(*key) + f"{limit[key]:20.2f} {rates[best]:8.2f} {fewest[key]:8.0f} ± {steps[best].std():.0f}")
+    name, way = key
+    print(f"{name:13} {way:14} {limit[key]:19.2f} {rates[best]:8.2f} {fewest[key]:8.0f} ± {steps[best].std():.0f}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The rates are a factor of 1.21 apart, and the largest that settles is at most one step below the limit:
@@ -560,7 +561,7 @@ for key, steps in needed.items():
 
 HALF_A_STEP = 10 ** (1 / 24)
 bound_by_2 = [("steep across", "normal"), ("steep along", "normal"), ("steep along", "weight norm")]
-lesson.claim("Largest η that settles = 2/h: normal, both valleys (h_max = 1); weight norm, steep along w* (h_along = 1)",
+lesson.claim("Largest η that settles = 2/h: normal, h_max = 1, both valleys; weight norm, steep along w*, h_along = 1",
              [limit[key] * HALF_A_STEP for key in bound_by_2], predicted=2, rtol=HALF_A_STEP - 1)
 lesson.claim("Steep across w*, weight norm: the largest η at which most starts settle is far beyond 2",
              limit["steep across", "weight norm"], above=3)
@@ -609,14 +610,15 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 
 # %%
 # So what has been gained? *Not speed:* at the best rate of each, gradient descent on $w$ needs about 34 and 29 steps,
-# weight normalization more, and it scatters. (A start that points away from $w^*$ costs it time: $g$ must first pass
-# close to 0, where $\nabla_v L$, which is proportional to $g$, nearly vanishes.) *Room:* where the direction is what
-# limits $\eta$, rates two or three times too large do as well as good ones. Where the length is, nothing. Let $\eta$
-# act on $v$ alone, and the room is there in both valleys; the direction then takes its time where the valley is flat
-# across $w^*$, since a large first step has made $\|v\|$ long. (The peak near $\eta = 0.5$, on the left: there the
-# limit for the direction at $g = 2$, $2\,\|v\|^2/g^2$, is just what the start with $\|v\| = 1$ satisfies. So $\|v\|$
-# hardly grows, and the factor of the direction stays close to -1.) In a deep network the steep directions are mostly a
-# matter of direction: a layer has one $g$ and hundreds of entries of $v$ per neuron.
+# weight normalization more, and it scatters. For $\|v\|$ grows until the limit of the direction is above $\eta$, and
+# stops there, by whatever margin. Where that is narrow, the factor of the direction is close to -1, and the run takes
+# long to settle. (So do most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$ that is the limit for
+# $\|v\| = 1$, with which all of them start.)
+#
+# *Room:* where the direction is what limits $\eta$, rates beyond the old limit do as well as the best below it. Where
+# the length is, nothing. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where it is flat across
+# $w^*$, the direction then takes its time, since a large first step has made $v$ long. Which of the two limits decides
+# in a network? A neuron has one $g$, and as many entries of $v$ as it has inputs.
 # ``further/03_learning_rates.py`` finds the same three cases in training with minibatches.
 
 # %%
@@ -661,9 +663,9 @@ print(f"300 steps: c from {c[1:].min():.1e} to {c.max():.2f}, ‖v‖/‖v₀‖
       f"smallest growth in a step {(norm[1:] / norm[:-1] - 1).min():+.0e}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerances.* A step rounds each entry of $v$ to float32, by $\varepsilon/2 = 6 \cdot 10^{-8}$ of its size at most, and
-# so does the gradient; we allow $4\,\varepsilon$. An output is a sum of 10 or 32 products, computed twice: differences
-# of some $10^{-7}$ of the largest output; we allow $10^{-5}$.
+# *Tolerances.* A step rounds each entry of $v$ to float32, by $\varepsilon/2 = 6 \cdot 10^{-8}$ of its size at most,
+# and so does the gradient; we allow $4\,\varepsilon$. An output is a sum of 10 or 32 products, computed twice:
+# differences of some $10^{-7}$ of the largest output; we allow $10^{-5}$.
 
 trained = net(mg.tensor(inputs)).numpy()
 wn.remove_weight_norm(net)
@@ -708,8 +710,9 @@ lesson.claim("A weight vector of zeros is refused, when wrapping and when loadin
 # - "Improves the conditioning of the optimization problem": it *changes* it. The curvature across $w$ is multiplied by
 #   $g^2/\|v\|^2$, that along $w$ is left alone. In the plane this helped in one valley and not in the other.
 # - "The norm of v grows monotonically": yes, by $\sqrt{1 + c^2}$ a step, in a network as in the plane.
-# - "A much wider range of learning rates": for what $v$ learns. Most starts settle up to $\eta = 5.6$ instead of 2 where
-#   the valley is steep across $w^*$; where it is steep along $w^*$, up to 2 as before, unless $g$ has a rate of its own.
+# - "A much wider range of learning rates": for what $v$ learns. Most starts settle up to $\eta = 5.6$ instead of 2
+#   where the valley is steep across $w^*$; where it is steep along $w^*$, up to 2 as before, unless $g$ has a rate of
+#   its own.
 #
 # The plane is a caricature: two weights, a quadratic loss, no noise. What it shows is which of the two factors,
 # $1 - \eta h$ or $1 - \eta h\,g^2/\|v\|^2$, decides.

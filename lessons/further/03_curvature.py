@@ -128,9 +128,9 @@ lesson.claim("At ‖v‖ = g the eigenvalues are 0.1 and 1, those of H, whatever
 #   \kappa_{\text{best}} = \frac{\sqrt{H_{uu}\,H_{\perp\perp}} + |H_{u\perp}|}
 #                               {\sqrt{H_{uu}\,H_{\perp\perp}} - |H_{u\perp}|}.$$
 #
-# If the valley runs along or across $w^*$, $H_{u\perp} = 0$ and the knob removes ill-conditioning altogether. At 45° the two
-# curvatures are equal already, and it can do nothing: length and direction are the wrong pair of coordinates. We let
-# the computer search for the best length among 2000.
+# If the valley runs along or across $w^*$, $H_{u\perp} = 0$ and the knob removes ill-conditioning altogether. At 45°
+# the two curvatures are equal already, and it can do nothing: length and direction are the wrong pair of coordinates.
+# We let the computer search for the best length among 2000.
 
 
 def search(H):
@@ -153,8 +153,8 @@ for angle, (ratio, condition) in list(zip(fine, found, strict=True))[::2]:
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The grid has 1000 lengths per decade, a step of 0.23 %; half of it is 0.12 %. The condition number is
-# quadratic around its least value, except at $H_{u\perp} = 0$, where it is $1 + 2|\delta|$ for an error $\delta$ of $\|v\|/g$:
-# 0.24 %. We allow 0.3 %.
+# quadratic around its least value, except at $H_{u\perp} = 0$, where an error of $\|v\|/g$ counts twice: 0.24 %. We
+# allow 0.3 %.
 
 lesson.claim("The best ‖v‖/g is √(H_⊥⊥/H_uu)", found[:, 0], predicted=best_ratio, rtol=0.003)
 lesson.claim("The least condition number is (√(H_uu H_⊥⊥) + |H_u⊥|)/(√(H_uu H_⊥⊥) - |H_u⊥|)", found[:, 1],
@@ -184,8 +184,8 @@ right.set(xlabel="angle of the valley to w* (degrees)", ylabel="least condition 
 right.set_title("At the best ‖v‖")
 right.set_xticks([0, 15, 30, 45, 60, 75, 90])
 right.legend(loc="lower center")
-lesson.figure(figure, "condition", alt="Left: the condition number against ‖v‖/g on log-log axes for four directions of "
-              "the valley; all curves meet at 10 where ‖v‖ = g; that for 0 degrees falls to 1 at 3.2, that for 90 "
+lesson.figure(figure, "condition", alt="Left: the condition number against ‖v‖/g on log-log axes for four directions "
+              "of the valley; all curves meet at 10 where ‖v‖ = g; that for 0 degrees falls to 1 at 3.2, that for 90 "
               "degrees at 0.32, that for 45 degrees is least at 1. Right: the least condition number rises from 1 at 0 "
               "degrees to 10 at 45 and falls to 1 again at 90; dots found by search lie on the formula.")
 

@@ -87,6 +87,8 @@ def losses_of(layers, x, y, task):
     each = mg.softplus(x) - y * x if task == "one neuron" else mg.square(x - y) / 2
     return each.mean(axis=(-2, -1))
 
+# %%
+
 
 def final_losses(task, kind):
     """The loss on all examples after training, of shape (problems, rates); inf where it has diverged."""

@@ -226,8 +226,9 @@ def steps_needed(curve, share=0.01):
 ratio = {a: steps_needed(curves[a, "e^s"]) / steps_needed(curves[a, "g"]) for a in SCALES}
 for a in SCALES:
     first = np.mean(np.linalg.norm(starts, axis=-1)) / a
-    print(f"inputs times {a:4}: g starts near {first:.2f}; steps with e^s {np.median(steps_needed(curves[a, 'e^s'])):.0f}, "
-          f"with g {np.median(steps_needed(curves[a, 'g'])):.0f}; ratio {ratio[a].mean():.2f} ± {ratio[a].std():.2f}")
+    with_s, with_g = (np.median(steps_needed(curves[a, kind])) for kind in ("e^s", "g"))
+    print(f"inputs times {a:3}: g starts near {first:.2f}; steps with e^s {with_s:.0f}, with g {with_g:.0f} (medians); "
+          f"ratio {ratio[a].mean():.2f} ± {ratio[a].std():.2f}")
 
 # %%
 # How much slower is $g$ with small inputs? In the end only the length is still on its way. Its error shrinks by
@@ -246,8 +247,8 @@ print(f"with g, steps at a = 1/2 / steps at a = 1: {slower.mean():.2f} ± {slowe
 # %% Tolerance tags=["hide-input"]
 # *Tolerances.* Shifting $s$ changes roundings only, some $10^{-16}$ in each of 800 steps of a training that converges:
 # $10^{-12}$ at most, and we allow $10^{-10}$. The factor of 4: a stretch of 20 steps or more is counted to one step, 5
-# %, and what is left of the direction's error may shorten it by as much; we allow 10 % for the mean. The last two claims take the sides of 1 on
-# which theory sees them, and more than two standard deviations of a mean.
+# %, and what is left of the direction's error may shorten it by as much; we allow 10 % for the mean. The last two
+# claims take the sides of 1 on which theory sees them, and leave the standard deviation of a single problem as room.
 
 lesson.claim("With g = e^s the units of the inputs do not matter: losses of all steps, a = 1/2 and 4, over those of 1",
              [curves[a, "e^s"] / curves[1.0, "e^s"] for a in (0.5, 4.0)], predicted=1, rtol=1e-10)
