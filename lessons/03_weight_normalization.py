@@ -32,7 +32,7 @@ Four further chapters take up what this one leaves out. Each can be read on its 
 - ``further/03_learning_rates.py``: you ask how much wider the range of learning rates is, with minibatches and noise;
 - ``further/03_log_scale.py``: you consider $g = e^s$, which can never become negative.
 
-Time: quick about 3 s, full about 3 s.
+Time: quick about 5 s, full about 5 s.
 """
 
 # %%
@@ -40,7 +40,7 @@ Time: quick about 3 s, full about 3 s.
 # Everything here is made of random numbers; no data set is needed. Numbers are float64 unless a cell says otherwise,
 # so that an identity can be checked to about 15 digits.
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -306,7 +306,6 @@ lesson.figure(figure, "gradient_split", alt="Left: a weight vector w in the plan
               "direction split into a part along w, for g, and a part at a right angle to w, for v. Right: on log-log "
               "axes, what the first-order formula leaves over falls with slope 2 for three ratios of ‖v‖ to g.")
 
-
 # %%
 # In the plane
 # ------------
@@ -460,20 +459,19 @@ lesson.figure(figure, "plane", alt="Left: the plane of v, shaded in rays from th
 # valleys, for five $\|v\|$ and three rates.
 
 OFF = 1e-6
-factors, predicted_factors = [], []
-for H, h_along, h_across in ((steep_across, 0.1, 1.0), (steep_along, 1.0, 0.1)):
-    for length in (1.0, 1.5, 2.0, 4.0, 8.0):
-        for eta in (0.5, 2.2, 5.0):
-            near = (1 + OFF) * 2 * unit_vector(30 + np.degrees(OFF))
-            v, g, _ = path(eta, length, near, H, steps=1)
-            angle = np.arctan2(v[1, 1], v[1, 0]) - np.radians(30)
-            factors.append([(g[1, 0] - 2) / (2 * OFF), angle / OFF])
-            predicted_factors.append([1 - eta * h_along, 1 - eta * 4 / length**2 * h_across])
-print(" valley          ‖v‖     η    length ×   direction ×")
-for row in (4, 7, 13, 22):
-    H, rest = divmod(row, 15)
-    print(f"{('steep across', 'steep along')[H]:14} {(1.0, 1.5, 2.0, 4.0, 8.0)[rest // 3]:4} "
-          f"{(0.5, 2.2, 5.0)[rest % 3]:5} {factors[row][0]:10.4f} {factors[row][1]:12.4f}")
+settings, factors, predicted_factors = [], [], []
+for name, H, h_along, h_across in (("steep across", steep_across, 0.1, 1.0), ("steep along", steep_along, 1.0, 0.1)):
+    for length, eta in product((1.0, 1.5, 2.0, 4.0, 8.0), (0.5, 2.2, 5.0)):
+        near = (1 + OFF) * 2 * unit_vector(30 + np.degrees(OFF))
+        v, g, _ = path(eta, length, near, H, steps=1)
+        angle = np.arctan2(v[1, 1], v[1, 0]) - np.radians(30)
+        settings.append((name, length, eta))
+        factors.append([(g[1, 0] - 2) / (2 * OFF), angle / OFF])
+        predicted_factors.append([1 - eta * h_along, 1 - eta * 4 / length**2 * h_across])
+print("valley          ‖v‖     η    length ×   direction ×")
+for (name, length, eta), (of_length, of_direction) in zip(settings, factors, strict=True):
+    if eta == 2.2:
+        print(f"{name:13} {length:5} {eta:5} {of_length:11.4f} {of_direction:13.4f}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The two formulas are first-order in the errors. Products of errors, a millionth of a millionth, come with
@@ -492,15 +490,16 @@ lesson.claim("Close to w*, a step multiplies the errors by 1 - ηh (length) and 
 v, g, w = path(2.2, 1.0, start)
 per_step = [(value(steep_across, p[60]) / value(steep_across, p[40])) ** (1 / 20) for p in (normal, w)]
 factor_length, factor_direction = 1 - 2.2 * 0.1, 1 - 2.2 * 4 / np.sum(v[-1] ** 2)
-print(f"limit for the direction, 2‖v‖²/g²: at first {2 * 1.0:.2f}, in the end {2 * np.sum(v[-1] ** 2) / 4:.2f}")
+limit = 2 * np.sum(v**2, axis=1) / g[:, 0] ** 2
+print(f"limit for the direction, 2‖v‖²/g²: at first {limit[0]:.2f}, in the end {limit[-1]:.2f}")
 print(f"weight norm, in the end: length × {factor_length:.3f}, direction × {factor_direction:.3f}")
 lesson.claim("Steep across w*, η = 2.2: factor of the loss per step, late, normal and weight norm",
              per_step, predicted=[(1 - 2.2) ** 2, max(factor_length**2, factor_direction**2)], rtol=1e-3)
 
 # %%
 # **The catch.** Turn the valley by 90°, so that its steep side is along $w^*$. Then the limit for the length is
-# $2/h_{\text{along}} = 2$, and $g$ has no mechanism that would move it. At $\eta = 3$ the first problem still comes to
-# rest at $w^*$. The second does not.
+# $2/h_{\text{along}} = 2$, and $g$ has no mechanism that would move it (nor has a bias $b$). At $\eta = 3$ the first
+# problem still comes to rest at $w^*$. The second does not.
 
 print("η = 3             mean loss of steps 500 to 1000 / first loss     ‖v‖ at the end")
 for name, H in (("steep across", steep_across), ("steep along", steep_along)):
@@ -620,8 +619,7 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 # $w^*$, the direction then takes its time, since a large first step has made $v$ long. Which of the two limits decides
 # in a network? A neuron has one $g$, and as many entries of $v$ as it has inputs.
 # ``further/03_learning_rates.py`` finds the same three cases in training with minibatches.
-
-# %%
+#
 # In a layer
 # ----------
 #

@@ -202,8 +202,9 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median and mi
 # - The dotted curve says why. Where $\eta$ acts on $v$ alone, the curve is flat over three decades and no run diverges:
 #   the mechanism of section 2.1 works, for the direction. What blows up at large $\eta$ are $g$ and $b$: no norm grows
 #   that would slow *them* down. The output's $b$ is the clearest case. The squared error has the second derivative 1 by
-#   it, whatever the rest of the network does, so every $\eta$ above $2/1$ must diverge, and does. The argument in
-#   section 2.1 is about $v$, and does not cover the other parameters.
+#   it, whatever the rest of the network does, so every $\eta$ above $2/1$ must diverge, and does. (Most runs are lost
+#   earlier, near 1 and 1.8: $g$, or $w$, has larger second derivatives in some units.) The argument in section 2.1 is
+#   about $v$, and does not cover the other parameters.
 # - The noise matters. Without it, and with so few examples that the network can fit them exactly, the loss has no
 #   floor. With 512 examples, and otherwise the full run's 24 problems and 1000 steps, the normal parameterization at
 #   its best $\eta$ then ended at a loss about 1.4 times lower than weight normalization at its best (exercise 2).
