@@ -601,7 +601,7 @@ lesson.figure(figure, "all_rates", note="median and middle half of 24 random sta
               "steep along w*, both end at 2; only η for v alone goes on, more slowly at larger rates.")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* A mean over 24 starts that scatter by 20 steps is uncertain by 4 steps of 34, or 12 %.
+# *Tolerance.* A mean over 24 starts that scatter by 60 % of it is uncertain by 12 %.
 
 lesson.claim("At its best rate weight norm is no faster here: mean steps / those of normal, the better of both valleys",
              min(fewest[name, "weight norm"] / fewest[name, "normal"] for name in ("steep across", "steep along")),
