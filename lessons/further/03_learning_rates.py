@@ -18,7 +18,7 @@ Claims checked:
 
 - the growth of ‖v‖ makes training robust to the learning rate (section 2.1): true of the direction, not of g and b.
 
-Time: quick about 5 s, full about 1 min.
+Time: quick about 5 s, full about 2 min.
 """
 
 # %%

@@ -19,7 +19,7 @@ Claims checked:
 - ∇_s L = g ∇_g L (below equation 2), so the length learns at the rate η g²;
 - $g = e^s$ is no advantage, and slightly slower (section 2): slower for g < 1, faster for g > 1.
 
-Time: quick about 10 s, full about 1 min.
+Time: quick about 10 s, full about 2 min.
 """
 
 # %%
