@@ -521,8 +521,8 @@ def start(kind, count, x, rng):
 
 
 # %%
-# We train each start at seven learning rates $\eta$ side by side: the first axis of every array counts networks, as in
-# lesson 03. The gradient of the *sum* of their losses gives each network its own gradient.
+# We train each start at seven learning rates $\eta$ side by side: the first axis of every array counts networks. The
+# gradient of the *sum* of their losses gives each network its own gradient.
 
 
 def weight(layer):
