@@ -185,6 +185,9 @@ def in_pieces(p):
     return x.mean()
 
 
+# %%
+
+
 def peak_of_training(make):
     """The most memory in use during forward and backward pass, in activations, and the gradients of the layers."""
     global calls
