@@ -21,9 +21,9 @@ Claims checked, and where they are made:
 
 - both orders of the chain rule give one gradient, at very different cost (parts 1 and 3);
 - your tape, forward mode and the library agree to rounding, in first and second derivatives (parts 3, 5 and 7);
-- the rules of broadcasting and of a matrix product, and the gradient of a whole network, pass a check by differences
-  (parts 4 and 8);
-- the gradient costs a few evaluations, predicts what a step does, and teaches a network its task (part 8).
+- the rules for arrays, and the gradient of a whole network, agree with differences (parts 4 and 8);
+- the tape keeps the bytes that its rules name (part 6);
+- a gradient costs a few evaluations, predicts what a step does, and teaches a network its task (part 8).
 
 Three further chapters, each to be read on its own after this lesson:
 
@@ -35,8 +35,7 @@ Time: quick about 4 s, full about 8 s.
 """
 
 # %%
-# Everything here runs on one core of the CPU, whatever ``--device`` says: the arrays are too small to be spread out,
-# and times are easier to compare.
+# Everything here runs on one core of the CPU, whatever ``--device`` says: the arrays are too small to be spread out.
 
 import inspect
 import math
@@ -156,16 +155,16 @@ lesson.figure(figure, "two_orders", alt="Log-log plot of the time for one gradie
               "are a factor of a hundred or more apart.")
 
 # %%
-# The lines have the slopes that the counts predict. The times differ by less: a row times a matrix uses each entry of
-# $J$ once and waits for memory, while a matrix product reuses what it has loaded. For small $n$ the lower dots lie above
-# their line, because there the time is that of calling a function from Python.
+# The lines have the slopes that the counts predict. The times differ by less than the counts: a row times a matrix
+# waits for memory, while a matrix product reuses what it has loaded. For small $n$ the lower dots lie above their line,
+# because there the time is that of calling a function from Python.
 #
 # So: *one output and many inputs, begin at the output.* Training a network is exactly this case. Beginning at the output
 # is called *reverse mode*; on a network, *backpropagation*.
 #
-# It has a price. The last step's Jacobian is needed first, and depends on $x_{m-1}$. So the program must have run to
-# its end, and must have noted what the Jacobians need. That note is the tape. The other order, *forward
-# mode*, needs no note: the first step's Jacobian can be used as soon as the first step has been computed.
+# It has a price. The last step's Jacobian is needed first, so the program must have run to its end, and must have noted
+# what the Jacobians need. That note is the tape. The other order, *forward mode*, needs no note: the first step's
+# Jacobian can be used as soon as the first step has been computed.
 
 # %%
 # 2. Two modes for single numbers
@@ -392,8 +391,8 @@ counts |= {"forward, knob": Dual.products, "reverse, knob": Taped.products}
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* A count that has a formula must agree with it exactly. A unit of the chain has 12 products, 12 additions
-# (Python's ``sum`` begins with 0, which makes one of them a step with a single input: 23 slopes) and a tanh. Derivatives
-# add up a few hundred products, each rounded by $\varepsilon$: $10^{-13}$ of the largest entry.
+# (Python's ``sum`` begins with 0, so one of them has a single input: 23 slopes) and a tanh. Derivatives add up a few
+# hundred products, each rounded by $\varepsilon$: $10^{-13}$ of the largest entry.
 
 network_slopes = len(points) * (11 * HIDDEN + 4)
 knob_slopes = OUTPUTS + KNOB_STEPS * OUTPUTS * (3 * OUTPUTS)
@@ -406,9 +405,9 @@ lesson.claim("forward and reverse mode give the same derivatives by one knob (re
              np.abs(tangents - gradients).max() / np.abs(tangents).max(), below=1e-13)
 
 # %%
-# In short: few inputs, forward; few outputs, reverse. (A pass from one output may skip entries that do not lead to it.
-# In the chain that saves part of the last step, no more.) A loss is one output, however many weights there are, and so
-# the rest of this lesson is about reverse mode. Forward mode comes back in part 7, where the two work together.
+# In short: few inputs, forward; few outputs, reverse. (A pass may skip entries that do not lead to its output. In the
+# chain that saves part of the last step, no more.) A loss is one output, however many weights there are, so what
+# follows is about reverse mode. Forward mode comes back in part 7, where the two work together.
 
 # %%
 # 4. From numbers to arrays
@@ -496,8 +495,7 @@ for name, difference in checks.items():
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Cutting off the series costs about $h^2/6$ times the third derivative; rounding $f$, here of size 10,
 # costs about $10\,\varepsilon/h$. The two balance near $h = \sqrt[3]{\varepsilon} = 6\cdot10^{-6}$, where they leave
-# about $10^{-10}$ to $10^{-9}$. A wrong factor or sign would show at the size of the gradient itself, near 1. So
-# $10^{-8}$ separates the two cases by a wide margin.
+# about $10^{-10}$ to $10^{-9}$. We allow $10^{-8}$; a wrong factor or sign would show near 1.
 
 lesson.claim("vector-Jacobian products of tanh, broadcasting and matmul agree with differences (largest difference)",
              max(np.abs(difference).max() for difference in checks.values()), below=1e-8)
@@ -534,8 +532,8 @@ print("ages: x", x._node.age, "< sin", node.parents[0].age, "< y", node.age)
 
 # %%
 # ``backward`` starts from a single number and leaves the gradients at the leaves, in ``.grad``. It *adds* to what is
-# there, so that a batch can be processed in parts; hence clear it between two steps. A backward pass also frees what
-# the tape kept, so a second one through the same record is an error.
+# there, so that a batch can be processed in parts; clear it between two steps. It also frees what the tape kept, so a
+# second pass through the same record is an error.
 
 for run in (1, 2):
     value = (x * x).sum()
@@ -826,8 +824,8 @@ lesson.figure(figure, "two_moons", note=f"synthetic: two half-moons, {len(points
               "single numbers lie on the library's line for the first sixty steps.")
 
 # %%
-# The half-moons overlap a little at this noise, so no boundary gets all points right. A straight line stays below 90 %.
-# More than 95 % needs the hidden layer, and gradients that point the right way for a thousand steps.
+# The half-moons overlap a little, so no boundary gets all points right. A straight line stays below 90 %. More than
+# 95 % needs the hidden layer, and gradients that point the right way for a thousand steps.
 
 lesson.claim("the trained network is right on new points (share)", late, above=0.95)
 

@@ -1,5 +1,5 @@
-r"""Higher derivatives: the whole Hessian, and the tenth derivative
-==============================================================
+r"""Higher derivatives: the whole Hessian, and the twentieth derivative
+==================================================================
 
 A backward pass that is itself recorded can be differentiated again, and so forth without end. So much for the
 principle; in practice the tape grows with every order, and for a function of many inputs the result does, too. Open
