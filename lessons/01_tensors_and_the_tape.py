@@ -159,8 +159,8 @@ lesson.figure(figure, "two_orders", alt="Log-log plot of the time for one gradie
 # waits for memory, while a matrix product reuses what it has loaded. For small $n$ the lower dots lie above their line,
 # because there the time is that of calling a function from Python.
 #
-# So: *one output and many inputs, begin at the output.* Training a network is exactly this case. Beginning at the output
-# is called *reverse mode*; on a network, *backpropagation*.
+# So: *one output and many inputs, begin at the output.* Training a network is exactly this case. This order is called
+# *reverse mode*; on a network, *backpropagation*.
 #
 # It has a price. The last step's Jacobian is needed first, so the program must have run to its end, and must have noted
 # what the Jacobians need. That note is the tape. The other order, *forward mode*, needs no note: the first step's
@@ -218,8 +218,12 @@ class Dual(Number):
 # Take $f(x, y) = xy + \tanh x$ at $(2, 3)$, where $\partial f/\partial x = y + 1 - \tanh^2 x$ and
 # $\partial f/\partial y = x$. A run gives the derivative in *one* direction, so a gradient takes a run for each input.
 
-along_x = Dual(2.0, tangent=1.0) * Dual(3.0) + tanh(Dual(2.0, tangent=1.0))
-along_y = Dual(2.0) * Dual(3.0, tangent=1.0) + tanh(Dual(2.0))
+
+def f(x, y):
+    return x * y + tanh(x)
+
+
+along_x, along_y = f(Dual(2.0, tangent=1.0), Dual(3.0)), f(Dual(2.0), Dual(3.0, tangent=1.0))
 print(f"forward mode: f = {along_x.value:.4f}, df/dx = {along_x.tangent:.4f}, df/dy = {along_y.tangent:.4f}")
 print(f"by hand:      df/dx = {3 + 1 - math.tanh(2) ** 2:.4f}, df/dy = 2")
 
@@ -251,7 +255,7 @@ def go_back(result):
 
 
 x, y = Taped(2.0), Taped(3.0)
-go_back(x * y + tanh(x))
+go_back(f(x, y))
 print("entry  value     gradient  made from")
 for i, number in enumerate(tape):
     sources = ", ".join(f"entry {tape.index(source)} with slope {slope:.4f}" for source, slope in number.steps)
@@ -593,8 +597,8 @@ print(f"{1e3 * library_time:.2f} ms a step at best: {own_time / library_time:.0f
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The gradients differ by rounding alone, as in part 3. In training, the error of one step is passed on to
 # the next ones. Along a direction in which the loss curves downwards with a second derivative of $-h$ it grows by
-# $1 + \eta h$ in each step. With $h = 0.05$ that is a factor of 300 in 60 steps, and with $h = 0.1$ of 60,000, which makes
-# $10^{-10}$ of $10^{-15}$; that is what we allow. A slope that is wrong in the tenth digit would show.
+# $1 + \eta h$ in each step. With $h = 0.05$ that is a factor of 300 in 60 steps, and with $h = 0.1$ of 60,000, which
+# makes $10^{-10}$ of $10^{-15}$; that is what we allow. A slope that is wrong in the tenth digit would show.
 
 lesson.claim("your tape and the library: the same gradient (relative to its largest entry)",
              np.abs(own_gradient - gradient).max() / np.abs(gradient).max(), below=1e-13)
@@ -659,8 +663,8 @@ tape.clear()
 direction = gradient
 weights = [Taped(Dual(value, tangent=along)) for value, along in zip(flat, direction.tolist(), strict=True)]
 go_back(scalar_loss(weights))
-own_Hv = np.array([w.gradient.tangent for w in weights])
-print("first entries of Hv:", own_Hv[:4])
+own_product = np.array([w.gradient.tangent for w in weights])
+print("first entries of Hv:", own_product[:4])
 
 # %%
 # The library has another way. Its backward pass is a computation like any other: it multiplies, adds, calls functions.
@@ -702,7 +706,7 @@ print(f"slope of the loss along v: mg.jvp {mg.jvp(loss_of, start, cut(direction)
 # *Tolerance.* Rounding, as in part 3; second derivatives add up a few times as many terms, and some of them cancel.
 
 lesson.claim("Hv: your tape on dual numbers and mg.hvp (relative to the largest entry)",
-             np.abs(own_Hv - Hv).max() / np.abs(Hv).max(), below=1e-12)
+             np.abs(own_product - Hv).max() / np.abs(Hv).max(), below=1e-12)
 lesson.claim("∇L·v: mg.jvp, dual numbers and the product with the gradient",
              [mg.jvp(loss_of, start, cut(direction))[1].item(), along], predicted=gradient @ direction, rtol=1e-13)
 
@@ -834,8 +838,8 @@ lesson.claim("the trained network is right on new points (share)", late, above=0
 # ---------
 #
 # 1. *An hourglass.* A program takes $n$ inputs to one number in its middle, and that to $n$ outputs. Its Jacobian has
-#    $n^2$ entries. Where would you begin multiplying the Jacobians of its steps, and what does each end cost? Check with
-#    ``Dual`` and ``Taped``.
+#    $n^2$ entries. Where would you begin multiplying the Jacobians of its steps, and what does it cost from each end?
+#    Check with ``Dual`` and ``Taped``.
 # 2. Add ``maximum(a, b)`` to the numbers of part 2. Which slopes does it have where $a = b$? Compare with central
 #    differences there, and with what ``minigrad`` does (``ops/elementwise.py``).
 # 3. Make an op of your own with ``minigrad.op.op``: tanh, but with the rule ``g * (1 - tanh(x) ** 2)`` and the

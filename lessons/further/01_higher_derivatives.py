@@ -165,19 +165,19 @@ lesson.claim("Hv = change of the gradient along v (relative to the largest entry
 # ----------------------
 #
 # Dual numbers carry a value and one derivative. Nothing keeps us from carrying more. A *truncated Taylor series*
-# $a(s) = a_0 + a_1 s + \dots + a_K s^K$ is a number of $K + 1$ coefficients, and the arithmetic of series is known:
+# $a(d) = a_0 + a_1 d + \dots + a_m d^m$ is a number of $m + 1$ coefficients, and the arithmetic of series is known:
 #
 # $$(ab)_k = \sum_{j=0}^k a_j\,b_{k-j}, \qquad
 # (e^a)_k = \frac1k \sum_{j=1}^k j\,a_j\,(e^a)_{k-j} .$$
 #
-# (The second follows from $(e^a)' = a'\,e^a$, coefficient by coefficient.) Start with $x + s$, run the program, and
-# the $k$-th derivative at $x$ is $k!$ times the $k$-th coefficient. $K = 1$ is forward mode. A product takes
-# $1 + 2 + \dots + (K + 1) = (K + 1)(K + 2)/2$ multiplications, and an exponential, not counting the factors $j$, takes
-# $K(K + 1)/2$: the price grows as the square of the order.
+# (The second follows from $(e^a)' = a'\,e^a$, coefficient by coefficient.) Start with $x + d$, run the program, and
+# the $k$-th derivative at $x$ is $k!$ times the $k$-th coefficient. $m = 1$ is forward mode. A product takes
+# $1 + 2 + \dots + (m + 1) = (m + 1)(m + 2)/2$ multiplications, and an exponential, not counting the factors $j$, takes
+# $m(m + 1)/2$: the price grows as the square of the order.
 
 
 class Series:
-    """A truncated Taylor series, with coefficients of shape (K + 1, points)."""
+    """A truncated Taylor series, with coefficients of shape (m + 1, points)."""
 
     products = 0
 
@@ -233,14 +233,14 @@ for order in ORDERS:
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Counts with a formula must agree exactly. Relative to the largest value of the derivative, each of some
-# $K^2$ products rounds by $\varepsilon$, and at the ends of the grid the terms of a coefficient are larger than their
+# $m^2$ products rounds by $\varepsilon$, and at the ends of the grid the terms of a coefficient are larger than their
 # sum: the powers of $x = 4$ and $x^2/2 = 8$ add up to about $e^{8}$ times the value $e^{-8}$ before they cancel. With
 # $400\,\varepsilon \approx 10^{-13}$ and a reserve of 1000 that makes $10^{-10}$.
 
 scale = np.array([np.abs(row).max() for row in expected])[:, None]
 lesson.claim("derivatives 1 to 20 of a bell curve by Taylor arithmetic, relative to the largest", series / scale,
              predicted=expected / scale, rtol=0.0, atol=1e-10)
-lesson.claim("products of Taylor arithmetic to order K: (K + 1)(K + 2)/2 + K(K + 1)/2 = (K + 1)²", counts,
+lesson.claim("products of Taylor arithmetic to order m: (m + 1)(m + 2)/2 + m(m + 1)/2 = (m + 1)²", counts,
              predicted=(ORDERS + 1) ** 2, rtol=0.0)
 
 # %%

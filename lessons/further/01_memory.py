@@ -29,6 +29,7 @@ Time: quick about 3 s, full about 10 s.
 # a function of points, two numbers each.
 
 import gc
+import itertools
 import math
 import tracemalloc
 
@@ -48,7 +49,7 @@ threadpoolctl.threadpool_limits(1)
 def weights_of(m, width, rng):
     """The weights of m hidden layers and of the output, in float32."""
     sizes = [2, *[width] * m, 1]
-    arrays = [rng.normal(size=shape) / math.sqrt(shape[0]) for shape in zip(sizes, sizes[1:], strict=False)]
+    arrays = [rng.normal(size=shape) / math.sqrt(shape[0]) for shape in itertools.pairwise(sizes)]
     return [mg.tensor(array, dtype=np.float32, requires_grad=True) for array in arrays]
 
 
@@ -76,10 +77,10 @@ print(mg.draw.text(value, {"x": x, "W1": weights[0], "W2": weights[1], "W3": wei
 # %%
 # Each ``matmul`` keeps its left operand for the gradient of the weights, and its right one for the gradient of what
 # came in. Nobody asks for a gradient of the points, so the first keeps no weights. ``tanh`` keeps its output, which the
-# next ``matmul`` keeps anyway. For $N$ points, $m$ hidden layers and the width $W$ that makes
+# next ``matmul`` keeps anyway. For $N$ points, $m$ hidden layers and the width $n$ that makes
 #
-# $$\underbrace{2N}_{\text{points}} + \underbrace{m\,N\,W}_{\text{hidden layers}}
-#   + \underbrace{(m - 1)\,W^2 + W}_{\text{weights}}$$
+# $$\underbrace{2N}_{\text{points}} + \underbrace{m\,N\,n}_{\text{hidden layers}}
+#   + \underbrace{(m - 1)\,n^2 + n}_{\text{weights}}$$
 #
 # numbers of four bytes. Does the tape say so, for other depths and other $N$? And is it what Python holds?
 # ``tracemalloc`` counts every byte that is allocated and not yet freed, NumPy's included. Inputs and weights are made
@@ -241,9 +242,10 @@ ticks = [15, 20, 30, 40, 60, 80] if M == 64 else [20, 30, 40, 60, 80, 120, 160]
 ax.set_yticks(ticks, map(str, ticks))
 ax.minorticks_off()
 ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.88))
-lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in activations, against the number of pieces, "
-              "on log axes. Dots lie on a U-shaped curve with its minimum in the middle, at the square root of the "
-              "number of layers, far below the dashed line of training without checkpoints, which both ends touch.")
+lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in activations, against the number of "
+              "pieces, on log axes. Dots lie on a U-shaped curve with its minimum in the middle, at the square root of "
+              "the number of layers, far below the dashed line of training without checkpoints; its ends lie a little "
+              "above that line.")
 
 # %%
 # At both ends nothing is gained: with $p = 1$ the whole tape comes back in the backward pass, with $p = m$ every
@@ -261,7 +263,7 @@ lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in act
 #    (lesson 01, part 6), then measure.
 # 2. Draw the bytes kept against depth, and against the number of points, with biases and with five hidden layers of
 #    width 16. Look for straight lines, and say what their slopes are before you measure them.
-# 3. Let layer $l$ have a width proportional to $2^{-l}$. Where would you place the checkpoints now, and what do they
-#    gain?
+# 3. Make the layers residual, ``x = x + tanh(x @ W)`` from the second on. How many arrays does a layer keep now, and
+#    who keeps them?
 
 lesson.finish()
