@@ -346,8 +346,8 @@ print(f"{OWN_STEPS} steps, loss {own_losses[0]:.4f} → {own_losses[-1]:.4f}; "
 # 3. Which mode costs what
 # ------------------------
 #
-# Both modes multiply each slope on the tape by one number, once in a pass. A forward pass takes care of one input, a
-# backward pass of one output. So for a program with $E$ slopes,
+# In a pass, both modes use each slope once: forward mode multiplies it by a tangent, reverse mode by a gradient. A
+# forward pass takes care of one input, a backward pass of one output. So for a program with $E$ slopes,
 #
 # $$\text{forward mode: } E \times \text{inputs}, \qquad \text{reverse mode: } E \times \text{outputs}$$
 #
@@ -421,9 +421,9 @@ lesson.claim("forward and reverse mode give the same derivatives by one knob (re
 # Then the slopes become Jacobians, and those must not be formed: for a product of a $64\times256$ with a
 # $256\times256$ matrix, the Jacobian with respect to the first has $(64\cdot256)^2$ entries, 2.1 GB.
 #
-# They need not be formed either. The backward pass only ever multiplies a gradient from the left. So each operation
-# supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient of the output $y$ and of
-# its shape, it computes $g^\top \partial y/\partial x$, of the shape of $x$.
+# They need not be formed either. All that the backward pass needs of a Jacobian is its product with a gradient. So each
+# operation supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient of the output $y$
+# and of its shape, it computes $g^\top \partial y/\partial x$, of the shape of $x$.
 #
 # An elementwise operation has a diagonal Jacobian. Its product is elementwise, too:
 
@@ -463,7 +463,8 @@ def matmul_rules(g, a, b):
 
 # %%
 # Believe none of this without a check. For any $g$, the product $g^\top J$ is the gradient of the single
-# number $f = \sum g \cdot y$, and a gradient can be measured by moving one entry at a time by $\pm h$:
+# number $f = \sum g \cdot y$, and a gradient can be measured by moving one entry at a time by $\pm h$ ($e_i$ has a 1 in
+# place $i$ and 0 elsewhere):
 #
 # $$\frac{\partial f}{\partial x_i} = \frac{f(x + h e_i) - f(x - h e_i)}{2h} + O(h^2) .$$
 

@@ -82,9 +82,9 @@ print(mg.draw.text(value, {"x": x, "W1": weights[0], "W2": weights[1], "W3": wei
 # $$\underbrace{2N}_{\text{points}} + \underbrace{m\,N\,n}_{\text{hidden layers}}
 #   + \underbrace{(m - 1)\,n^2 + n}_{\text{weights}}$$
 #
-# numbers of four bytes. Does the tape say so, for other depths and other $N$? And is it what Python holds?
+# numbers of four bytes. Does the tape say so, for other depths and other $N$? And is it what Python really allocates?
 # ``tracemalloc`` counts every byte that is allocated and not yet freed, NumPy's included. Inputs and weights are made
-# inside the function, so that nothing but the tape keeps them alive. (They are all needed, but for the first weights.)
+# inside the function, so that nothing but the tape keeps them alive.
 
 
 def only_the_result(m, width, count, rng):
@@ -252,7 +252,7 @@ lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in act
 # activation is an input that is kept. In the middle, 64 layers take the memory of about 20. And as the second forward
 # pass is one of about four (lesson 01 measured the price of a gradient), training takes about a quarter longer.
 #
-# Whoever needs less still can put checkpoints into the pieces, and so on: with $\log_2 m$ levels the memory grows as
+# If that is still too much, put checkpoints into the pieces, and so on: with $\log_2 m$ levels the memory grows as
 # $\log m$, and so does the number of forward passes (Griewank & Walther 2000, *Algorithm 799*; Chen et al. 2016,
 # arXiv:1604.06174, for networks).
 #

@@ -18,7 +18,8 @@ Read first: lesson 01 (tensors and the tape), part 2.
 
 Claims checked, and where they are made:
 
-- a tape differentiates through a loop, and needs one more pass of it than the value does ("Loops and branches");
+- a tape differentiates through a loop; the error of the derivative follows from that of the value ("Loops and
+  branches");
 - recursion visits 4·2^n - 3 numbers where there are 3n + 1 ("Too slow");
 - visiting in the order of arrival loses exactly the shares that come late ("Too early");
 - counting gives the same as age, and the engine takes 2^60 paths in its stride ("Two orders that work").
@@ -198,8 +199,8 @@ lesson.figure(figure, "diamonds", alt="The numbers visited in a backward pass ag
               "than a hundred thousand; with a tape they stay below a hundred.")
 
 # %%
-# A residual network has a diamond in every block, $x + f(x)$, and a recurrent one in every step of time. That is why
-# the mistake does not show in a first test and stops everything later.
+# A residual network has a diamond in every block, $x + f(x)$, a recurrent network one in every time step. So the
+# mistake does not show in a test of three layers, and stops everything later.
 #
 # Too early: the order of arrival
 # -------------------------------
