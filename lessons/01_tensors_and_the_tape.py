@@ -103,8 +103,7 @@ print(f"64 inputs, 8 steps: {left_count:,} multiplications from the left, {right
 print(f"first entries: {left[:3]} and {right[:3]}")
 
 # %%
-# Now for several $n$, with the time that each order takes: the shortest of several runs, since whatever else the
-# machine does only lengthens a run.
+# Now for several $n$, with the time that each order takes: the shortest of several runs, as disturbances only add to it.
 
 
 def shortest_time(function, *args, repeats=5):
@@ -296,8 +295,8 @@ WEIGHTS = sum(array.size for array in start)
 #
 # $$t = \tanh(x W_1 + b_1)\, W_2 + b_2 .$$
 #
-# Read $1/(1 + e^{-t})$ as the probability that the network gives to the label $+1$: $t = 0$ stands for even chances,
-# $t = \log 9$ for 9 to 1. Then a label $y = \pm1$ has the probability $1/(1 + e^{-yt})$. The *loss* is minus the
+# Read $1/(1 + e^{-t})$ as the probability that the network gives to the label $+1$; $t = 0$ stands for even chances.
+# Then a label $y = \pm1$ has the probability $1/(1 + e^{-yt})$. The *loss* is minus the
 # logarithm of that, averaged over the $N$ points:
 #
 # $$L = \frac1N \sum_{i=1}^N \operatorname{softplus}(-y_i t_i), \qquad \operatorname{softplus}(t) = \log(1 + e^t) .$$
@@ -454,7 +453,7 @@ def multiply_rules(g, a, b):
 # $$\bar A_{ik} = \sum_j g_{ij} B_{kj} = (g B^\top)_{ik}, \qquad
 # \bar B_{kj} = \sum_i A_{ik} g_{ij} = (A^\top g)_{kj} .$$
 #
-# The shapes leave hardly another choice, which is a good way to remember it.
+# The shapes leave hardly another choice, which helps to remember it.
 
 
 def matmul_rules(g, a, b):
@@ -623,7 +622,7 @@ print(mg.draw.text(value, names))
 # %%
 # Now for the last column. A rule needs numbers from the forward pass, and until the rule has run they must stay in
 # memory. Which ones, the rules themselves say: *a parameter whose name begins with an underscore is needed for its
-# shape at most* (``op.py``). Look at the rules printed in part 5 again:
+# shape at most* (``op.py``). Compare the rules printed in part 5:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
 # - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
@@ -766,8 +765,8 @@ for rate, fall in zip(rates, falls, strict=True):
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The second term is smaller than the first by $\eta/2$ times the curvature along the gradient,
-# $\nabla L^\top H\,\nabla L/\|\nabla L\|^2$, which for inputs and units of size 1 is not far from 1: below 1 % for
-# $\eta \le 0.01$, we allow twice that. What is left is of third order, smaller again by $\eta$ times a number of order
+# $\nabla L^\top H\,\nabla L/\|\nabla L\|^2$, which for inputs and units of size 1 is near 1: below 1 % for
+# $\eta \le 0.01$; we allow 2 %. What is left is of third order, smaller again by $\eta$ times a number of order
 # 1 to 10, so at most 10 % for the largest of the three. Rounding of the loss by a few $\varepsilon$ is $10^{-5}$ of the
 # smallest second term.
 
@@ -776,9 +775,8 @@ lesson.claim("what it misses is ½η²∇LᵀH∇L, η from 0.0001 to 0.01", rat
              predicted=rates**2 * curvature / 2, rtol=0.1)
 
 # %%
-# Last, train on. We left the network after 60 steps; here are 940 more. New points from the same half-moons tell
-# whether it has learned the shape or the sample. For comparison, the straight line that fits the labels best in the
-# sense of least squares.
+# Last, train on: 940 steps after the first 60. New points from the same half-moons tell whether the network has learned
+# the shape or the sample. For comparison, the straight line that fits the labels best (least squares).
 
 new_points, new_labels = two_moons(2000, lesson.rng(9))
 
