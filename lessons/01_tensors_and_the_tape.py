@@ -103,7 +103,7 @@ print(f"64 inputs, 8 steps: {left_count:,} multiplications from the left, {right
 print(f"first entries: {left[:3]} and {right[:3]}")
 
 # %%
-# For several $n$, with the time that each order takes: the shortest of several runs, as disturbances only add to it.
+# The same for several $n$, with the time that each order takes: the shortest of several runs, free of disturbances.
 
 
 def shortest_time(function, *args, repeats=5):
