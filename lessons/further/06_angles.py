@@ -222,8 +222,9 @@ for name, data in situations.items():
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* For the law, as above, now for $\eta/\|v\|^2$ itself at the end of the run: 1 %. Over a factor of 8 in
-# $t$ an error that drifts by 1 % changes a slope by 0.005. We allow 0.01. If all examples are fitted, the sum must
-# have converged: we allow a slope of -0.05.
+# $t$ an error that drifts by 1 % changes a slope by 0.005. We allow 0.01. *The two situations.* With noise the slope
+# is $-1/2$ for constant $G$ and a forgotten start. If the start still makes up half of the sum, it is $-1/4$; with a
+# $G$ that falls by a tenth meanwhile, -0.2. If all examples are fitted, the sum must have converged: we allow -0.05.
 
 ends = np.array([[courses["noise stays", eta][k][-1] for eta in few_rates] for k in (0, 1)])
 lesson.claim("Noise stays, η = 1 to 30 for v: η/‖v‖² at the end = 1/√(‖v_r‖⁴/η² + 2ΣG²)", ends[0], predicted=ends[1],
@@ -232,7 +233,7 @@ late_slopes = np.array([slopes["noise stays", eta] for eta in few_rates[1:]])
 lesson.claim("Noise stays, η = 3, 10, 30 for v: late log-log slope of η/‖v‖², by the law", late_slopes[:, 0],
              predicted=late_slopes[:, 1], rtol=0.0, atol=0.01)
 lesson.claim("Noise stays, η = 3, 10, 30 for v: η/‖v‖² does not stabilize, flattest late slope",
-             late_slopes[:, 0].max(), below=-0.3)
+             late_slopes[:, 0].max(), below=-0.2)
 lesson.claim("All examples fitted, η = 1 to 30 for v: η/‖v‖² stabilizes (section 2.1), steepest late slope",
              min(slopes["all examples fitted", eta][0] for eta in few_rates), above=-0.05)
 
