@@ -1,8 +1,8 @@
 r"""Does weight normalization replace a schedule?
 =============================================
 
-The effective learning rate of a normalized weight falls by itself, as $1/\sqrt t$, which is a classical schedule. So may
-you save yourself the trouble of lowering $\eta$? And does training longer make the choice of $\eta$ matter less and
+The effective learning rate of a normalized weight falls by itself, as $1/\sqrt t$, which is a classical schedule. So
+may you save yourself the trouble of lowering $\eta$? And does training longer make the choice of $\eta$ matter less and
 less? You would like both to be true; one is.
 
 Afterwards you can
