@@ -122,17 +122,17 @@ for name, c, G in zip(NAMES, run.c, run.G, strict=True):
           f"{rms(G[-50:]):12.4f}")
 
 # %%
-# The gradients are nothing like constant, least of all in the last layer, on which the loss acts directly. So we derive
-# the law without that assumption. Pythagoras: $\|v_{s+1}\|^2 = \|v_s\|^2 + \eta^2G_s^2/\|v_s\|^2$. Squared, and without
-# the last term, which is small once $c$ is: $\|v_{s+1}\|^4 = \|v_s\|^4 + 2\eta^2G_s^2$. Hence, from some step $r$ on,
+# The gradients are nothing like constant, least of all in the last layer, on which the loss acts directly. So we
+# derive the law without that assumption. Pythagoras: $\|v_{s+1}\|^2 = \|v_s\|^2 + \eta^2G_s^2/\|v_s\|^2$. Squared, and
+# without the last term, which is small once $c$ is: $\|v_{s+1}\|^4 = \|v_s\|^4 + 2\eta^2G_s^2$. Hence, from the
+# eleventh step on, when no step is large any more,
 #
 # $$c_t = \frac{\eta\,G_t}{\|v_t\|^2}
-#   = \frac{G_t}{\sqrt{\|v_r\|^4/\eta^2 + 2\sum_{s=r}^{t-1} G_s^2}}
+#   = \frac{G_t}{\sqrt{\|v_{11}\|^4/\eta^2 + 2\sum_{s=11}^{t-1} G_s^2}}
 #   \;\longrightarrow\; \frac{1}{\sqrt{2t}}\cdot\frac{G_t}{\text{root mean square of } G_1, \ldots, G_t}.$$
 #
 # Once the start is forgotten, a layer stands above the clock if its gradients are larger now than they have been on
-# average, and below it if they are smaller. Take three networks and five rates, and $r = 11$, the first step after the
-# tenth, when no step is large any more.
+# average, and below it if they are smaller. Take three networks and five rates.
 
 rates, START = (0.1, 1.0, 10.0, 100.0, 1000.0), 10
 runs = {eta: [train(number, eta, STEPS) for number in range(PROBLEMS)] for eta in rates}
@@ -162,7 +162,7 @@ for layer, name in enumerate(NAMES):
 # about half. If the first layer's $G$ does, or doubles, the angle changes by 2 at most. For the other layers we claim
 # nothing: $G$ changes more there.
 
-lesson.claim("The angle with measured G: c_t = G_t/√(‖v_r‖⁴/η² + 2ΣG²), each layer, η from 0.1 to 1000, last 50 steps",
+lesson.claim("The angle with measured G: c_t = G_t/√(‖v₁₁‖⁴/η² + 2ΣG²), each layer, η from 0.1 to 1000, last 50 steps",
              angles[0], predicted=angles[1], rtol=0.01)
 lesson.claim("First layer: the angle with constant G, η from 0.1 to 1000, largest factor between law and measurement",
              np.exp(np.abs(np.log(angles[0, 0] / angles[2, 0])).max()), below=2)
@@ -199,7 +199,7 @@ lesson.figure(figure, "layers", note=f"synthetic problems: rms over units and {P
 # -------------------------------------------
 #
 # "Once the norm of the weights has grown large with respect to the norm of the updates, the effective learning rate
-# stabilizes" (section 2.1). By the law $\eta/\|v_t\|^2 = 1/\sqrt{\|v_r\|^4/\eta^2 + 2\sum G^2}$, all depends on the
+# stabilizes" (section 2.1). By the law $\eta/\|v_t\|^2 = 1/\sqrt{\|v_{11}\|^4/\eta^2 + 2\sum G^2}$, all depends on the
 # sum. If noise keeps $G$ up, the sum grows like $t$, and the rate falls like $t^{-1/2}$, without end. If the network
 # comes to fit every example, so that $G$ falls faster than $t^{-1/2}$, the sum converges, and the rate stands still.
 # We make one of each: noisy labels on so many examples that each is seen a few times only; and 128 examples with clean
@@ -227,7 +227,7 @@ for name, data in situations.items():
 # $G$ that falls by a tenth meanwhile, -0.2. If all examples are fitted, the sum must have converged: we allow -0.05.
 
 ends = np.array([[courses["noise stays", eta][k][-1] for eta in few_rates] for k in (0, 1)])
-lesson.claim("Noise stays, η = 1 to 30 for v: η/‖v‖² at the end = 1/√(‖v_r‖⁴/η² + 2ΣG²)", ends[0], predicted=ends[1],
+lesson.claim("Noise stays, η = 1 to 30 for v: η/‖v‖² at the end = 1/√(‖v₁₁‖⁴/η² + 2ΣG²)", ends[0], predicted=ends[1],
              rtol=0.01)
 late_slopes = np.array([slopes["noise stays", eta] for eta in few_rates[1:]])
 lesson.claim("Noise stays, η = 3, 10, 30 for v: late log-log slope of η/‖v‖², by the law", late_slopes[:, 0],
@@ -273,7 +273,7 @@ lesson.figure(figure, "does_it_stabilize", note="synthetic problem: one network,
 #
 # 1. *Read a layer.* After 10,000 steps a layer turns by 0.02 per step, where $1/\sqrt{2t} = 0.0071$. Its start is
 #    forgotten. What do you know about its gradients? Name two things in training that could do this.
-# 2. *When does it stand still?* Let $G_t^2 = t^{-q}$. For which $q$ does $\eta/\|v\|^2$ come to rest, and what is the
-#    late slope otherwise? Check with a loop over Pythagoras.
+# 2. *When does it stand still?* Let $G_t^2$ fall as $1/\sqrt t$, as $1/t$, as $1/t^2$. In which case does
+#    $\eta/\|v\|^2$ come to rest, and how does it fall in the others? Check with a loop over Pythagoras.
 
 lesson.finish()

@@ -256,7 +256,7 @@ for ax, (rule, results) in zip(axes, (("SGD", sgd), ("Adam", adam)), strict=True
         ax.axhline(level, color="0.5", lw=0.9, ls="-" if level == GUESSING else "--", zorder=1)
     ax.set(xscale="log", ylim=(0.7, 1.75), xlabel="learning rate η", title=rule)
 axes[0].annotate("guessing", (RATES["SGD"][-1], GUESSING), (0, 3), textcoords="offset points", fontsize=8.5, ha="right")
-axes[0].annotate("usable below", (RATES["SGD"][0], np.median(mark)), (0, 3), textcoords="offset points", fontsize=8.5)
+axes[0].annotate("usable below", (300, np.median(mark)), (0, 3), textcoords="offset points", fontsize=8.5, ha="center")
 axes[0].set_ylabel("test loss after training (nats)")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
 lesson.figure(figure, "range", note=f"synthetic problems: median of {PROBLEMS}; {STEPS} steps", alt="Test loss against "

@@ -165,7 +165,7 @@ lesson.claim("Schedules, constant G: c_t = η_t/√(2Ση_s²) whatever the scal
 # Does a falling rate help?
 # -------------------------
 #
-# At the end of training with a constant rate, the directions still turn by $1/\sqrt{2T}$ per step, and most of that is
+# At the end of training with a constant rate, the directions still turn by $1/\sqrt{2t}$ per step, and most of that is
 # noise. A rate that falls to zero ends without noise. It also acts on $g$ and $b$, whose effective rate does not fall
 # by itself at all. So the growth of ‖v‖ should not replace a schedule. We let all rates fall linearly to zero, and
 # compare the best test loss, each with its best rate of the same 25.

@@ -13,7 +13,6 @@ ROOT = Path(lessons.FOLDER).parent
 TO_BE_REBUILT = {
     "02_checking_gradients",
     "03_weight_normalization",
-    "06_effective_learning_rate",
     "08_batch_normalization",
     "09_cifar10_network",
 }
