@@ -332,8 +332,8 @@ lesson.claim("First layer, weight norm, η from 1 to 100 for v only: share of de
 # Exercises
 # ---------
 #
-# 1. *Leaky units.* Replace ReLU by ``mg.leaky_relu`` in ``losses_of``. How many units are still at the end, and does
-#    weight normalization catch up with batch normalization at large $\eta$?
+# 1. *Leaky units.* Replace ReLU by ``mg.leaky_relu`` with the slope 0.1 in ``losses_of``. How many units are still at
+#    the end, and does weight normalization catch up with batch normalization at large $\eta$?
 # 2. *How large may the other rate be?* Replace the 0.1 of SGD in ``RULES`` by values from 0.01 to 10. Where does the
 #    flat curve of "η for w only" break off, and where that of "η for v only"?
 
