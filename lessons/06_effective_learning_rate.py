@@ -178,7 +178,7 @@ lesson.figure(figure, "one_rate", note="synthetic problem, one network", alt="Le
 #
 # 1. *As a step of* $w$: the rate is $\eta\,g^2/\|v\|^2$.
 # 2. *As a step of the direction* $u = w/g$. With $\nabla_u L = g\,\nabla_w L$ it says $\Delta u = -(\eta/\|v\|^2)\,M_w
-#    \nabla_u L$: the rate is $\eta/\|v\|^2$. This is the first one in other coordinates.
+#    \nabla_u L$: the rate is $\eta/\|v\|^2$. This is the same in other coordinates.
 # 3. *As an angle.* $\Delta v$ is at a right angle to $v$, so $u$ turns by $\arctan c$ with $c = \eta\,\|\nabla_v
 #    L\|/\|v\|$. Write $G = \|v\|\,\|\nabla_v L\|$ for the gradient's norm at length 1, as in lesson 05. Then
 #    $c = (\eta/\|v\|^2)\,G$: the rate times the slope that it multiplies.
@@ -403,9 +403,9 @@ lesson.figure(figure, "clock", note="right: synthetic problem, one network", alt
 # After a step that is far too large, $v_1 \approx -\eta\,\nabla_v L$: the start is forgotten, and the new direction is
 # the negative gradient of one minibatch, the same for every large $\eta$. Write $v = \eta\,\tilde v$. By the
 # equivalence above, with $a = 1/\eta$, $\tilde v$ learns with the rate $1/\eta$, from a $\tilde v_1$ that does not
-# depend on $\eta$. Steps that small follow the gradient downhill like a stream, on which only the product of rate and
-# number of steps counts, $t/\eta$. So the curves of different $\eta$ are *one curve* over $t/\eta$, and the number of
-# steps to recover is proportional to $\eta$.
+# depend on $\eta$. Steps that small follow the gradient flow, a smooth path on which only the rate times the number of
+# steps counts: $t/\eta$. So the curves of different $\eta$ are *one curve* over $t/\eta$, and the number of steps to
+# recover is proportional to $\eta$.
 #
 # To see the direction alone, $g$ and $b$ stay as they are. We count the steps until the loss on 1024 examples is below
 # that of guessing.
@@ -475,33 +475,33 @@ lesson.figure(figure, "recovery", note=f"synthetic problems, {PROBLEMS} networks
               "problem lie on a line of slope 1.")
 
 # %%
-# Problems differ a lot, rates do not. (The slowest network is the one whose first step has left the fewest units alive
-# in the second layer; ``further/06_batch_norm.py`` counts dead units.) Without decay ‖v‖ never comes back, so nothing
-# shortens the wait. It does not wait for the clock, though: for $c_1 = 100$ that begins after 5000 steps. Noise alone
-# needs of the order of $c_1^2$ steps of size $1/c_1$ to turn a direction. The mean gradient adds up, and needs of the
-# order of $c_1$.
+# The problems differ a lot; within each, the steps are proportional to $\eta$. (The slowest network is the one whose
+# first step has left the fewest units alive in the second layer; ``further/06_batch_norm.py`` counts dead units.)
+# Without decay ‖v‖ never comes back, so nothing shortens recovery. It need not wait for the clock, though, which for
+# $c_1 = 100$ begins after 5000 steps. Noise alone needs of the order of $c_1^2$ steps of size $1/c_1$ to turn a
+# direction. The mean gradient adds up, and needs of the order of $c_1$.
 #
 # What the growth does not protect
 # --------------------------------
 #
-# Why did the run with 100 for *all* parameters end? Its directions had the same shelter. But the logits of a network of
-# three layers are proportional to the product $g_1 g_2 g_3$ of the lengths, and the gradient of each length to the
-# product of the other two. A huge step makes all three of the size of $\eta$; the next gradients are of the size of
-# $\eta^2$, and the next lengths of $\eta^3$. The exponent multiplies in every step, and float32 ends at $10^{38}$.
-# Weights without normalization do just the same.
+# Why did the run with 100 for *all* parameters diverge? Its directions were as well protected. But the logits of a
+# network of three layers are proportional to the product $g_1 g_2 g_3$ of the lengths, and the gradient of each length
+# to the product of the other two. A huge step makes all three of the size of $\eta$; the next gradients are of the
+# size of $\eta^2$, and the next lengths of $\eta^3$. The exponent multiplies in every step, and float32 ends at
+# $10^{38}$. Weights without normalization do just the same.
 #
-# So there are three ways to train, and we try them over eight decades of $\eta$: the normal parameterization; weight
-# normalization with one $\eta$ for all parameters; and with $\eta$ for $v$ only, while $g$ and $b$ keep an ordinary
-# rate (0.1 for SGD, 0.003 for Adam). The two networks that we compare are the same at the start.
+# So there are three ways to train, and we try each over eight decades of $\eta$ (six for Adam): the normal
+# parameterization; weight normalization with one $\eta$ for all parameters; and with $\eta$ for $v$ only, while $g$
+# and $b$ keep an ordinary rate (0.1 for SGD, 0.003 for Adam). All three start as the same function.
 #
 # The grid
 # --------
 #
 # What should be expected? At the lower end all three need the same number of steps times $\eta$ to get anywhere, and
-# ‖v‖ has no time to grow. The normal parameterization then ends where the curvature of the loss ends it, and so it has
-# between one and two decades. For the directions the upper end is where recovery takes the whole training. And Adam?
-# Its steps do not depend on the size of the gradient. So no parameter can run away with an exponent that multiplies;
-# but one that has been thrown to 100 still has to come back.
+# ‖v‖ has no time to grow. The normal parameterization then ends where the curvature of the loss ends it. For the
+# directions the upper end is where recovery takes the whole training. And Adam? Its steps do not depend on the size of
+# the gradient. So no parameter can run away with an exponent that multiplies; but one that has been thrown to 100
+# still has to come back.
 #
 # All networks train side by side: the first two axes of every array count the problem and the learning rate. They start
 # from the weights of ``network``. The optimizers are the library's; their ``lr`` may be an array.
@@ -685,9 +685,9 @@ lesson.claim("SGD, best rate of each: weight normalization with η for v only ha
 # What to take from it
 # --------------------
 #
-# - *Give* $g$ *and* $b$ *a rate of their own*, an ordinary one. It is a second optimizer, two lines, and with it the
-#   rate for $v$ hardly needs to be tuned. With one rate for all, tune $\eta$ as you would without weight
-#   normalization: what limits it are the parameters that nothing protects.
+# - *Give* $g$ *and* $b$ *a rate of their own*, an ordinary one. That takes a second optimizer, and then the rate for
+#   $v$ hardly needs tuning. With one rate for all, tune $\eta$ as you would without weight normalization: what limits
+#   it are the parameters that nothing protects.
 # - *Look at the angle*, not at $\eta$: ``relative_step`` of ``wn.NormTracker``, layer by layer. Far below
 #   $1/\sqrt{2t}$ a direction learns too slowly. Too large an $\eta$ looks the same there as too small a one; the norm
 #   tells which it is.

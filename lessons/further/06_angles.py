@@ -25,8 +25,8 @@ Time: quick about 15 s, full about 2 min.
 
 # %% tags=["hide-input"]
 # The problems, the network and the loop are those of lesson 06: noisy labels of a random teacher, two hidden layers of
-# ReLU units, weight normalization in every layer. $v$ has the rate $\eta$; $g$ and $b$ have 0.1. New are ``noisy``,
-# which turns the noise of the labels off, and the number of examples.
+# ReLU units, weight normalization in every layer. The directions $v$ have the rate $\eta$, the lengths $g$ and the
+# biases $b$ have 0.1. New are ``noisy``, which turns the noise of the labels off, and the number of examples.
 
 from itertools import pairwise
 from types import SimpleNamespace
