@@ -276,7 +276,7 @@ lesson.figure(figure, "range", note=f"synthetic problems: median of {PROBLEMS}; 
 # within six steps (lesson 06). With batch normalization, the scales $g$ of the hidden layers are divided out by the
 # next layer. Only those of the output count, and the gradient of the cross-entropy for them is bounded: the normalized
 # pre-activations have variance 1, and $|\partial L/\partial t| \leq 1$. So they jump to the size of $\eta$ and no
-# further. The logits are of that size, and so is the loss.
+# further. The logits are of that size, and so is the loss: finite, but no better than guessing.
 
 large = slice(at(100), None)
 finite = np.isfinite(sgd["batch norm"].train[:, large]).mean()
@@ -293,6 +293,9 @@ for eta, loss in zip(RATES["SGD"][large], typical, strict=True):
 
 lesson.claim("Batch norm, one η for all, η from 100 to 100,000: share of networks whose loss is finite", finite, near=1,
              within=0)
+for case in ("batch norm", BN_W):
+    lesson.claim(f"SGD, η = 100, {case}: share of networks that end better than guessing",
+                 np.mean(sgd[case].train[:, at(100)] < GUESSING), near=float(case == BN_W), within=0)
 lesson.claim("Batch norm, one η for all, η from 100 to 100,000: final loss as a power of η, exponent", exponent, near=1,
              within=0.2)
 
