@@ -247,12 +247,12 @@ for ax, name in zip(axes, situations, strict=True):
         ax.loglog(np.arange(START + 1, LONG + 1), law, "--", color="0.1", lw=0.9)
     ax.set(xlabel="step t", title=name.capitalize() + "; dashed: the law")
 axes[0].set_ylabel("$\\eta/\\|v\\|^2$, first layer (median)")
-axes[0].set_yticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
-axes[0].yaxis.set_minor_formatter(NullFormatter())
 guide = np.array([LONG / 6, LONG])
 axes[0].loglog(guide, 1.6 * ends[0].max() * (guide / LONG) ** -0.5, "-", color="0.4", lw=1)
 axes[0].annotate("slope $-1/2$", (LONG / 4, 3.4 * ends[0].max()), color="0.3")
 axes[0].legend(title="η for v", ncols=2, fontsize=9, loc="lower left")
+axes[0].set_yticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
+axes[0].yaxis.set_minor_formatter(NullFormatter())
 lesson.figure(figure, "does_it_stabilize", note="synthetic problem: one network, median over units", alt="Effective "
               "learning rate of the first layer against the step, for four learning rates. With lasting noise the "
               "curves come together and fall about as t to the power -1/2; with all examples fitted each becomes "
