@@ -33,7 +33,7 @@ Three further chapters take up what this one leaves out. Each can be read on its
 - ``further/06_schedules.py``: you ask whether weight normalization makes your schedule superfluous;
 - ``further/06_batch_norm.py``: you use batch normalization, or some of your units have died.
 
-Time: quick about 15 s, full about 3 min.
+Time: quick about 20 s, full about 4 min.
 """
 
 # %%
