@@ -165,6 +165,7 @@ for ax, dtype in zip(panels, (np.float32, np.float64), strict=True):
         ax.annotate(root, (eps**power, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", color=colour)
     ax.set(xlabel="step $h$", ylim=(1e-11, 1))
     ax.set_title(dtype.__name__, pad=22)
+    ax.minorticks_off()
 panels[0].set_ylabel("RMS relative error of $f'$")
 panels[1].set_yticks([1e-9, 1e-6, 1e-3, 1])
 figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
@@ -241,7 +242,7 @@ cases = {  # f, the gradient that is claimed for it, where, whether it is right
         lambda x: np.sin(x[0]) + 1e-7 * np.sin(x[1]), lambda x: np.cos(x) * [1, 0, 0], x, False),
     "right: near a maximum": (lambda x: np.sum(np.cos(x)), lambda x: -np.sin(x), 1e-6 * x, True),
     "right: sin 1000x": (wave, lambda x: 1000 * np.cos(1000 * x), x, True),
-    "right: terms cancel": (lambda x: np.sum(((x + 1e6) - 1e6) ** 2), lambda x: 2 * x, x, True),
+    "right: terms cancel": (lambda x: np.sum(((x + 5e7) - 5e7) ** 2), lambda x: 2 * x, x, True),
 }
 
 
@@ -264,11 +265,11 @@ def tolerances(f, x):
 
 
 def finds(check, *args, **options):
-    """Whether a check complains."""
+    """Whether a check complains. Complaints about shapes, by the engine or by NumPy in a rule, count, too."""
     try:
         check(*args, **options)
         return False
-    except AssertionError:
+    except (AssertionError, RuntimeError, ValueError):
         return True
 
 
@@ -591,9 +592,9 @@ def shares_add_up(f):
 STRATEGIES = {}
 if hypothesis:
     arrays, nothing = mg.testing.arrays, st.just(())
-    small = mg.testing.shapes(max_dims=2)
+    small = mg.testing.shapes(max_dims=1)
     sizes = st.tuples(*[st.integers(1, 3)] * 3)
-    pairs = mg.testing.broadcastable_shapes(2, max_dims=2).flatmap(lambda s: st.tuples(arrays(s[0]), arrays(s[1])))
+    pairs = mg.testing.broadcastable_shapes(2, max_dims=2, max_side=2).flatmap(lambda s: st.tuples(arrays(s[0]), arrays(s[1])))
     STRATEGIES = dict.fromkeys(MISTAKES, st.tuples(st.tuples(arrays(small)), nothing)) | {
         "transposition forgotten": st.tuples(
             sizes.flatmap(lambda s: st.tuples(arrays(s[:2]), arrays(s[1:]))), nothing),
