@@ -594,7 +594,7 @@ if hypothesis:
     arrays, nothing = mg.testing.arrays, st.just(())
     small = mg.testing.shapes(max_dims=1)
     sizes = st.tuples(*[st.integers(1, 3)] * 3)
-    pairs = mg.testing.broadcastable_shapes(2, max_dims=2, max_side=2).flatmap(lambda s: st.tuples(arrays(s[0]), arrays(s[1])))
+    pairs = mg.testing.broadcastable_shapes(2, max_dims=2, max_side=2).flatmap(lambda s: st.tuples(*map(arrays, s)))
     STRATEGIES = dict.fromkeys(MISTAKES, st.tuples(st.tuples(arrays(small)), nothing)) | {
         "transposition forgotten": st.tuples(
             sizes.flatmap(lambda s: st.tuples(arrays(s[:2]), arrays(s[1:]))), nothing),
@@ -605,12 +605,13 @@ if hypothesis:
         "tie counted twice": st.tuples(small.flatmap(lambda s: st.tuples(arrays(s), arrays(s))), nothing),
     }
 
-smallest = {}
+smallest, first_with = {}, {m.right: name for name, m in reversed(MISTAKES.items())}  # each right op once
 for name, strategy in STRATEGIES.items():
     law = shares_add_up if name == "tie counted twice" else agrees_with_differences
     smallest[name] = counterexample(law(MISTAKES[name].wrong), strategy)
     found[name, "property test"] = smallest[name] is not None
-    false_alarms += counterexample(law(MISTAKES[name].right), strategy) is not None
+    if name in first_with.values():
+        false_alarms += counterexample(law(MISTAKES[name].right), strategy) is not None
 
 # %%
 # What ``hypothesis`` finds it makes smaller, entry by entry and axis by axis, as long as the law stays broken. These are

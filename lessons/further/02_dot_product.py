@@ -84,10 +84,14 @@ W = lesson.rng(2).normal(size=(N, N))
 entry = tuple(lesson.rng(3).integers(0, N, 2))
 doubled = np.ones((N, N))
 doubled[entry] = 2
-layers = {
-    name: planted(lambda xp, w: xp.tanh(A @ w), lambda g, y, _w, times=times: times * (A.T @ (g * (1 - y * y))))
-    for name, times in {"right": 1.0, "one entry of 65,536 doubled": doubled, "sign flipped": -1.0}.items()
-}
+
+
+def layer_with(times):
+    """The layer, with its right gradient multiplied by this."""
+    return planted(lambda xp, w: xp.tanh(A @ w), lambda g, y, _w: times * (A.T @ (g * (1 - y * y))))
+
+
+layers = {"right": layer_with(1.0), "one entry of 65,536 doubled": layer_with(doubled), "sign flipped": layer_with(-1.0)}
 
 # %%
 # One trial each:
@@ -134,8 +138,8 @@ print(f"one pair of evaluations: {1e3 * pair:.1f} ms; a pair for each entry: {W.
 
 lesson.claim("The right rule: largest gap between ⟨u, Jv⟩, by differences, and ⟨Jᵀu, v⟩",
              abs(gaps["right", along]).max(), below=1e-9)
-lesson.claim("One entry doubled: the gap is the share of that entry, (Jᵀu)ₖ vₖ", -gaps["one entry of 65,536 doubled", along],
-             predicted=share_of_entry, rtol=1e-6, atol=1e-9)
+lesson.claim("One entry doubled: the gap is the share of that entry, (Jᵀu)ₖ vₖ",
+             -gaps["one entry of 65,536 doubled", along], predicted=share_of_entry, rtol=1e-6, atol=1e-9)
 lesson.claim("Sign flipped: the gap is 2⟨u, Jv⟩", gaps["sign flipped", along], predicted=2 * whole, rtol=1e-6, atol=1e-9)
 lesson.claim("Share of trials in which one doubled entry of 65,536 raises an alarm, that is, more than 1e-8",
              np.mean(abs(gaps["one entry of 65,536 doubled", along]) > 1e-8), above=0.9)
