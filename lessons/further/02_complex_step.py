@@ -110,7 +110,7 @@ ax.set(xlabel="step $h$", ylabel="relative error of $f'$", ylim=(floor / 3, 1e3)
 ax.minorticks_off()
 ax.legend(loc="upper center")
 lesson.figure(figure, "complex_step", alt="Relative error of a derivative against the step, from 1 down to 1e-304, both "
-              "axes logarithmic. The central difference is best near 1e-5 and useless at 1e-16; the complex step falls "
+              "axes logarithmic. The central difference is best near 1e-6 and useless at 1e-16; the complex step falls "
               "to the machine epsilon at 1e-8 and stays there for all smaller steps.")
 
 # %%
