@@ -141,7 +141,6 @@ def test_what_is_counted():
 
 LACKING = {  # lessons with figures that have no alternative text; none may be added
     "01_tensors_and_the_tape",
-    "02_checking_gradients",
     "03_weight_normalization",
     "06_effective_learning_rate",
     "08_batch_normalization",
