@@ -136,7 +136,8 @@ for dtype, digits in ((np.float32, 23), (np.float64, 52)):
         measured[kind, dtype] = np.sqrt(np.mean(np.square(errors), axis=1))
         predicted[kind, dtype] = np.array([theory(kind, eps, points, h) for h in all_steps[dtype]])
         best = measured[kind, dtype].argmin()
-        print(f"{dtype.__name__} {kind}: best step {all_steps[dtype][best]:.1e}, error {measured[kind, dtype][best]:.1e}")
+        step, error = all_steps[dtype][best], measured[kind, dtype][best]
+        print(f"{dtype.__name__} {kind}: best step {step:.1e}, error {error:.1e}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The difference of two evenly spread errors has a fourth moment of 2.4 times the square of its second. So
@@ -365,7 +366,7 @@ for count in (2, 3, 4):
     quotients_at_tie = differences(lambda t: mg.max(t), np.ones(count))
     backward = mg.vjp(mg.max, np.ones(count))[1](1.0).data
     sums.append((quotients_at_tie.sum(), backward.sum()))
-    print(f"max of {count} equal entries: differences {np.round(quotients_at_tie, 6)}, backward {np.round(backward, 6)}")
+    print(f"max of {count} equal entries: differences {quotients_at_tie.round(6)}, backward {backward.round(6)}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Numerators are a few roundings of numbers of size $h$ (relu) or 1 (max), divided by $2h$: $10^{-15}$ and
@@ -614,8 +615,8 @@ for name, strategy in STRATEGIES.items():
         false_alarms += counterexample(law(MISTAKES[name].right), strategy) is not None
 
 # %%
-# What ``hypothesis`` finds it makes smaller, entry by entry and axis by axis, as long as the law stays broken. These are
-# the smallest counterexamples for the three mistakes.
+# Whatever ``hypothesis`` finds, it then makes smaller, entry by entry and axis by axis, for as long as the law stays
+# broken. These are the smallest counterexamples for the three mistakes.
 
 for name in ("unbroadcast forgotten", "overwritten, not added", "tie counted twice") if hypothesis else ():
     args, more = smallest[name]
@@ -693,7 +694,7 @@ lesson.claim("False alarms of all checks on the right ops", false_alarms, near=0
 # 2. Plant one more mistake: a rule that is right for $x > 0$ only. Which columns of the table find it, and on what
 #    does it depend?
 # 3. Flip the sign of the gradient of $f = 10^6 + 10^{-7}\sum\cos x$. Does the last tolerance of part 2 find it? Does
-#    ``check_grads``? Why must no check that knows only the values of $f$ find it, and what would you do?
+#    ``check_grads``? Why can no difference with a step below $10^{-3}$ find it, and what would you do?
 # 4. Take a gradient from code of your own, or of somebody else, and check it with ``check_grads(..., grad=)``. Then
 #    break it in three ways, and read what the message says.
 

@@ -91,7 +91,7 @@ def layer_with(times):
     return planted(lambda xp, w: xp.tanh(A @ w), lambda g, y, _w: times * (A.T @ (g * (1 - y * y))))
 
 
-layers = {"right": layer_with(1.0), "one entry of 65,536 doubled": layer_with(doubled), "sign flipped": layer_with(-1.0)}
+layers = {"right": layer_with(1), "one entry of 65,536 doubled": layer_with(doubled), "sign flipped": layer_with(-1)}
 
 # %%
 # One trial each:
@@ -140,7 +140,8 @@ lesson.claim("The right rule: largest gap between ⟨u, Jv⟩, by differences, a
              abs(gaps["right", along]).max(), below=1e-9)
 lesson.claim("One entry doubled: the gap is the share of that entry, (Jᵀu)ₖ vₖ",
              -gaps["one entry of 65,536 doubled", along], predicted=share_of_entry, rtol=1e-6, atol=1e-9)
-lesson.claim("Sign flipped: the gap is 2⟨u, Jv⟩", gaps["sign flipped", along], predicted=2 * whole, rtol=1e-6, atol=1e-9)
+lesson.claim("Sign flipped: the gap is 2⟨u, Jv⟩", gaps["sign flipped", along], predicted=2 * whole, rtol=1e-6,
+             atol=1e-9)
 lesson.claim("Share of trials in which one doubled entry of 65,536 raises an alarm, that is, more than 1e-8",
              np.mean(abs(gaps["one entry of 65,536 doubled", along]) > 1e-8), above=0.9)
 
@@ -159,10 +160,10 @@ ax.annotate("alarm to the right of this", (1e-8, 1), (4, 2), xycoords=("data", "
 ax.set(xlabel=r"$|\langle u, Jv\rangle - \langle J^\top u, v\rangle|\ /\ \Vert Jv\Vert$", ylim=(-0.6, 5.6),
        xlim=(3e-19, 3), xticks=10.0 ** np.arange(-18, 1, 3))
 ax.minorticks_off()
-lesson.figure(figure, "dot_product", alt="Gap between the two sides of the dot-product test on a logarithmic axis, for "
-              "three rules and two ways to compute J v. With a difference, the right rule stays below 1e-9, one doubled "
-              "entry lies near 1e-5 and a flipped sign near 1e-2, right of the alarm at 1e-8. With mg.jvp all three lie "
-              "near 1e-17.")
+lesson.figure(figure, "dot_product", alt="Gap between the two sides of the dot-product test on a logarithmic axis, "
+              "for three rules and two ways to compute J v. With a difference, the right rule stays below 1e-9, one "
+              "doubled entry lies near 1e-5 and a flipped sign near 1e-2, right of the alarm at 1e-8. With mg.jvp all "
+              "three lie near 1e-17.")
 
 # %%
 # Blue, the difference along $v$, does its work. The gap of one wrong entry depends on $u$, and may by chance be small;
@@ -234,10 +235,10 @@ for row, (name, (f, shapes)) in enumerate(PLANTED.items()):
 
 # %%
 # With a difference, the test finds the first five: what is wrong at the example, like a comparison of every entry. It
-# sees neither a rule that is wrong at second order only nor a wrong *function* with a rule that fits it. With ``mg.jvp``
-# it finds the one rule that is not linear in $u$, and no other.
+# sees neither a rule that is wrong at second order only nor a wrong *function* with a rule that fits it. With
+# ``mg.jvp`` it finds the one rule that is not linear in $u$, and no other.
 
-lesson.claim("Of seven planted mistakes, the dot product with a difference finds the five that are wrong at the example",
+lesson.claim("Of seven mistakes, the dot product with a difference finds the five that are wrong at the example",
              sum(found[name][0] for name in list(PLANTED)[:5]) - sum(found[name][0] for name in list(PLANTED)[5:]),
              near=5, within=0)
 lesson.claim("With mg.jvp, mistakes found other than the rule that is not linear in g",

@@ -109,20 +109,20 @@ for name, (change, words) in CAUSES.items():
 lesson.claim("Causes named rightly, or rightly not named, of 6", named, near=len(CAUSES), within=0)
 
 # %%
-# Read the second message: "half the difference quotient at every wrong entry". It is as good as the sentence says. A
-# factor that is the same for nine entries to within $10^{-6}$ is no coincidence; for a single entry, only simple numbers
-# such as 2 or 1/2 count. The transposition leaves the diagonal right: 6 of 9 entries are wrong. The dropped row leaves
-# six right.
+# Read the second message: "half the difference quotient at every wrong entry". The hint rests on exactly that. A factor
+# that is the same for nine entries to within $10^{-6}$ is no coincidence; for a single entry, only simple numbers such
+# as 2 or 1/2 count. The transposition leaves the diagonal right: 6 of 9 entries are wrong. The dropped row leaves six
+# right.
 #
-# The right op passes all of this, so a message is not a matter of luck. And for the last mistake, where the norm has
-# been taken for a constant, no pattern fits. Then no cause is named: a wrong hint is worse than none.
+# For the last mistake, where the norm has been taken for a constant, no pattern fits. Then no cause is named: a wrong
+# hint is worse than none.
 #
 # 3. A law for what has no name
 # -----------------------------
 #
 # The function does not change when $v$ is made longer, so its gradient has no component along $v$:
-# $v \cdot \nabla_v = 0$ in each row. That holds up to rounding, without any step size, and it says where to look. If the
-# norm is taken for a constant, $\nabla_v = \nabla_w/\lVert v\rVert$, and what is left is
+# $v \cdot \nabla_v = 0$ in each row. That holds up to rounding, without any step size, and it says where to look. If
+# the norm is taken for a constant, $\nabla_v = \nabla_w/\lVert v\rVert$, and what is left is
 #
 # $$v \cdot \nabla_v = \frac{v \cdot \nabla_w}{\lVert v\rVert} .$$
 
@@ -157,7 +157,7 @@ lesson.claim("With the norm taken for a constant, v·∇_v = v·∇_w/‖v‖", 
 #
 # 1. Two mistakes at once: flip the sign *and* drop the last row. What does ``check_grads`` say, and why? What if the
 #    sign is flipped in the last row only?
-# 2. Find a law for ``mg.logsumexp`` that tells its rule from one that returns the gradient of ``mg.max``, and one that
-#    does not.
+# 2. A rule for ``mg.logsumexp`` returns 1 for the largest entry and 0 for the others, the gradient of ``mg.max``. Find
+#    a law that the right gradient obeys and this one, too; then one that only the right gradient obeys.
 
 lesson.finish()
