@@ -187,8 +187,7 @@ lesson.claim("With mg.jvp on the left neither a flipped sign nor a doubled entry
 # 3. Which mistakes?
 # ------------------
 #
-# Seven mistakes of lesson 02, with both versions of the test. Here $u$ and $v$ are normal random numbers, one $v$ for
-# each operand.
+# Seven mistakes of lesson 02, for both versions of the test.
 
 
 def constant(x):
@@ -209,6 +208,9 @@ PLANTED = {  # the op with its mistake, and the shapes of its operands
     "wrong at second order only": (planted(square, lambda g, _y, x: g * 2 * constant(x)), [(4,)]),
     "function wrong, rule alike": (planted(lambda xp, x: 1.1 * x * x, lambda g, _y, x: g * 2.2 * x), [(4,)]),
 }
+
+# %%
+# Now $u$ and $v$ are normal random numbers, with one $v$ for each operand.
 
 
 def gap(f, args, rng, push):
