@@ -15,7 +15,7 @@ Afterwards you can
 - name the mistakes that no example can show, and let a property test look for them.
 
 Read first: lesson 01, parts 4 and 5 (backward rules, and the engine). Beside it, open
-``minigrad/testing/gradient_check.py``: the lesson builds its simpler sister.
+``minigrad/testing/gradient_check.py``; the lesson builds a simpler version of it.
 
 Claims checked, and where they are made:
 
@@ -195,9 +195,12 @@ lesson.figure(figure, "step_and_error", alt="Relative error of two difference qu
 # $$D_0(2h) - D_0(h) \approx 3 \cdot \frac{h^2}6 f''' .$$
 #
 # For *rounding*, move the argument by a tiny $d$ there and back: $f(x+d) - 2f(x) + f(x-d) \approx d^2f''$. If $d^2$ is
-# far below $\varepsilon$, this would be zero without rounding, so what comes out is rounding and nothing else.
+# far below $\varepsilon$, this would be practically zero without rounding, so what comes out is rounding and nothing
+# else.
 
 STEP = np.finfo(float).eps ** (1 / 3)
+x = lesson.rng(2).uniform(0.5, 1.0, 3)
+wave = lambda x: np.sum(np.sin(1000 * x))  # an f that varies quickly, for later
 
 
 def differences(f, x, h=STEP):
@@ -222,8 +225,6 @@ def rounding(f, x):
 # rounding errors with the weights 1, -2 and 1: a variance of $(1 + 4 + 1)\,\varepsilon^2/12$, an RMS of
 # $\varepsilon/\sqrt2$. It scatters as the errors of part 1 do.
 
-x = lesson.rng(2).uniform(0.5, 1.0, 3)
-wave = lambda x: np.sum(np.sin(1000 * x))
 lesson.claim("D₀(2h) - D₀(h) is 3 times the truncation h²f‴/6: for sin 1000x",
              differences(wave, x, 2 * STEP) - differences(wave, x),
              predicted=-3 * STEP**2 / 6 * 1e9 * np.cos(1000 * x), rtol=1e-3)
