@@ -140,7 +140,6 @@ def test_what_is_counted():
 # ---- figures -------------------------------------------------------------------------------------------------------
 
 LACKING = {  # lessons with figures that have no alternative text; none may be added
-    "02_checking_gradients",
     "08_batch_normalization",
     "09_cifar10_network",
 }
