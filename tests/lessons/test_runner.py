@@ -233,7 +233,7 @@ def small_lesson(tmp_path_factory):
     tiny = quick
     for ours, smaller in (
         ("(8, 16)", "(2, 3)"),
-        ("train=1_200", "train=200"),
+        ("train=800", "train=200"),
         ("test=500", "test=100"),
         ("epochs=6", "epochs=4"),
         ("starts=3", "starts=1"),
