@@ -692,7 +692,7 @@ if size.starts > 1:
                      min(final[other] - final[p]), above=5)
 
 # %%
-# All starts agree on that. Batch norm is ahead in these three, too, but which of the other two that subtract means comes
+# All starts agree on that. Batch norm is first in these three, but which of the other two that subtract means comes
 # second changes from start to start. Weight norm alone is ahead of normal by about two points, no more than the
 # deviation of such a difference. Neither is claimed here.
 #
@@ -730,7 +730,7 @@ lesson.claim("under Adam, ‖v‖ has grown in every layer, with and without mea
 for p in (FIRST, "batch norm"):
     lesson.claim(f"{p} grows more than mean-only BN alone (difference of mean ratios to the start, smallest of all)",
                  min(grown[p].mean(axis=1) - grown["mean-only BN"].mean(axis=1)), above=0)
-lesson.claim("mean-only BN: the dense layer's w, whose length matters, gets shorter (ratio to the start, largest of all)",
+lesson.claim("mean-only BN: the dense layer's w, whose length matters, gets shorter (largest ratio to the start)",
              grown["mean-only BN"][:, -1].max(), below=1)
 
 # %% Drawing tags=["hide-input"]
@@ -768,8 +768,8 @@ lesson.figure(figure, "growth_by_parameterization", note=note, alt="Left: mean l
 # layer. Weight normalization alone does so in seven, and is at twice the multiple in the last three: gradients there
 # are less like noise, as all logits of all pictures keep moving together (part 7). (On the left it grows little because
 # its rate is lower and its first gradients are large.) Where the length counts, growth is less than the steps would
-# give, and in the last layers $w$ can get shorter. "Qualitatively we still find the same effect to hold" is right, then,
-# and under noise it can be made quantitative.
+# give, and in the last layers $w$ can get shorter. "Qualitatively we still find the same effect to hold" is right,
+# then, and under noise it can be made quantitative.
 #
 # How *far* does $\lVert v\rVert$ get? Divided by its root mean square, each entry of a gradient that is noise has the
 # size 1, so with $n$ entries $\lVert v\rVert^2$ gains $\eta_t^2 n$ from step $t$. It began at $0.05^2 n$. Hence
