@@ -235,6 +235,7 @@ def small_lesson(tmp_path_factory):
         ("(8, 16)", "(2, 3)"),
         ("train=800", "train=200"),
         ("test=500", "test=100"),
+        ("batch=16", "batch=50"),
         ("epochs=6", "epochs=4"),
         ("starts=3", "starts=1"),
     ):
