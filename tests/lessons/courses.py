@@ -14,7 +14,6 @@ TO_BE_REBUILT = {
     "02_checking_gradients",
     "03_weight_normalization",
     "06_effective_learning_rate",
-    "08_batch_normalization",
     "09_cifar10_network",
 }
 GOOD = '''"""A lesson that works

@@ -144,7 +144,6 @@ LACKING = {  # lessons with figures that have no alternative text; none may be a
     "02_checking_gradients",
     "03_weight_normalization",
     "06_effective_learning_rate",
-    "08_batch_normalization",
     "09_cifar10_network",
 }
 
