@@ -47,7 +47,7 @@ Time: quick about 15 s, full about 1 min.
 # checked.)
 #
 # Both statistics depend on all $B$ examples, so the gradient must go through them as well. Write $\delta_i$ for the
-# derivative $\partial L/\partial \tilde t_i$. A change $dt$ changes the mean by $\mu[dt]$. From
+# derivative $\partial L/\partial \tilde t_i$ of the loss. A change $dt$ changes the mean by $\mu[dt]$. From
 # $2\sigma\,d\sigma = 2\mu[(t - \mu[t])\,dt]$, it changes the deviation by $\mu[\hat t\,dt]$. Hence
 #
 # $$d\hat t_i = \frac{1}{\sigma}\left(dt_i - \mu[dt] - \hat t_i\,\mu[\hat t\,dt]\right).$$
@@ -275,7 +275,7 @@ right.legend(loc="center", bbox_to_anchor=(0.5, 0.5), fontsize=9)
 lesson.figure(figure, "whitened", note="random numbers, 512 examples, 20 inputs, 10 classes", alt="Left: the loss of "
               "one layer with batch norm and with weight norm over 60 steps; the two curves lie on top of each other. "
               "Right: the difference of the two losses over 300 steps, on a logarithmic scale: about 1e-15 for one "
-              "layer and for the first of two layers, between 1e-3 and 1 for minibatches, for both layers normalized "
+              "layer and for the first of two layers, between 1e-3 and 0.1 for minibatches, for both layers normalized "
               "and for correlated inputs.")
 
 # %%
@@ -399,6 +399,9 @@ def statistics(model, x):
                 found.append([t.mean(axis=0), t.std(axis=0)])
             x = layer(mg.tensor(x)).numpy()
     return np.array(found[:depth], np.float64)
+
+
+# %%
 
 
 def train(kind, rate, seed, steps=200):
@@ -558,7 +561,7 @@ lesson.claim("Best rate of each: test loss, weight norm − (WN + mean-only BN),
 
 # %%
 # In this network equation 7 takes back more than half of what weight normalization lacks, and it allows a larger
-# learning rate. The rest belongs to the deviations, which batch normalization holds and equation 7 does not. Do we see
+# learning rate. (Weight normalization alone has hardly learned anything at 0.3.) The rest belongs to the deviations, which batch normalization holds and equation 7 does not. Do we see
 # the mechanism, too? The statistics after training, at a rate that suits all three; for mean-only batch normalization
 # the means are those of $t$, *before* $\mu[t]$ is subtracted. Afterwards they would be 0.
 
