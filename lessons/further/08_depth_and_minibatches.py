@@ -265,12 +265,12 @@ right.legend(fontsize=9, ncols=2, loc="upper left")
 lesson.figure(figure, "gap", note="random numbers; 5 ReLU layers of 64 units", alt="Left: the gap against the size of "
               "the minibatch, both logarithmic. Layer 1 falls along a line of slope -1/2; without equation 6 layers 2 "
               "to 5 stay between 0.5 and 1; with equation 6 all layers fall and level off near 0.07. Right: during "
-              "training the gaps of layers 2 to 5 grow above 1, most of it in the first tens of steps; that of layer 1 "
-              "stays near 0.")
+              "training the gaps of layers 2 to 5 grow to between 0.5 and 1.3, half of it in the first ten or twenty "
+              "steps; that of layer 1 stays near 0.")
 
 # %%
 # At the start: as predicted. The crosses of layer 1 lie on or near the dotted line, which is the average over
-# initializations; this one is a single draw. In training, most of the distance is covered in the first tens of steps.
+# initializations; this one is a single draw. In training, half of the distance is covered in the first ten or twenty steps.
 # Equation 6 is a good place to start from, and no substitute for batch normalization after that.
 #
 # Exercises
