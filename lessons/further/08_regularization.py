@@ -185,14 +185,16 @@ right.legend(fontsize=8.5, loc="upper left")
 lesson.figure(figure, "regularization", note="synthetic problems, 256 training examples, minibatches of 8: mean of "
               f"{PROBLEMS}", alt="Left: test and training loss against the step; weight norm's test loss rises most "
               "while its training loss falls fastest, batch norm's least and slowest. Right: test loss against "
-              "training loss; at equal training loss the versions with noise lie lowest, and those without noise near "
-              "weight norm.")
+              "training loss; at equal training loss weight norm lies highest and batch norm lowest, and the versions "
+              "without noise between them.")
 
 # %%
 # The order is the same in each problem: weight normalization overfits the fastest, batch normalization the slowest. And
-# it is the noise: with the statistics of all 256 examples, both overfit about as weight normalization does. The noise
-# does two things. It slows down the fit (left, dashed), and it gives a lower test loss at the same training loss
-# (right). What it saves is the *loss*: error rates, in the table, differ by a point or two only. A network that has
+# it is the noise: with the statistics of all 256 examples, both end about where weight normalization does. The noise
+# does two things. It slows down the fit: without it the training losses end at 0.12 and 0.15, with it at 0.47 and 0.75.
+# And it gives a lower test loss at the same training loss (right). There it accounts for about 0.08 of the lead of 0.13
+# nats that mean-only batch normalization has over weight normalization, and for 0.14 of batch normalization's 0.25; the
+# rest is the parameterization's. What is saved is the *loss*: error rates differ by two points at most. A network that has
 # memorized its examples is sure of itself, and the test loss counts how sure it is when it is wrong.
 #
 # The paper's order on CIFAR-10 is another: weight normalization with mean-only batch normalization tests best (7.31 %),
