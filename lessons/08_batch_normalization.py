@@ -178,8 +178,8 @@ for model, names in ((bn, ("0.weight", "1.weight", "1.bias")), (wn_, ("0.weight_
     parameters = dict(model.named_parameters())
     found = mg.grad(F.cross_entropy(model(x), labels), [parameters[name] for name in names])
     gradients.append(np.concatenate([gradient.numpy().ravel() for gradient in found]))
-print("t̃ of the first example:", *(f"{a:.4f} / {b:.4f}" for a, b in zip(outputs[0][0, :4], outputs[1][0, :4], strict=True)))
-print("first entries of ∇_v L:", *(f"{a:.5f} / {b:.5f}" for a, b in zip(gradients[0][:4], gradients[1][:4], strict=True)))
+for name, of_bn, of_wn in (("t̃ of the first example", *(t_tilde[0] for t_tilde in outputs)), ("∇_v L", *gradients)):
+    print(f"{name}:", *(f"{a:.5f} / {b:.5f}" for a, b in zip(of_bn[:4], of_wn[:4], strict=True)))
 
 # %% tags=["hide-input"]
 # *Tolerance.* The whitening leaves $X^{\mathsf T} X/B - I$ of some $10^{-15}$; everything after it adds sums of 512
@@ -561,9 +561,10 @@ lesson.claim("Best rate of each: test loss, weight norm − (WN + mean-only BN),
 
 # %%
 # In this network equation 7 takes back more than half of what weight normalization lacks, and it allows a larger
-# learning rate. (Weight normalization alone has hardly learned anything at 0.3.) The rest belongs to the deviations, which batch normalization holds and equation 7 does not. Do we see
-# the mechanism, too? The statistics after training, at a rate that suits all three; for mean-only batch normalization
-# the means are those of $t$, *before* $\mu[t]$ is subtracted. Afterwards they would be 0.
+# learning rate. (Weight normalization alone has hardly learned anything at 0.3.) The rest belongs to the deviations,
+# which batch normalization holds and equation 7 does not. Do we see the mechanism, too? The statistics after training,
+# at a rate that suits all three; for mean-only batch normalization the means are those of $t$, *before* $\mu[t]$ is
+# subtracted. Afterwards they would be 0.
 
 moved = {kind: np.mean([change for change, _ in runs[kind, 0.03]], axis=0) for kind in KINDS}
 for name, row in (("means moved by, in σ₀", 0), ("deviations changed by", 1)):
@@ -590,8 +591,8 @@ right.plot([], [], "x--", color="0.4", label="deviations, relative")
 right.set(xlabel="layer", ylabel="change since the start (rms)", title="What has moved, η = 0.03", xticks=layers)
 right.legend(loc="upper left", fontsize=9)
 lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of {PROBLEMS}; 5 ReLU layers of 64 units",
-              alt="Left: test loss against the learning rate for weight norm, weight norm with mean-only batch norm and "
-              "batch norm; at the best rate of each, mean-only lies between the two others. Right: change of the means "
+              alt="Left: test loss against the learning rate for weight norm, weight norm with mean-only batch norm "
+              "and batch norm; at the best rate of each, mean-only lies between the two others. Right: change of the means "
               "and of the deviations in layers 1 to 5: zero in layer 1; from layer 2 on the means of weight norm have "
               "moved by 1.5 deviations or more, twice as far as with mean-only batch norm.")
 
@@ -615,8 +616,8 @@ lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of 
 #   move nearly as much, because their inputs change.
 # - *Mean-only batch normalization centres the gradients* (section 4). Exactly; the weights then learn as if their
 #   inputs were centred. At the best rates it takes back about half of weight normalization's lag behind batch
-#   normalization: 0.10 ± 0.06 of 0.18 ± 0.04 nats. (On CIFAR-10 the paper's table 2 has mean-only ahead of full batch normalization. That
-#   is another network; lesson 09 trains it.)
+#   normalization: 0.10 ± 0.06 of 0.18 ± 0.04 nats. (On CIFAR-10, section 5.1, mean-only is ahead of full batch
+#   normalization. That is another network; lesson 09 trains it.)
 #
 # Further chapters
 # ----------------
@@ -640,7 +641,8 @@ lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of 
 # 1. *Too few examples.* Whiten a minibatch of $B = 15$ examples with 20 inputs. What goes wrong in ``whitened``, and
 #    why must it? What is left of the equivalence in the 14 directions that the minibatch spans?
 # 2. *The constant in the denominator.* Set ``eps=1e-5`` in ``network`` and run the first pair again. How large is the
-#    difference of the loss curves now, and how does it depend on $\|v\|$? Is the gradient still at a right angle to $v$?
+#    difference of the loss curves now, and how does it depend on $\|v\|$? Is the gradient still at a right angle to
+#    $v$?
 # 3. *The last bit.* Train the pair "first of two layers" for 1000 steps. From when on do roundings grow, and by what
 #    factor per step? Add $10^{-15}$ to one weight of *one* network and train it against itself. What changes with
 #    ``rate=0.05``?

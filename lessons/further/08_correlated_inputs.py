@@ -98,7 +98,7 @@ lesson.claim("Correlated inputs: BN in v = WN in S^½ v on whitened inputs", out
 # $\mathbf 1$ and along $\hat t$, times $g/\sigma$, where $\delta$ is the derivative of the loss by $\tilde t$. Multiply
 # by $X^{\mathsf T}$, with $X_c = X - \mathbf 1 m^{\mathsf T}$ for the centred inputs:
 #
-# $$\nabla_v L = \frac{g}{\sigma}\left(I - \frac{S\,v v^{\mathsf T}}{v^{\mathsf T} S\,v}\right) X_c^{\mathsf T}\delta .$$
+# $$\nabla_v L = \frac{g}{\sigma}\left(I - \frac{S\,v v^{\mathsf T}}{v^{\mathsf T} S\,v}\right) X_c^{\mathsf T}\delta.$$
 #
 # It is still at a right angle to $v$, as it must be where the length of $v$ has no effect. But it is an oblique
 # projection: what it takes away is along $Sv$, where weight normalization takes away the part along $v$.
@@ -212,8 +212,9 @@ lesson.figure(figure, "length", note="random numbers; lines: the law", alt="The 
 # Exercises
 # ---------
 #
-# 1. *In which metric?* Take one gradient step of rate $\eta$ in $v$ with batch normalization, and express it in
-#    $\tilde v$. Which matrix multiplies the gradient that weight normalization on whitened inputs would use?
+# 1. *In which metric?* With batch normalization, take one gradient step in $v$ with the learning rate $\eta$, and
+#    express it in $\tilde v$. Which matrix multiplies the gradient that weight normalization on whitened inputs would
+#    use?
 # 2. *Mean-only.* Write down the equation for $\|\nabla_t L\|^2$ of mean-only batch normalization, and check it.
 
 lesson.finish()

@@ -44,7 +44,7 @@ import threadpoolctl
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, Lesson
+from lessons import Lesson
 from minigrad import nn
 
 lesson = Lesson(__file__)

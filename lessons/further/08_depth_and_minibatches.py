@@ -28,9 +28,9 @@ Time: quick about 8 s, full about 1 min.
 # -----------------------
 #
 # A minibatch drawn from whitened data is not whitened itself. Let $z = v \cdot x/\|v\|$ be a pre-activation that over
-# the population has mean 0 and variance 1. Weight normalization (with $g = 1$, $b = 0$) leaves $z$ as it is; batch
-# normalization makes $(z - \mu[z])/\sigma[z]$ of it, with the minibatch's own mean and standard deviation. Over the
-# minibatch the mean square of their difference, the *gap*, is
+# the population has mean 0 and variance 1. Weight normalization (with the scale $g = 1$ and $b = 0$) leaves $z$ as it
+# is; batch normalization makes $(z - \mu[z])/\sigma[z]$ of it, with the minibatch's own mean and standard deviation.
+# Over the minibatch the mean square of their difference, the *gap*, is
 #
 # $$\text{gap}^2 = \frac1B \sum_i \left(z_i - \frac{z_i - \mu[z]}{\sigma[z]}\right)^2
 #   = \mu[z]^2 + (\sigma[z] - 1)^2 ,$$
@@ -270,8 +270,8 @@ lesson.figure(figure, "gap", note="random numbers; 5 ReLU layers of 64 units", a
 
 # %%
 # At the start: as predicted. The crosses of layer 1 lie on or near the dotted line, which is the average over
-# initializations; this one is a single draw. In training, half of the distance is covered in the first ten or twenty steps.
-# Equation 6 is a good place to start from, and no substitute for batch normalization after that.
+# initializations; this one is a single draw. In training, half of the distance is covered in the first ten or twenty
+# steps. Equation 6 is a good place to start from, and no substitute for batch normalization after that.
 #
 # Exercises
 # ---------

@@ -15,7 +15,8 @@ Read first: lesson 08.
 
 Claims checked, and where the paper makes them:
 
-- ‖v‖ is known exactly where the mean and variance of a small minibatch are noisy: weight normalization is a "less noisy
+- ‖v‖, the length of v, is known exactly where the mean and variance of a small minibatch are noisy: weight
+  normalization is a "less noisy
   approximation to batch normalization" (section 2.2);
 - with one example, mean-only batch normalization learns nothing (equation 8).
 
@@ -314,10 +315,9 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {PROBLEMS
               "statistics of the test minibatch itself are clearly worse than running averages.")
 
 # %%
-# - *One example.* Weight normalization and the normal parameterization learn. With mean-only batch normalization nothing
-#   but the last bias ever changes. Its test loss, 2.9, is off the figure, above that
-#   of guessing: at test time the running average
-#   replaces the mean, and a random network comes to light that training never saw.
+# - *One example.* Weight normalization and the normal parameterization learn. With mean-only batch normalization
+#   nothing but the last bias ever changes. Its test loss, 2.9, is off the figure, above that of guessing: at test time
+#   the running average replaces the mean, and a random network comes to light that training never saw.
 # - *Two to four.* With $B = 2$ full batch normalization hardly beats guessing. It passes on which of two numbers is the
 #   larger, and nothing else. Mean-only batch normalization keeps by how much, and stays close to weight normalization,
 #   which is indifferent to $B$ but for the noise in the gradient that all four share. Here "less noisy approximation to

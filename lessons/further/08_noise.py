@@ -37,11 +37,11 @@ Time: quick about 10 s, full about 40 s.
 # mean and the standard deviation of the $B$ examples of a minibatch.
 #
 # **First: the estimates themselves.** Cumulants of independent variables add, so the mean of $B$ examples has
-# $\gamma_2[\mu] = \gamma_2[z]/B$, whatever the distribution. Let $z$ be normal. Then this is 0, and $B\,\sigma^2[z]$ has
-# the chi-squared distribution with $B - 1$ degrees of freedom, so $\gamma_2[\sigma^2] = 12/(B - 1)$. What multiplies $t$
-# is $1/\sigma$. Its moments follow from $\mathbb{E}\,y^{-p} = 2^{-p/2}\,\Gamma((k - p)/2)/\Gamma(k/2)$ for $p < k$,
-# where $y^2$ has that distribution with $k$ degrees of freedom: the fourth exists for $B - 1 > 4$ only. Up to
-# $B = 5$ the kurtosis of $1/\sigma$ is infinite.
+# $\gamma_2[\mu] = \gamma_2[z]/B$, whatever the distribution. Let $z$ be normal. Then this is 0, and $B\,\sigma^2[z]$
+# has the chi-squared distribution with $B - 1$ degrees of freedom, so $\gamma_2[\sigma^2] = 12/(B - 1)$. What
+# multiplies $t$ is $1/\sigma$. Its moments follow from $\mathbb{E}\,y^{-p} = 2^{-p/2}\,\Gamma((k - p)/2)/\Gamma(k/2)$
+# for $p < k$, where $y^2$ has that distribution with $k$ degrees of freedom: the fourth exists for $B - 1 > 4$ only. Up
+# to $B = 5$ the kurtosis of $1/\sigma$ is infinite.
 
 import math
 
@@ -176,14 +176,14 @@ theories = {"mean": np.zeros(len(sizes)), "σ²": 12 / (sizes - 1),
             "z₀ = 2": np.array([one_example_kurtosis(2, B) for B in sizes])}
 
 # %% tags=["hide-input"]
-# *Tolerances.* The sampling error of a kurtosis of 0 is $\sqrt{24/65{,}536} = 0.02$; it is larger where the kurtosis is,
-# and is measured. We allow five standard errors, because there are many comparisons and the errors are estimates. A
+# *Tolerances.* The sampling error of a kurtosis of 0 is $\sqrt{24/65{,}536} = 0.02$; it is larger where the kurtosis
+# is, and is measured. We allow five standard errors, because there are many comparisons and the errors are estimates. A
 # kurtosis that barely exists cannot be estimated: for $1/\sigma$ the estimate's own variance needs eight moments, and
 # more to be of use. So that comparison begins at $B = 32$, and draws $\sigma^2$ from its distribution directly, a
 # million times, which makes the error at most 0.02 of 0.88, and 0.005 of 0.09 at $B = 256$; five times that is 0.1 and
-# 0.025. For $z_0 = 2$, where $B = 2$ and 3 have a rare outcome, it begins at 4.
-# The limit $\frac23$ is measured with four times as many minibatches of 256, to 0.01; four of these, and terms of the
-# order of $1/B$, some $5/256 = 2$ %, make 8 %. For the ratio of variances $\frac32$ we allow 3 %.
+# 0.025. For $z_0 = 2$, where $B = 2$ and 3 have a rare outcome, it begins at 4. The limit $\frac23$ is measured with
+# four times as many minibatches of 256, to 0.01; four of these, and terms of the order of $1/B$, some $5/256 = 2$ %,
+# make 8 %. For the ratio of variances $\frac32$ we allow 3 %.
 
 direct = []
 for key, B in enumerate(sizes[sizes >= 32]):

@@ -49,6 +49,8 @@ threadpoolctl.threadpool_limits(1)  # matrices this small are multiplied fastest
 inputs, units, classes = 20, 32, 10
 PROBLEMS, STEPS, POOL, B, RATE = (8, 2000, 256, 8, 0.1) if lesson.full else (4, 600, 256, 8, 0.1)
 
+# %%
+
 
 def examples(generator, n):
     """n training examples, and 2048 for the test, of one random problem: ((inputs, labels), (inputs, labels))."""
@@ -194,8 +196,8 @@ lesson.figure(figure, "regularization", note="synthetic problems, 256 training e
 # does two things. It slows down the fit: without it the training losses end at 0.12 and 0.15, with it at 0.47 and 0.75.
 # And it gives a lower test loss at the same training loss (right). There it accounts for about 0.08 of the lead of 0.13
 # nats that mean-only batch normalization has over weight normalization, and for 0.14 of batch normalization's 0.25; the
-# rest is the parameterization's. What is saved is the *loss*: error rates differ by two points at most. A network that has
-# memorized its examples is sure of itself, and the test loss counts how sure it is when it is wrong.
+# rest is the parameterization's. What is saved is the *loss*: error rates differ by two points at most. A network that
+# has memorized its examples is sure of itself, and the test loss counts how sure it is when it is wrong.
 #
 # The paper's order on CIFAR-10 is another: weight normalization with mean-only batch normalization tests best (7.31 %),
 # before full batch normalization (8.05 %), and mean-only batch normalization without weight normalization is about as
