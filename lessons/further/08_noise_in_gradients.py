@@ -3,8 +3,8 @@ r"""Noise in a trained network, and in its gradients
 
 ``08_noise.py`` found that for normal pre-activations batch normalization's noise has an excess kurtosis of 2/3,
 whatever the minibatch. In a trained network nothing is normal, gradients least of all: most examples are classified
-well and have hardly any, a few have large ones. Open this chapter if you want to know what the noise of the statistics does to
-gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to predict the noise of
+well and have hardly any, a few have large ones. Open this chapter if you want to know what the noise of the statistics
+does to gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to predict the noise of
 some other statistic.
 
 Afterwards you can
@@ -230,11 +230,11 @@ for i, B in enumerate(sizes):
 
 # %% tags=["hide-input"]
 # *Tolerances.* Each of the 16 units has $R$ minibatches of its own, 4096 of the largest size. For mean-only batch
-# normalization the standard error of a kurtosis of 0 is $\sqrt{24/R}$, and of the median of 16 about $1.25/\sqrt{16}$ of
-# that; four times this is 0.1, and the $\gamma_2/B$ that remains is less. At $B = 4$ the mean's kurtosis is a quarter of
-# a gradient's; medians over units of both are known to 10 %, and we allow twice that. For batch normalization's noise
-# the kurtosis of one unit is off by 10 to 15 %, that of the mean over 16 by 4 %; terms of the next order are some
-# $10/B = 4$ %. We allow 20 %.
+# normalization the standard error of a kurtosis of 0 is $\sqrt{24/R}$, and of the median of 16 about $1.25/\sqrt{16}$
+# of that; four times this is 0.1, and the $\gamma_2/B$ that remains is less. At $B = 4$ the mean's kurtosis is a
+# quarter of a gradient's; medians over units of both are known to 10 %, and we allow twice that. For batch
+# normalization's noise the kurtosis of one unit is off by 10 to 15 %, that of the mean over 16 by 4 %; terms of the
+# next order are some $10/B = 4$ %. We allow 20 %.
 
 for key, name in (("t, mean-only", "pre-activations"), ("δ, mean-only", "gradients")):
     lesson.claim(f"Trained network, mean-only, B = 256: the noise in {name} is nearly normal, median γ₂",
