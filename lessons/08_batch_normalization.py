@@ -593,8 +593,8 @@ right.legend(loc="upper left", fontsize=9)
 lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of {PROBLEMS}; 5 ReLU layers of 64 units",
               alt="Left: test loss against the learning rate for weight norm, weight norm with mean-only batch norm "
               "and batch norm; at the best rate of each, mean-only lies between the two others. Right: change of the "
-              "means and of the deviations in layers 1 to 5: zero in layer 1; from layer 2 on the means of weight norm have "
-              "moved by 1.5 deviations or more, twice as far as with mean-only batch norm.")
+              "means and of the deviations in layers 1 to 5: zero in layer 1; from layer 2 on the means of weight norm "
+              "have moved by 1.4 deviations or more, twice as far as with mean-only batch norm.")
 
 # %%
 # The means move half as far once their gradients are gone; what is left comes from the inputs, which change with the

@@ -4,8 +4,8 @@ r"""Noise in a trained network, and in its gradients
 ``08_noise.py`` found that for normal pre-activations batch normalization's noise has an excess kurtosis of 2/3,
 whatever the minibatch. In a trained network nothing is normal, gradients least of all: most examples are classified
 well and have hardly any, a few have large ones. Open this chapter if you want to know what the noise of the statistics
-does to gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to predict the noise of
-some other statistic.
+does to gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to predict the
+noise of some other statistic.
 
 Afterwards you can
 
