@@ -430,8 +430,8 @@ for i in range(depth):
 
 # %% tags=["hide-input"]
 # *Tolerances.* Layer 1 is in float32, where means and deviations over 2000 examples are off by some $10^{-7}$ to
-# $10^{-6}$: at most $10^{-5}$. "More than" is a ratio above 1. Of a
-# deviation that is "approximately independent" one would expect changes below 0.3; in layer 5 they are larger.
+# $10^{-6}$: at most $10^{-5}$. "More than" is a ratio above 1. A deviation that is
+# "approximately independent" should change by less than 0.3; in layer 5 it changes more.
 
 lesson.claim("Trained, weight norm: in layer 1, with whitened inputs, nothing moves, means or deviations",
              max(shift[0], stretch[0]), below=1e-5)
