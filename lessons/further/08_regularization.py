@@ -144,7 +144,9 @@ for name, curve in history.items():
 # %% tags=["hide-input"]
 # *Tolerances.* All versions see the same problems, in the same order of examples. Final losses are compared on each
 # problem; at equal training loss, where differences are smaller, in the mean over problems, with the standard error
-# printed beside it.
+# printed beside it. For mean-only batch normalization with and without its noise this difference is only printed: with
+# other seeds it came out between -0.01 and 0.12, each time with a standard error of 0.03 to 0.05. Four problems are too
+# few to tell.
 
 
 def final_gap(name, other):
@@ -163,7 +165,8 @@ for kind in ("WN + mean-only BN", "batch norm"):
                         (f"{kind}, no noise", f"{kind} tests worse without the noise")):
         difference = test_at(other) - test_at(kind)
         print(f"difference {difference.mean():+.3f}, standard error {difference.std(ddof=1) / math.sqrt(PROBLEMS):.3f}")
-        lesson.claim(f"256 examples, at a training loss of 1: {text}, mean difference", difference.mean(), above=0)
+        if (other, kind) != ("WN + mean-only BN, no noise", "WN + mean-only BN"):
+            lesson.claim(f"256 examples, at a training loss of 1: {text}, mean difference", difference.mean(), above=0)
 
 # %% tags=["hide-input"]
 
@@ -194,10 +197,11 @@ lesson.figure(figure, "regularization", note="synthetic problems, 256 training e
 # The order is the same in each problem: weight normalization overfits the fastest, batch normalization the slowest. And
 # it is the noise: with the statistics of all 256 examples, both end about where weight normalization does. The noise
 # does two things. It slows down the fit: without it the training losses end at 0.12 and 0.15, with it at 0.47 and 0.75.
-# And it gives a lower test loss at the same training loss (right). There it accounts for about 0.08 of the lead of 0.13
-# nats that mean-only batch normalization has over weight normalization, and for 0.14 of batch normalization's 0.25; the
-# rest is the parameterization's. What is saved is the *loss*: error rates differ by two points at most. A network that
-# has memorized its examples is sure of itself, and the test loss counts how sure it is when it is wrong.
+# And it gives a lower test loss at the same training loss (right). There it accounts for about 0.14 of the lead of 0.25
+# nats that batch normalization has over weight normalization; the rest is the parameterization's. For mean-only batch
+# normalization, whose noise is weaker, the second effect is too small to be certain of. What is saved is the *loss*:
+# error rates differ by two points at most. A network that has memorized its examples is sure of itself, and the test
+# loss counts how sure it is when it is wrong.
 #
 # The paper's order on CIFAR-10 is another: weight normalization with mean-only batch normalization tests best (7.31 %),
 # before full batch normalization (8.05 %), and mean-only batch normalization without weight normalization is about as
