@@ -9,10 +9,6 @@ import lessons
 
 ROOT = Path(lessons.FOLDER).parent
 
-# Lessons that do not yet keep to the sizes of test_size.py and to the letters of docs/notation.md; none may be added.
-TO_BE_REBUILT = {
-    "08_batch_normalization",
-}
 GOOD = '''"""A lesson that works
 
 Time: quick about 1 s, full about 2 s.

@@ -6,14 +6,11 @@ from typing import NamedTuple
 import pytest
 
 import lessons
-from tests.lessons.courses import ROOT, TO_BE_REBUILT
+from tests.lessons.courses import ROOT
 from tests.lessons.test_size import cells
 
 PAGE = (ROOT / "docs" / "notation.md").read_text("utf-8")
 FILES = [*lessons.lesson_files().values(), *lessons.further_files()]
-REBUILT = [file for file in FILES if lessons.lesson_name(file) not in TO_BE_REBUILT]
-# Chapters that still have letters of their own, by name; none may be added.
-OLD_LETTERS = set()
 UNICODE = {"beta": "β", "eta": "η", "mu": "μ", "lambda": "λ", "theta": "θ", "rho": "ρ", "kappa": "κ", "gamma": "γ"}
 UNICODE |= {"Lambda": "Λ", "alpha": "α", "phi": "φ", "chi": "χ", "delta": "δ", "sigma": "σ", "varepsilon": "ε"}
 SECOND_MEANINGS = {  # patterns of what a letter does not mean, in prose and in the texts of claims and figures
@@ -108,12 +105,9 @@ def test_the_table_is_read_and_each_letter_is_in_it_once():
     assert {letter.latex.lstrip("\\") for letter in letters() if letter.latex.startswith("\\")} == set(UNICODE)
 
 
-@pytest.mark.parametrize("file", REBUILT, ids=lessons.lesson_name)
+@pytest.mark.parametrize("file", FILES, ids=lessons.lesson_name)
 def test_a_letter_has_one_meaning_and_is_explained_where_it_first_comes_up(file):
-    if lessons.lesson_name(file) in OLD_LETTERS:
-        assert faults(file), "it keeps to the table: take it out of OLD_LETTERS"
-    else:
-        assert not faults(file), "\n".join(faults(file))
+    assert not faults(file), "\n".join(faults(file))
 
 
 @pytest.mark.parametrize(

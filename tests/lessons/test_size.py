@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 import lessons
-from tests.lessons.courses import ROOT, TO_BE_REBUILT
+from tests.lessons.courses import ROOT
 
 MOST_WORDS, MOST_CODE, MOST_CLAIMS, LONGEST_CELL = 3_300, 450, 20, 30
 FILES = {lessons.lesson_name(file): file for file in lessons.lesson_files().values()}
@@ -85,14 +85,7 @@ def size(file):
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_lesson_carries_one_argument(name):
     found = size(FILES[name])
-    if name in TO_BE_REBUILT:
-        assert found.excess(), f"{name} fits: take it out of TO_BE_REBUILT"
-    else:
-        assert not found.excess(), f"{name} has " + ", ".join(found.excess())
-
-
-def test_nothing_but_lessons_is_to_be_rebuilt():
-    assert TO_BE_REBUILT <= set(FILES)
+    assert not found.excess(), f"{name} has " + ", ".join(found.excess())
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -139,10 +132,6 @@ def test_what_is_counted():
 
 # ---- figures -------------------------------------------------------------------------------------------------------
 
-LACKING = {  # lessons with figures that have no alternative text; none may be added
-    "08_batch_normalization",
-}
-
 
 def without_alt(file):
     """The figures that a lesson saves without alternative text."""
@@ -153,7 +142,4 @@ def without_alt(file):
 
 @pytest.mark.parametrize("file", [*FILES.values(), *lessons.further_files()], ids=lessons.lesson_name)
 def test_every_figure_can_be_read_aloud(file):
-    if lessons.lesson_name(file) in LACKING:
-        assert without_alt(file), "all its figures have alternative text: take it out of LACKING"
-    else:
-        assert not without_alt(file), 'lesson.figure(..., alt="one to three sentences: what is drawn, what it shows")'
+    assert not without_alt(file), 'lesson.figure(..., alt="one to three sentences: what is drawn, what it shows")'
