@@ -232,10 +232,10 @@ def small_lesson(tmp_path_factory):
     quick = next(line for line in source.splitlines() if line.startswith("QUICK = "))
     tiny = quick
     for ours, smaller in (
-        ("(8, 16)", "(2, 3)"),
-        ("train=800", "train=200"),
+        ("(16, 32)", "(2, 3)"),
+        ("train=1_200", "train=200"),
         ("test=500", "test=100"),
-        ("batch=16", "batch=50"),
+        ("batch=24", "batch=50"),
         ("epochs=6", "epochs=4"),
         ("starts=3", "starts=1"),
     ):
