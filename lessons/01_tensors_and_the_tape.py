@@ -150,13 +150,14 @@ ax.set_xticks(sizes, map(str, sizes))
 ax.minorticks_off()
 ax.legend()
 lesson.figure(figure, "two_orders", alt="Log-log plot of the time for one gradient against the number of inputs. From "
-              "the right it grows as the cube, from the left as the square at most; for several hundred inputs they "
-              "are a factor of a hundred or more apart.")
+              "the right it grows about as the cube, from the left about as the square; for several hundred inputs "
+              "they are a factor of about a hundred apart.")
 
 # %%
-# The lines have the slopes that the counts predict. The times differ by less than the counts: a row times a matrix
-# waits for memory, while a matrix product reuses what it has loaded. For small $n$ the lower dots lie above their line,
-# because there the time is that of calling a function from Python.
+# Each line goes through the last dot, with the slope that the counts predict. The times differ by less than the counts:
+# a row times a matrix waits for memory, while a matrix product reuses what it has loaded. While the matrices fit into a
+# cache the lower dots may lie below their line, and for the smallest $n$ above it: that is the time of calling a
+# function from Python.
 #
 # So: *one output and many inputs, begin at the output.* Training a network is exactly this case. This order is called
 # *reverse mode*; on a network, *backpropagation*.
@@ -418,7 +419,7 @@ lesson.claim("forward and reverse mode give the same derivatives by one knob (re
 #
 # The tape had nearly six thousand entries for a network of 33 weights. It is better to note whole array operations.
 # Then the slopes become Jacobians, and those must not be formed: for a product of a $64\times256$ with a
-# $256\times256$ matrix, the Jacobian with respect to the first has $(64\cdot256)^2$ entries, 2.1 GB.
+# $256\times256$ matrix, the Jacobian with respect to the first has $(64\cdot256)^2$ entries, 2.1 GB in float64.
 #
 # They need not be formed either. All that the backward pass needs of a Jacobian is its product with a gradient. So each
 # operation supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient of the output $y$
@@ -448,7 +449,7 @@ def multiply_rules(g, a, b):
 
 # %%
 # A matrix product $Y = AB$ has the entries $Y_{ij} = \sum_k A_{ik} B_{kj}$. With the gradient $g_{ij}$ of $Y_{ij}$, the
-# share of $A_{ik}$ is the sum over everything in which it was used, and that is again a matrix product:
+# gradient $\bar A_{ik}$ of $A_{ik}$ is the sum over everything in which it was used, again a matrix product:
 #
 # $$\bar A_{ik} = \sum_j g_{ij} B_{kj} = (g B^\top)_{ik}, \qquad
 # \bar B_{kj} = \sum_i A_{ik} g_{ij} = (A^\top g)_{kj} .$$
@@ -620,9 +621,9 @@ names = {"x": x, "y": y, "loss": value} | dict(zip(["W1", "b1", "W2", "b2"], par
 print(mg.draw.text(value, names))
 
 # %%
-# Now for the last column. A rule needs numbers from the forward pass, and until the rule has run they must stay in
-# memory. Which ones, the rules themselves say: *a parameter whose name begins with an underscore is needed for its
-# shape at most* (``op.py``). Compare the rules printed in part 5:
+# Now for the last column. (``y`` there is the result of the op, not the labels.) A rule needs numbers from the forward
+# pass, and until it has run they must stay in memory. Which ones, the rules themselves say: *a parameter whose name
+# begins with an underscore is needed for its shape at most* (``op.py``). Compare the rules printed in part 5:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
 # - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
@@ -731,7 +732,7 @@ lesson.claim("the gradient of a two-layer network agrees with differences (large
              np.abs(gradient - measured).max(), below=1e-8)
 
 # %%
-# Then the promise of part 1, that it is cheap. Differences need two evaluations of the loss for each weight. The
+# Then the promise of the first lines: it is cheap. Differences need two evaluations of the loss for each weight. The
 # engine evaluates once, and then runs one rule or two for each op, of about the same cost as the op. With the
 # bookkeeping that should be well below ten evaluations.
 

@@ -101,7 +101,7 @@ for h in (1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14):
 # $$h \sim \varepsilon^{1/(p+1)}, \qquad\text{and the error there is}\qquad \varepsilon^{p/(p+1)} :$$
 #
 # $\sqrt\varepsilon$ for both with the forward quotient; $\sqrt[3]\varepsilon$ and $\varepsilon^{2/3}$ with the central
-# one. In float64 that leaves 8 digits or 10 to 11; in float32, 3 or 4 to 5.
+# one. In float64 that leaves 8 digits (forward) or 10 to 11 (central); in float32, 3 to 4 or about 5.
 #
 # To check more than exponents, we need the rounding error itself. Between 1 and 2 the numbers of a format are
 # $\varepsilon$ apart, so a correctly rounded value is off by something between $-\varepsilon/2$ and $\varepsilon/2$.
@@ -178,8 +178,8 @@ lesson.figure(figure, "step_and_error", alt="Relative error of two difference qu
 # %%
 # The dots lie on the lines. On the left the central quotient is better by a factor of two only, because it divides by
 # $2h$; on the right it wins by orders of magnitude. So gradients are checked in float64, by central differences, with a
-# step of $\sqrt[3]\varepsilon = 6\cdot10^{-6}$ or so. In float32 four digits are left at best, and for a function
-# as tame as this one; in float16, one or two.
+# step of $\sqrt[3]\varepsilon = 6\cdot10^{-6}$ or so. In float32 five digits are left at best, and only for a
+# function as tame as this one; in float16, by the same rule, about two.
 #
 # 2. Which tolerance?
 # -------------------
@@ -214,7 +214,7 @@ def differences(f, x, h=STEP):
 
 
 def rounding(f, x):
-    """How far rounding moves f(x): six tiny steps there and back; at least ε|f|."""
+    """How far rounding moves f(x): six tiny steps (4e-9 of x at most) there and back; at least ε|f|."""
     moves = 2**24 * np.finfo(float).eps * x * lesson.rng(2).uniform(-1, 1, (6, *x.shape))
     return max(np.finfo(float).eps * abs(f(x)), *(abs(f(x + d) - 2 * f(x) + f(x - d)) for d in moves))
 
@@ -302,10 +302,10 @@ lesson.claim("Each entry's own tolerance, with its errors: wrong verdicts, here 
 # %%
 # The absolute tolerance lets both mistakes pass, and it stops two right gradients: where derivatives are of size 1000,
 # or where terms cancel, $10^{-6}$ is too strict. That is the usual reason for raising it to $10^{-4}$, and then it sees
-# even less. The tolerance of the largest entry misses one. If each entry is compared with its own size, nothing hides
-# behind something larger, but all three right gradients raise false alarms. With the estimated errors they pass, and
-# both mistakes are still found. (``check_grads`` takes an ``atol=`` if you insist. With $10^{-6}$ it lets the flipped
-# sign pass, too.)
+# even less. The tolerance of the largest entry misses one, and stops all three right gradients. If each entry is
+# compared with its own size, nothing hides behind something larger, but all three right gradients raise false alarms.
+# With the estimated errors they pass, and both mistakes are still found. (``check_grads`` takes an ``atol=`` if you
+# insist. With $10^{-6}$ it lets the flipped sign pass, too.)
 #
 # This is what ``check_grads`` does, with refinements: it looks at the errors only where an entry differs by more than
 # $10^{-6}$, scales the step with the entry, takes smaller steps where truncation is large, and counts the rounding only
@@ -416,7 +416,7 @@ except AssertionError as error:
 #
 # The step is right, the tolerance is right. Which mistakes are still not found? We make ops twice, right and with one
 # mistake of a kind that has been found in real libraries. Each has a function, a rule for each operand, as in lesson
-# 01, and an example, as somebody might pick it who writes a quick test. ``op`` enters an op into the list that the test
+# 01, and an example such as one would pick for a quick test. ``op`` enters an op into the list that the test
 # suite walks; the mistakes leave it at once.
 
 MISTAKES, rng = {}, lesson.rng(4)

@@ -12,7 +12,7 @@ Afterwards you can
   $w = g\,v/\|v\|$ takes the two apart;
 - derive the gradients for $v$ and $g$ line by line, and read them as one gradient, split;
 - predict the largest learning rate that works, for the length and for the direction;
-- explain why $\|v\|$ can only grow under plain gradient descent, and whom that helps.
+- explain why $\|v\|$ can only grow under plain gradient descent, and which parameters that helps.
 
 Read first: lesson 01 (tensors and the tape); sections 1 and 2 of Salimans & Kingma (2016), arXiv:1602.07868.
 
@@ -151,7 +151,8 @@ print(f"L = {loss_of(w).item():.4f}   ‖∇_w L‖ = {np.linalg.norm(grad_w):.4
 #
 # 3. *The loss.* Multiply by $\nabla_w L$ and sort by $dg$ and $dv$. What stands before $dg$ is
 #    $\nabla_w L \cdot v/\|v\|$. What stands before $dv$ is
-#    $(g/\|v\|)\,\nabla_w L - (g/\|v\|^3)(\nabla_w L \cdot v)\,v$, and the bracket is $\|v\|\,\nabla_g L$.
+#    $(g/\|v\|)\,\nabla_w L - (g/\|v\|^3)(\nabla_w L \cdot v)\,v$, where
+#    $\nabla_w L \cdot v$ is $\|v\|\,\nabla_g L$.
 #
 # That is equation 3:
 #
@@ -484,8 +485,10 @@ lesson.claim("Close to w*, a step multiplies the errors by 1 - ηh (length) and 
 # %%
 # So for the length the limit is $\eta < 2/h_{\text{along}}$, and nothing that happens in training moves it. For the
 # direction it is $\eta < 2\,\|v\|^2/(g^2 h_{\text{across}})$, and that one *rises*, because $\|v\|$ grows until $\eta$
-# is below it. Our run ended at $\|v\| = 2.31$, where the limit for the direction is 2.67. From there on the slower of
-# the two errors must set the pace: the loss, which is quadratic, falls by the square of the larger factor.
+# is below it. Look at the table of our run again: at step 10 $g$ had grown to 1.69 while $\|v\|$ was still 1.49, and
+# the limit was 1.54, below $\eta = 2.2$. The direction swung out once more, the loss rose, and $\|v\|$ grew to 2.31,
+# where the limit is 2.67 at $g = 2$. From there on the slower of the two errors must set the pace: the loss, which is
+# quadratic, falls by the square of the larger factor.
 
 v, g, w = path(2.2, 1.0, start)
 per_step = [(value(steep_across, p[60]) / value(steep_across, p[40])) ** (1 / 20) for p in (normal, w)]

@@ -3,7 +3,7 @@ r"""Loops, branches, and the order of the backward pass
 
 The tape of lesson 01 is a list, and its backward pass goes through the list from the end. That looks like a detail. It
 seems just as natural to do without a list and to walk from the result to what it was made from. Many a first attempt at
-an autograd library does so, passes its tests, and then takes a minute for a network of twenty layers, or returns
+an autograd library does so, passes its tests, and then takes a minute for a network of 24 layers, or returns
 gradients that are nearly right. This chapter shows what goes wrong, and by how much. Open it when you write a backward
 pass of your own, when you read ``minigrad/graph.py`` and ask why it sorts by age, or when you want to differentiate a
 program with loops and branches in it.
