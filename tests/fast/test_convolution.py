@@ -205,6 +205,19 @@ def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
         np.testing.assert_array_equal(np.where(np.isfinite(a), 0, a), np.where(np.isfinite(b), 0, b))  # inf is no NaN
 
 
+@pytest.mark.parametrize("entry", [np.inf, np.nan, 1e37])
+def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(entry):
+    """An image is looked at beforehand, the gradient is not: only its result, which is then computed the plain way."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((2, 64, 8, 8), dtype=np.float32) for _ in "xg")
+    g[0, 0, 2, 2] = entry
+    with np.errstate(all="raise", under="ignore"):
+        found = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
+        with mg.config(winograd=False):
+            wanted = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+
+
 def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels():
     signs = np.array([1, -1, -1, 1] * 4)
     x = np.broadcast_to(np.outer(signs, signs) * 3e17, (1, 64, 16, 16)).astype(np.float32)
