@@ -105,6 +105,24 @@ def test_after_an_error_no_item_is_begun(error):
     assert len(begun) <= 10 * parallel.cores()
 
 
+def test_what_the_system_refuses_to_start_a_thread_for_takes_no_item(monkeypatch):
+    """An executor has queued a task when starting a thread for it fails: another of its threads may come to it."""
+
+    class Refusing:
+        def submit(self, *task):
+            threading.Thread(target=task[0], args=task[1:]).start()
+            raise RuntimeError("can't start new thread")
+
+    def slow_elsewhere(i):
+        time.sleep(0.01 if threading.current_thread() is threading.main_thread() else 0.5)
+        return i
+
+    parallel.for_each(len, [[], []])
+    monkeypatch.setattr(parallel, "_pool", Refusing())
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
+    assert parallel.for_each(slow_elsewhere, range(8)) == list(range(8))
+
+
 def test_work_within_work_waits_for_nobody_who_has_not_begun():
     """With as many threads that wait for others as there are, nobody would be left to do the work."""
     many = range(3 * parallel.cores())

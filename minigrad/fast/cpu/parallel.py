@@ -46,11 +46,18 @@ def for_each(function, items):
             finally:
                 collections.deque(left, maxlen=0)  # what an error has left over
 
-        others = []
-        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does all of it
-            for _ in range(min(cores(), len(items)) - 1):  # in the caller's context, to which numpy.errstate belongs
-                others.append(_pool.submit(contextvars.copy_context().run, work))
+        others, known = [], threading.Lock()  # held until it is known whom to wait for
+
+        def help_out(place):
+            with known:  # where the system refuses another thread, the task has been queued all the same
+                wanted = place < len(others)
+            if wanted:
+                work()
+
         try:
+            with known, contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
+                for i in range(min(cores(), len(items)) - 1):  # in the caller's context: numpy.errstate belongs to it
+                    others.append(_pool.submit(contextvars.copy_context().run, help_out, i))
             work()
         finally:
             concurrent.futures.wait(other for other in others if not other.cancel())
