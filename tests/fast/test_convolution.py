@@ -1,5 +1,7 @@
 """Convolutions by im2col and by Winograd's algorithm against the plain definitions."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -230,6 +232,19 @@ def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_ker
     w[7] *= 1e-38
     y, exact = (convolution._conv2d(x.astype(t), w.astype(t), (1, 1), (1, 1)) for t in (np.float32, float))
     assert (abs(y - exact) <= 1e-4 * abs(exact).max(axis=(0, 2, 3), keepdims=True)).all()
+
+
+def test_fractions_are_convolved_the_plain_way():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-9, 9, (2, 3, 7, 8)), rng.integers(-9, 9, (4, 3, 3, 3))
+    thirds = [np.vectorize(lambda n: Fraction(int(n), 3), otypes=[object])(a) for a in (x, w)]
+    for stride in (1, 2):
+        y = convolution._conv2d(*thirds, (stride, stride), (1, 1))
+        assert (y * 9 == convolution._conv2d(x, w, (stride, stride), (1, 1))).all()
+        back = convolution.conv2d_input_gradient(y, thirds[1], (7, 8), (stride, stride), (1, 1))
+        assert (
+            back * 27 == convolution.conv2d_input_gradient((y * 9).astype(int), w, (7, 8), (stride, stride), (1, 1))
+        ).all()
 
 
 def test_winograd_is_used_where_it_can_be_and_nowhere_else():

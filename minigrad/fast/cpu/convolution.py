@@ -275,4 +275,9 @@ def avg_unpool2d(v, image, size, stride):
 
 
 faster("avg_unpool2d", "cpu", instead(without_library(avg_unpool2d), lambda xp, *args, **params: xp is numpy))
-faster_convolutions("cpu", lambda *arrays: isinstance(arrays[0], numpy.ndarray), correlate, correlate_over_batch)
+def _takes(*arrays):
+    """Arrays of NumPy's numbers; not of Python's, such as fractions."""
+    return isinstance(arrays[0], numpy.ndarray) and not any(a.dtype.hasobject for a in arrays)
+
+
+faster_convolutions("cpu", _takes, correlate, correlate_over_batch)
