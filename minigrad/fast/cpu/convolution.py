@@ -275,6 +275,8 @@ def avg_unpool2d(v, image, size, stride):
 
 
 faster("avg_unpool2d", "cpu", instead(without_library(avg_unpool2d), lambda xp, *args, **params: xp is numpy))
+
+
 def _takes(*arrays):
     """Arrays of NumPy's numbers; not of Python's, such as fractions."""
     return isinstance(arrays[0], numpy.ndarray) and not any(a.dtype.hasobject for a in arrays)
