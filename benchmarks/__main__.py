@@ -29,7 +29,6 @@ from benchmarks import (
     small,
 )
 from lessons import commit
-from minigrad import blas
 from minigrad.fast.cpu import parallel
 
 TABLES = {
@@ -49,8 +48,7 @@ def surroundings():
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     described["load before"] = f"{load} (of the last minute; whatever else runs now disturbs the numbers)"
     described["versions"] = f"Python {platform.python_version()}, {versions()}"
-    threads = ", ".join(str(library["num_threads"]) for library in blas.libraries())
-    described["BLAS of NumPy"] = f"{mg.config.blas_description()}; {threads or 'unknown'} threads"
+    described["BLAS of NumPy"] = mg.config.blas_description()
     try:
         import torch
 

@@ -19,11 +19,12 @@ def libraries():
 
 
 def description():
-    """ "openblas 0.3.31, Haswell kernels" of each BLAS in this process."""
+    """ "openblas 0.3.31, Haswell kernels, 2 threads" of each BLAS in this process."""
     said = []
     for library in libraries():
         kernels = f", {library['architecture']} kernels" if library.get("architecture") else ""
-        said.append(f"{library['internal_api']} {library['version']}{kernels}")
+        threads = f", {count} thread{'s'[: count > 1]}" if (count := library.get("num_threads")) else ""
+        said.append(f"{library['internal_api']} {library['version']}{kernels}{threads}")
     return "; ".join(said) or _built_with().get("name", "unknown")  # threadpoolctl does not know Apple's
 
 

@@ -91,7 +91,7 @@ class Config:
         return {name: getattr(self, name) for name in SETTINGS}
 
     def blas_description(self):
-        """Which BLAS runs, with which kernels, and what the environment told it, for the record of a run.
+        """Which BLAS runs, with which kernels and threads, and what the environment told it, for the record of a run.
 
         Results depend on it in their last bits.
         """

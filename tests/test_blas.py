@@ -148,6 +148,12 @@ def test_config_says_what_runs_and_what_would_be_faster(monkeypatch):
     assert "faster" not in repr(mg.config).partition("BLAS:")[2]
 
 
+def test_the_number_of_threads_belongs_to_the_description(monkeypatch):
+    """Products of the same matrices, cut into other pieces, have other last bits."""
+    monkeypatch.setattr(blas, "libraries", lambda: [library("Haswell") | {"num_threads": n} for n in (1, 16)])
+    assert blas.description() == "openblas 1, Haswell kernels, 1 thread; openblas 1, Haswell kernels, 16 threads"
+
+
 def test_a_blas_that_threadpoolctl_does_not_know_has_the_name_that_numpy_gives_it(monkeypatch):
     monkeypatch.setattr(blas, "libraries", list)
     assert blas.description() == np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]

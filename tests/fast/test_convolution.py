@@ -1,5 +1,7 @@
 """Convolutions by im2col and by Winograd's algorithm against the plain definitions."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -205,6 +207,19 @@ def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
         np.testing.assert_array_equal(np.where(np.isfinite(a), 0, a), np.where(np.isfinite(b), 0, b))  # inf is no NaN
 
 
+@pytest.mark.parametrize("entry", [np.inf, np.nan, 1e37])
+def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(entry):
+    """An image is looked at beforehand, the gradient is not: only its result, which is then computed the plain way."""
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((2, 64, 8, 8), dtype=np.float32) for _ in "xg")
+    g[0, 0, 2, 2] = entry
+    with np.errstate(all="raise", under="ignore"):
+        found = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
+        with mg.config(winograd=False):
+            wanted = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+
+
 def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels():
     signs = np.array([1, -1, -1, 1] * 4)
     x = np.broadcast_to(np.outer(signs, signs) * 3e17, (1, 64, 16, 16)).astype(np.float32)
@@ -217,6 +232,19 @@ def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_ker
     w[7] *= 1e-38
     y, exact = (convolution._conv2d(x.astype(t), w.astype(t), (1, 1), (1, 1)) for t in (np.float32, float))
     assert (abs(y - exact) <= 1e-4 * abs(exact).max(axis=(0, 2, 3), keepdims=True)).all()
+
+
+def test_fractions_are_convolved_the_plain_way():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-9, 9, (2, 3, 7, 8)), rng.integers(-9, 9, (4, 3, 3, 3))
+    thirds = [np.vectorize(lambda n: Fraction(int(n), 3), otypes=[object])(a) for a in (x, w)]
+    for stride in (1, 2):
+        y = convolution._conv2d(*thirds, (stride, stride), (1, 1))
+        assert (y * 9 == convolution._conv2d(x, w, (stride, stride), (1, 1))).all()
+        back = convolution.conv2d_input_gradient(y, thirds[1], (7, 8), (stride, stride), (1, 1))
+        assert (
+            back * 27 == convolution.conv2d_input_gradient((y * 9).astype(int), w, (7, 8), (stride, stride), (1, 1))
+        ).all()
 
 
 def test_winograd_is_used_where_it_can_be_and_nowhere_else():

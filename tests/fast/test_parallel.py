@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,14 +58,29 @@ def test_worker_processes_can_convolve(method):
     assert all(y.tobytes() == expected.tobytes() for y in found)
 
 
-def test_blas_gets_its_threads_back():
-    def threads():
-        return [lib["num_threads"] for lib in parallel.threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+def blas_threads():
+    return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
 
-    before = threads()
-    inside = parallel.for_each(lambda _: threads(), range(3))
+
+def test_blas_gets_its_threads_back():
+    before = blas_threads()
+    inside = parallel.for_each(lambda _: blas_threads(), range(3))
     assert all(count == 1 for counts in inside for count in counts)
-    assert threads() == before
+    assert blas_threads() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is not to be had, or not safe, on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_blas_gets_its_threads_back_in_a_process_forked_meanwhile():
+    before, begun, forked = blas_threads(), threading.Event(), threading.Event()
+    other = threading.Thread(target=lambda: parallel.for_each(lambda _: begun.set() or forked.wait(60), [0]))
+    other.start()
+    assert begun.wait(60)
+    with multiprocessing.get_context("fork").Pool(1) as workers:
+        found = workers.apply_async(blas_threads).get(timeout=60)
+    forked.set()
+    other.join()
+    assert found == before == blas_threads()
 
 
 def test_for_each_keeps_the_order_and_passes_errors_on():
@@ -72,6 +88,39 @@ def test_for_each_keeps_the_order_and_passes_errors_on():
     assert parallel.for_each(lambda i: i, []) == []
     with pytest.raises(ZeroDivisionError):
         parallel.for_each(lambda i: 1 / (i - 5), range(10))
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_after_an_error_no_item_is_begun(error):
+    begun = []
+
+    def fail_at_once(i):
+        begun.append(i)
+        if i == 0:
+            raise error
+        time.sleep(0.01)
+
+    with pytest.raises(error):
+        parallel.for_each(fail_at_once, range(100 * parallel.cores()))
+    assert len(begun) <= 10 * parallel.cores()
+
+
+def test_what_the_system_refuses_to_start_a_thread_for_takes_no_item(monkeypatch):
+    """An executor has queued a task when starting a thread for it fails: another of its threads may come to it."""
+
+    class Refusing:
+        def submit(self, *task):
+            threading.Thread(target=task[0], args=task[1:]).start()
+            raise RuntimeError("can't start new thread")
+
+    def slow_elsewhere(i):
+        time.sleep(0.01 if threading.current_thread() is threading.main_thread() else 0.5)
+        return i
+
+    parallel.for_each(len, [[], []])
+    monkeypatch.setattr(parallel, "_pool", Refusing())
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
+    assert parallel.for_each(slow_elsewhere, range(8)) == list(range(8))
 
 
 def test_work_within_work_waits_for_nobody_who_has_not_begun():
@@ -96,12 +145,9 @@ def test_an_optimizer_may_compute_with_large_arrays():
 def test_every_thread_can_limit_blas_and_the_limit_goes_afterwards():
     """threadpoolctl ignores all threads but one, unless it is told otherwise."""
 
-    def threads():
-        return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
-
-    before, inside = threads(), []
+    before, inside = blas_threads(), []
     parallel.for_each(lambda _: None, [0])  # the main thread comes first
-    other = threading.Thread(target=lambda: parallel.for_each(lambda _: inside.append(threads()), [0]))
+    other = threading.Thread(target=lambda: parallel.for_each(lambda _: inside.append(blas_threads()), [0]))
     other.start()
     other.join()
-    assert inside == [[1] * len(before)] and threads() == before
+    assert inside == [[1] * len(before)] and blas_threads() == before

@@ -125,7 +125,8 @@ def correlate_over_batch(gy, x, size, stride, offset):
         parts = [by_windows(few) for few, canvas in batches if canvas is None]
         if len(parts) < len(batches):
             tiles = (winograd.correlate_over_batch(gy[few], canvas) for few, canvas in batches if canvas is not None)
-            parts.append(winograd.transformed_back(_sum(tiles), shape))
+            with numpy.errstate(all="ignore"):  # what is not finite is computed again, with the plain way's warnings
+                parts.append(winograd.transformed_back(_sum(tiles), shape))
         total = _sum(parts)
         return total if _all_finite(total) else by_windows(images)
 
@@ -274,4 +275,11 @@ def avg_unpool2d(v, image, size, stride):
 
 
 faster("avg_unpool2d", "cpu", instead(without_library(avg_unpool2d), lambda xp, *args, **params: xp is numpy))
-faster_convolutions("cpu", lambda *arrays: isinstance(arrays[0], numpy.ndarray), correlate, correlate_over_batch)
+
+
+def _takes(*arrays):
+    """Arrays of NumPy's numbers; not of Python's, such as fractions."""
+    return isinstance(arrays[0], numpy.ndarray) and not any(a.dtype.hasobject for a in arrays)
+
+
+faster_convolutions("cpu", _takes, correlate, correlate_over_batch)

@@ -4,6 +4,7 @@ NumPy's copies and matrix products release Python's interpreter lock, so plain t
 each may use only one BLAS thread: many small products side by side beat one product spread over the cores.
 """
 
+import collections
 import concurrent.futures
 import contextlib
 import contextvars
@@ -29,7 +30,8 @@ def for_each(function, items):
 
     What is computed must not depend on which thread computes it, so that results are the same on any machine. The
     caller works, too: with two cores a single other thread has to be woken. And it waits for nobody who has not begun:
-    so no deadlock where work within an item is shared out in turn, and all threads are taken.
+    so no deadlock where work within an item is shared out in turn, and all threads are taken. After an error, or
+    Ctrl-C, no item is begun any more.
     """
     items = list(items)
     with _one_blas_thread():
@@ -38,14 +40,24 @@ def for_each(function, items):
         results, left = [None] * len(items), iter(enumerate(items))
 
         def work():
-            for i, item in left:  # which all threads share
-                results[i] = function(item)
+            try:
+                for i, item in left:  # which all threads share
+                    results[i] = function(item)
+            finally:
+                collections.deque(left, maxlen=0)  # what an error has left over
 
-        others = []
-        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down: this thread does all of it
-            for _ in range(min(cores(), len(items)) - 1):  # in the caller's context, to which numpy.errstate belongs
-                others.append(_pool.submit(contextvars.copy_context().run, work))
+        others, known = [], threading.Lock()  # held until it is known whom to wait for
+
+        def help_out(place):
+            with known:  # where the system refuses another thread, the task has been queued all the same
+                wanted = place < len(others)
+            if wanted:
+                work()
+
         try:
+            with known, contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is shutting down
+                for i in range(min(cores(), len(items)) - 1):  # in the caller's context: numpy.errstate belongs to it
+                    others.append(_pool.submit(contextvars.copy_context().run, help_out, i))
             work()
         finally:
             concurrent.futures.wait(other for other in others if not other.cancel())
@@ -62,7 +74,7 @@ def _one_blas_thread():
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="minigrad")
-            _forget_pool_after_fork()
+            _prepare_for_forks()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:
             _take_control_of_blas()
@@ -84,13 +96,18 @@ def _take_control_of_blas():
         threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
 
 
-def _forget_pool():
-    global _pool, _lock, _callers
-    _pool, _lock, _callers = None, threading.Lock(), 0
-
-
 @functools.cache  # once in a process
-def _forget_pool_after_fork():
-    """A forked child inherits the pool object but not its threads."""
+def _prepare_for_forks():
+    """No fork comes while BLAS's limit is being set or lifted: no lock is inherited that nobody would release."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget_pool)
+        os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_begin_anew)
+
+
+def _begin_anew():
+    """A forked child inherits the pool but not its threads, and BLAS's limit but nobody who would lift it."""
+    global _pool, _callers
+    if _callers:
+        _take_control_of_blas()
+        _limit.restore_original_limits()
+    _pool, _callers = None, 0
+    _lock.release()
