@@ -47,6 +47,8 @@ def own_flags(parser):
     """For a part of the full run."""
     parser.add_argument("--only", nargs="+", choices=VARIATIONS, metavar="NAME",
                         help=f"train these and stop; of {', '.join(map(repr, VARIATIONS))}")
+    parser.add_argument("--rates", nargs="+", type=float, choices=RATES, default=RATES, metavar="RATE",
+                        help=f"train at these rates; of {', '.join(map(str, RATES))}")
 
 
 lesson = Lesson(__file__, own_flags)
@@ -319,7 +321,8 @@ def train_all(runs, pictures, folder):
 
 if lesson.full:
     found = data.load_cifar10() if lesson.data == "cifar10" else data.synthetic_pictures(10_000, 2_000, lesson.seed)
-    wanted = [run for run in plan(lesson.seed) if not lesson.flags.only or run.variation in lesson.flags.only]
+    wanted = [run for run in plan(lesson.seed) if run.variation in (lesson.flags.only or VARIATIONS)
+              and run.rate in lesson.flags.rates]
     train_all(wanted, found, writable_folder(Path(lesson.flags.out) / "headline"))
     if lesson.flags.only:
         lesson.stop("complete")
