@@ -58,9 +58,9 @@ lesson = Lesson(__file__, own_flags)
 # -----------
 #
 # The network is lesson 09's (table 1 of the paper), narrower, with weight normalization throughout. Equations 5 and 6
-# give it its starting point, and the normal network is made from it by multiplying out $w = g\,v/\|v\|$, so both start as
-# the same function. In one of the variations below a mean-only batch normalization follows each layer, in another the
-# dense layer is reset, and in a third $v$ is made as long as $w$.
+# give it its starting point, and the normal network is made from it by multiplying out $w = g\,v/\|v\|$, so both start
+# as the same function. In one of the variations below a mean-only batch normalization follows each layer, in another
+# the dense layer is reset, and in a third $v$ is made as long as $w$.
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def initialized(run, size, start):
 #
 # The relative step $c$ is, to first order, the angle by which the vector turns. So the same $\eta$ turns directions
 # $g/\|v\|$ times as far with weight normalization as without. Where the paper's recipe draws $v$ with standard
-# deviation 0.05, $\|v\| \approx 0.05\sqrt n$, and equation 6 sets $g = 1/\sigma[t]$. Neither was meant to set a learning
-# rate, but together they do.
+# deviation 0.05, $\|v\| \approx 0.05\sqrt n$, and equation 6 sets $g = 1/\sigma[t]$. Neither was meant to set a
+# learning rate, but together they do.
 #
 # One Adam step on a tiny network shows it: 8 and 16 channels, a minibatch of synthetic pictures, without whitening.
 
@@ -192,24 +192,45 @@ for i, layer in enumerate(followed.layers):
           f"{c[1].mean() / eta:7.1f} {(c[0] / c[1]).mean():6.1f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Adam adds $10^{-8}$ to the gradient's size before it divides. Gradients here are of size $10^{-4}$ or more;
-# those of a weight that happen to be 1,000 times smaller than typical lose a tenth of their step, and they are one
-# in 1,000. So steps are too short by $10^{-4}$ at most, and rounding (float32, weights of 0.05, steps of 0.001) adds
-# $10^{-5}$. We allow 1 %.
+# *Tolerance.* Adam adds $10^{-8}$ to the gradient's size before it divides. Gradients are of size 0.01 or more here, so
+# only a weight whose gradient happens to be $10^{-4}$ of the usual moves by 1 % less than $\eta$. Rounding (float32,
+# weights of 0.05, steps of 0.001) adds $10^{-5}$. We allow 1 %.
 
 lesson.claim("Adam's first step turns each unit by η√n/‖v‖ with weight normalization and by η√n/g without", measured,
              predicted=predicted, rtol=0.01)
 
 # %%
-# With weight normalization all layers turn alike, by about $\eta/0.05$. Without, narrow layers with a large $g$ turn
-# least, above all the dense layer, whose $g$ makes up for what averaging over 36 places takes away (lesson 07's chapter
-# on the last layer). So on this network, weight normalization at one $\eta$ *begins* as the normal parameterization
-# would at rates between 2 and 30 times $\eta$. In the paper's, where $n$ is 864 to 1728 in most layers, $0.05\sqrt n$ is
-# 1.5 to 2.1 and the ratio $g/(0.05\sqrt n)$ there is about 1; in the first layer it is about 4, and in the last about 7.
+# With weight normalization all layers turn alike, by about $\eta/0.05$. Without, layers turn least where $n$ is small
+# and $g$ is large, above all the dense layer, whose $g$ makes up for what averaging over 36 places takes away (lesson
+# 07's chapter on the last layer). How does the ratio $g/\|v\|$ look in the network of the experiment below, with 16 and
+# 32 channels, and how in the paper's, with 96 and 192?
+
+
+def ratios(widths):
+    """g/‖v‖ of a network with so many channels, mean over the units of each layer."""
+    run, size = Run("weight norm", 0.001, lesson.seed), Size(widths, TINY.train, TINY.test, TINY.batch, TINY.epochs)
+    found = []
+    for layer in weight_layers(initialized(run, size, train_set[0][:100])):
+        g, v = layer.weight_g.numpy().ravel(), layer.weight_v.numpy().reshape(len(layer.weight_v), -1)
+        found.append((g / np.linalg.norm(v, axis=1)).mean())
+    return found
+
+
+print("g/‖v‖ by layer")
+typical = {}
+for widths in ((16, 32), (96, 192)):
+    by_layer = ratios(widths)
+    typical[widths] = np.median(by_layer)
+    print(f"{widths!s:9}" + " ".join(f"{ratio:5.1f}" for ratio in by_layer) + f"; median {typical[widths]:.1f}")
+
+# %%
+# The same rate means something else in either network. In the narrow one, weight normalization *begins* as the normal
+# parameterization would at two to three times the rate, in the typical layer; in the paper's, at about the same rate.
+# In both, the last layer turns much faster.
 #
-# Later the two part. The $v$ of weight normalization grows, and its steps become smaller with it (lesson 05);
-# $w$ becomes as long as the loss wants it. No fixed factor turns one rate into the other for a whole run. All the more
-# must a comparison give each method its own.
+# Later the two part. The $v$ of weight normalization grows, and turns less and less (lesson 05); $w$ becomes as long as
+# the loss wants it. No fixed factor turns one rate into the other for a whole run. All the more must a comparison give
+# each method its own.
 #
 # One pair
 # --------
@@ -259,26 +280,27 @@ for p in PARAMETERIZATIONS:
 # The experiment
 # --------------
 #
-# Sixteen and 32 channels, 10,000 pictures of CIFAR-10, minibatches of 50, five epochs: 1,000 steps. That is the beginning
-# of figure 1, where the lead of weight normalization is largest. Adam's rate is constant, as in the first half of the
-# paper's 200 epochs, so an epoch's error does not depend on how many are still to come. Both parameterizations
-# run at the paper's four rates, each with seeds 0, 1 and 2. Then come variations, each at the rates that were best in
-# the grid:
+# Sixteen and 32 channels, 10,000 pictures of CIFAR-10, minibatches of 50, five epochs: 1,000 steps. That is the
+# beginning of figure 1, where the lead of weight normalization is largest. Adam's rate is constant, as in the first
+# half of the paper's 200 epochs, so an epoch's error does not depend on how many are still to come. Both
+# parameterizations run at the paper's four rates, each with seeds 0, 1 and 2. Then come variations, each at the rates
+# that were best in the grid:
 #
 # - *Whitening with 0.1.* The paper adds $10^{-5}$ to the eigenvalues. Our pictures have been through JPEG compression,
-#   which empties the directions of the smallest eigenvalues, so whitening with $10^{-5}$ fills them with rounding noise.
+#   which empties the directions of the smallest eigenvalues, so whitening with $10^{-5}$ fills them with rounding
+#   noise.
 # - *Dense layer g = 1, b = 0* instead of the $g$ of 5 to 7 that equation 6 finds.
 # - *Mean subtracted*: mean-only batch normalization after every layer, with and without weight normalization.
 # - *v as long as w*: $v$ is multiplied by $g/\|v\|$, which leaves the function as it is. By the formula above, weight
 #   normalization then begins with the steps of the normal parameterization, so the paired run is the normal one of the
 #   grid.
 #
-# A full run takes hours on one core, so it is not what happens when you run this chapter. Each run's result is in a file
-# of its own in ``results/headline``, and the rest of this chapter reads those. ``--full --data cifar10`` with
+# A full run takes hours on one core, so it is not what happens when you run this chapter. Each run's result is in a
+# file of its own in ``results/headline``, and the rest of this chapter reads those. ``--full --data cifar10`` with
 # ``--seed 3`` adds a fourth seed; it skips what has a file, so it can be stopped at any time and started again.
 
 EXPERIMENT = Size(widths=(16, 32), train=10_000, test=2_000, batch=50, epochs=5)
-BEST = {"normal": 0.003, "weight norm": 0.003}  # of the grid, by the training error in the last epoch
+BEST = {"normal": 0.003, "weight norm": 0.001}  # of the grid, by the training error in the last epoch
 
 
 def plan(seed):
@@ -328,8 +350,11 @@ if lesson.full:
         lesson.stop("complete")
 
 # %%
-# Reading the results. ``errors`` gives one number per seed, in the order of the seeds, so that two of them can be
-# subtracted seed by seed: what a seed does to both cancels.
+# The grid
+# --------
+#
+# ``errors`` gives one number per seed, in the order of the seeds. Two of them are subtracted seed by seed: what a seed
+# does to both runs of a pair cancels.
 
 STORED = FOLDER.parent / "results" / "headline"
 
@@ -347,8 +372,8 @@ def stored(folder=STORED):
     return runs, described.pop()
 
 
-def errors(variation, parameterization, rate, kind="training error", epoch=-1):
-    """The errors of all seeds after an epoch, in percent."""
+def errors(parameterization, rate, variation="as in the paper", kind="training error", epoch=-1):
+    """The errors of all seeds in an epoch, in percent."""
     by_seed = runs[variation, parameterization, rate]
     return np.array([by_seed[seed][kind][epoch] for seed in sorted(by_seed)])
 
@@ -361,11 +386,84 @@ def spread(values):
 runs, pictures_are = stored()
 seeds = sorted(runs["as in the paper", "normal", 0.003])
 note = f"{pictures_are}, 10,000 pictures, seeds {', '.join(map(str, seeds))}"
-print(f"{note}; training error in percent, mean ± standard deviation")
+print(f"{note}; training error in epochs 1 to 5, test error after the last; percent, mean ± standard deviation")
 for rate in RATES:
     for p in PARAMETERIZATIONS:
-        by_epoch = [spread(errors("as in the paper", p, rate, epoch=e)) for e in range(EXPERIMENT.epochs)]
-        print(f"{rate:<6} {p:11} " + "  ".join(f"{mean:5.1f} ± {sd:3.1f}" for mean, sd in by_epoch))
+        by_epoch = [errors(p, rate, epoch=e) for e in range(EXPERIMENT.epochs)] + [errors(p, rate, kind="test error")]
+        print(f"{rate:<6} {p:11} " + "  ".join("{:5.1f} ± {:3.1f}".format(*spread(values)) for values in by_epoch)
+              + f"  ({len(by_epoch[0])} seeds)")
+
+# %% Drawing tags=["hide-input"]
+
+
+def curve(parameterization, rate, group=50):
+    """The training error by epoch (middle of each group of steps), and for each seed the errors in percent."""
+    by_seed = runs["as in the paper", parameterization, rate]
+    wrong = np.array([by_seed[seed]["wrong by step"] for seed in sorted(by_seed)], float)
+    wrong = wrong.reshape(len(wrong), -1, group).mean(axis=2) * 100 / EXPERIMENT.batch
+    return (np.arange(wrong.shape[1]) + 0.5) * group * EXPERIMENT.batch / EXPERIMENT.train, wrong
+
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 4.2), sharey=False)
+for p, shift in zip(PARAMETERIZATIONS, (0.97, 1.03), strict=True):
+    mean, sd = np.transpose([spread(errors(p, rate)) for rate in RATES])
+    left.errorbar(shift * np.array(RATES), mean, sd, color=COLOURS[p], marker="o", ms=4, capsize=3, label=p)
+for p, rate, line in [("normal", 0.0003, "--"), *((p, BEST[p], "-") for p in PARAMETERIZATIONS)]:
+    epoch, values = curve(p, rate)
+    mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0
+    right.plot(epoch, mean, line, color=COLOURS[p], label=f"{p}, η = {rate:g}")
+    right.fill_between(epoch, mean - sd, mean + sd, color=COLOURS[p], alpha=0.2, lw=0)
+left.set(xscale="log", xlabel="learning rate η", ylabel="training error (%)", title="Fifth epoch",
+         xticks=RATES, xticklabels=[f"{rate:g}" for rate in RATES])
+right.set(xlabel="epoch", ylabel="training error (%)", title="By epoch")
+left.minorticks_off()
+left.legend()
+right.legend()
+lesson.figure(figure, "grid", note=note, alt="TODO")
+
+# %%
+# WHAT THE GRID SAYS
+#
+# What else could it be?
+# ----------------------
+
+
+
+def lead(normal, followed, epoch=-1):
+    """How many points weight normalization is ahead: normal minus weight norm, seed by seed.
+
+    Each is a variation and a rate; only seeds that both have count.
+    """
+    ours, theirs = (runs.get((variation, p, rate), {}) for p, (variation, rate) in
+                    zip(PARAMETERIZATIONS, (normal, followed), strict=True))
+    return np.array([ours[seed]["training error"][epoch] - theirs[seed]["training error"][epoch]
+                     for seed in sorted(ours.keys() & theirs.keys())])
+
+
+PAPER = VARIATIONS[0]
+best = [(PAPER, BEST[p]) for p in PARAMETERIZATIONS]
+leads = {"the paper's rates:\n0.0003 and 0.003": lead((PAPER, 0.0003), (PAPER, 0.003)), "each at its best rate": lead(*best)}
+for variation in VARIATIONS[1:4]:
+    leads[variation] = lead(*((variation, BEST[p]) for p in PARAMETERIZATIONS))
+leads["v as long as w"] = lead(best[0], ("v as long as w", BEST["normal"]))
+for name, values in leads.items():
+    print(name.replace("\n", " "), values, spread(values))
+
+# %% Drawing tags=["hide-input"]
+
+figure, ax = plt.subplots(figsize=(8.0, 4.0))
+for row, (name, values) in enumerate(leads.items()):
+    ax.plot(values, np.full(len(values), row), "o", color="0.6", ms=5, label="one seed" if row == 0 else "")
+    mean, sd = spread(values)
+    ax.errorbar(mean, row + 0.22, xerr=sd, marker="D", ms=5, capsize=3, color=COLOURS["weight norm"], ls="",
+                label="mean ± standard deviation" if row == 0 else "")
+ax.axvline(0, color="0.3", lw=1)
+ax.set(yticks=range(len(leads)), yticklabels=list(leads), ylim=(len(leads) - 0.4, -0.6),
+       xlabel="training error: normal minus weight norm, fifth epoch (percentage points)")
+ax.grid(axis="y", visible=False)
+figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+figure.suptitle("How far weight normalization is ahead", fontsize=11)
+lesson.figure(figure, "leads", note=note, alt="TODO")
 
 # %%
 lesson.finish()
