@@ -93,7 +93,7 @@ FULL = Size(
     widths=(96, 192), train=50_000, test=10_000, batch=100, epochs=200, dropout=0.5, eps=1e-5, late_beta1=0.5,
     starts=1, records=100,
 )
-QUICK = Size(widths=(16, 32), train=1_200, test=500, batch=24, epochs=6, dropout=0.1, eps=1e-2, late_beta1=0.9, starts=3,
+QUICK = Size(widths=(16, 32), train=1200, test=500, batch=24, epochs=6, dropout=0.1, eps=1e-2, late_beta1=0.9, starts=3,
              records=1_000)
 size = FULL if lesson.full else QUICK
 if lesson.flags.epochs:

@@ -233,7 +233,7 @@ def small_lesson(tmp_path_factory):
     tiny = quick
     for ours, smaller in (
         ("(16, 32)", "(2, 3)"),
-        ("train=1_200", "train=200"),
+        ("train=1200", "train=200"),
         ("test=500", "test=100"),
         ("batch=24", "batch=50"),
         ("epochs=6", "epochs=4"),
