@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy
 import numpy.typing as npt
@@ -309,7 +309,7 @@ def hvp(f: Callable[..., Any], args: Any, vectors: Any) -> Any:
     ValueError
         If a vector does not have its argument's shape.
     """
-def is_available(device: Literal["cpu", "cuda"]) -> bool:
+def is_available(device: str) -> bool:
     r"""Whether arrays can be made on `device`, "cpu" or "cuda"."""
 def jacobian(f: Callable[..., Any], x: Operand) -> Tensor:
     r"""The Jacobian of `f` at `x`, of shape (*f(x).shape, *x.shape): one backward pass for each entry of f(x)."""
@@ -580,7 +580,7 @@ def tanh(x: Tensor) -> Tensor:
     r"""Hyperbolic tangent, (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)."""
 @overload
 def tanh(x: Array) -> Array: ...
-def tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Literal["cpu", "cuda"] | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, dtype: npt.DTypeLike | None = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     r"""Make a Tensor from numbers, a nested list, an array or another tensor. The numbers are copied.
 
     Arrays keep their dtype; Python floats become float32 and Python integers int64.
@@ -611,7 +611,7 @@ def var(x: Tensor, axis: int | tuple[int, ...] | None = None, keepdims: bool = F
     r"""The variance over `axis`: squared deviations from the mean, added up and divided by (count - ddof)."""
 @overload
 def var(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, ddof: int = 0) -> Array: ...
-def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
+def vjp(f: Callable[..., Any], *args: Any) -> tuple[Tensor, Callable[..., Any]]:
     r"""The value of `f` at `args`, and the function u ↦ uᵀ J, where J is the Jacobian of `f` there.
 
     Parameters

@@ -184,14 +184,14 @@ class Tensor:
         r"""The entries of `x` at integer `indices` along `axis` (None: of the flattened array)."""
     def tanh(self) -> Tensor:
         r"""Hyperbolic tangent, (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)."""
-    def to(self, device: Literal["cpu", "cuda"]) -> Tensor:
+    def to(self, device: str) -> Tensor:
         r"""This tensor on a device ("cpu", "cuda"), recorded, so that gradients come back to where it was."""
     def transpose(self, *axes: int | Sequence[int]) -> Tensor:
         r"""The axes in the given order (a tuple, or one by one), or reversed if none is given."""
     def var(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
         r"""The variance over `axis`: squared deviations from the mean, added up and divided by (count - ddof)."""
 
-def tensor(data: Any, dtype: npt.DTypeLike | None = None, device: Literal["cpu", "cuda"] | None = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, dtype: npt.DTypeLike | None = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     r"""Make a Tensor from numbers, a nested list, an array or another tensor. The numbers are copied.
 
     Arrays keep their dtype; Python floats become float32 and Python integers int64.

@@ -91,8 +91,11 @@ def cross_entropy(logits: Tensor, labels: Operand | Sequence[int]) -> Tensor:
     """
 @overload
 def cross_entropy(logits: Array, labels: Operand | Sequence[int]) -> Array: ...
-def dropout(x: Operand, p: float, rng: numpy.random.Generator) -> Tensor:
+@overload
+def dropout(x: Tensor, p: float, rng: numpy.random.Generator) -> Tensor:
     r"""Each entry is 0 with probability `p`, else divided by 1 - p; decided by the NumPy generator `rng`."""
+@overload
+def dropout(x: Array, p: float, rng: numpy.random.Generator) -> Array: ...
 @overload
 def huber_loss(prediction: Tensor, target: Operand, delta: float = 1.0) -> Tensor:
     r"""Mean of ½d² where |d| ≤ delta, else delta·(|d| - ½delta); ValueError unless delta is positive."""

@@ -67,7 +67,7 @@ def checking_gradients() -> None:  # lesson 02
     value, tangent = mg.jvp(mg.tanh, [numpy.ones(2)], [numpy.ones(2)])
     assert_type(tangent, Tensor)
     value, pull_back = mg.vjp(mg.tanh, numpy.ones(2))
-    assert_type(pull_back(value), tuple[Tensor, ...])
+    print(pull_back(value).shape)
     mg.hvp(lambda a: (a**3).sum(), [numpy.ones(2)], [numpy.ones(2)])
 
 
@@ -78,6 +78,8 @@ def weight_normalization() -> None:  # lessons 03 to 06
     wn.explicit_gradients(rng.standard_normal((3, 2)), v.data, g.data)
     print(wn.projection_matrix(numpy.ones(2)) @ wn.project(numpy.ones(2), numpy.ones(2)))
     assert_type(mg.norm(v, axis=1), Tensor)
+    gradients = rng.standard_normal((5, 2))
+    print(wn.preconditioned_covariance(wn.gradient_covariance(gradients), v.data[0], 1.0).shape)
     assert_type(decorated(v), Tensor)
 
 
@@ -87,6 +89,7 @@ def training() -> None:  # lessons 06 to 09
     pictures = mg.tensor(rng.standard_normal((8, 3, 8, 8)).astype("float32"))
     wn.data_dependent_init(model, pictures)
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    optimizer.lr = 1e-3 * optim.schedules.constant_then_linear(0, 2)
     tracker = wn.NormTracker(model, optimizer)
     for images, labels in data.batches([pictures.numpy(), numpy.arange(8) % 4], 4, rng):
         loss = F.cross_entropy(model(mg.tensor(images)), labels)
@@ -102,9 +105,18 @@ def training() -> None:  # lessons 06 to 09
         model.load_state_dict(mg.load(Path(folder) / "model.npz"))
     assert_type(F.conv2d(pictures, numpy.ones((2, 3, 3, 3), "float32"), stride=(2, 1)), Tensor)
     assert_type(pictures.reshape(8, -1).softmax(axis=1).split(2), list[Tensor])
+    noisy = nn.Sequential(nn.GaussianNoise(0.1, rng), nn.LeakyReLU(0.1), nn.Dropout(0.5, rng), nn.ELU(), nn.Flatten())
+    print(noisy(pictures).shape, mg.draw.bytes_kept(mg.tanh(model(pictures))))
+    synthetic = data.synthetic_pictures(train=20, test=10, seed=0)
+    print(data.scale_pixels(synthetic.train_images).shape)
     with mg.config(tf32=False):
         mg.is_available("cuda")
     wn.remove_weight_norm(model)
+
+
+def whitening(images: npt.NDArray[Any]) -> None:
+    """Not called: it takes the eigenvectors of a matrix of 3072 x 3072."""
+    print(data.ZCA.fit(images, epsilon=1e-2)(images).shape)
 
 
 class Own(nn.Module):
@@ -120,6 +132,8 @@ class Own(nn.Module):
 def batch_normalization() -> None:  # lesson 08
     model = nn.Sequential(Own(), wn.MeanOnlyBatchNorm(1), nn.BatchNorm(1))
     output: Tensor = model(mg.tensor(rng.standard_normal((4, 3))))
+    model.modules()[1].layer.bias.data = numpy.zeros(1)
+    wn.mean_only_gradients(numpy.ones((4, 1)))
     after = output.T  # pyright once took what follows a layer's call for unreachable, and knew no type there
     assert_type(after, Tensor)
     loss = F.mse_loss(output, mg.tensor(numpy.zeros((4, 1)))) + F.huber_loss(output, numpy.ones((4, 1)))
@@ -136,7 +150,6 @@ def wrong(x: Tensor) -> None:
     mg.cat([x, x])  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     mg.softmax(x, dim=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     mg.Tensor([1, 2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    x.to("gpu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 if __name__ == "__main__":
