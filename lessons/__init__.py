@@ -604,6 +604,9 @@ def report_error(kind, error):
     if issubclass(kind, (UsageError, DataError, CheckpointError)):
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if issubclass(kind, BrokenPipeError):  # `| head` has read enough: what is left to flush at the end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     if issubclass(kind, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         what = error.filename or "the output"
         print(f"error: {what} could not be written: {error.strerror}; make room and start again", file=sys.stderr)

@@ -131,7 +131,7 @@ def run_all(chosen, flags):
         before = metrics_file.stat().st_mtime_ns if metrics_file.exists() else None
         code = run(file, flags)
         print(flush=True)
-        if code in (2, 130, 143):
+        if code in (2, 130, 141, 143):
             return code
         metrics = read_metrics(metrics_file)
         if metrics is None or metrics_file.stat().st_mtime_ns == before or code != (0 if all_hold(metrics) else 1):
@@ -229,5 +229,15 @@ def print_table(results):
     print(f"\n{len(results)} lessons, {held} of {total} claims hold, {seconds:.0f} s")
 
 
+def command():
+    """What `python -m lessons` and the installed command do: `main`, and silence once nobody reads what it prints."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        code = report_error(type(error), error)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -16,12 +16,13 @@ A parameter of a rule whose name begins with an underscore stands for something 
 shape and dtype. If no rule that is going to run needs its numbers, the tape does not keep them.
 """
 
+import functools
 import inspect
 from typing import NamedTuple
 
 import numpy
 
-from minigrad import backend, guard
+from minigrad import backend, guard, hints
 from minigrad.graph import check_finite, state
 from minigrad.tensors import Node, Tensor
 
@@ -98,6 +99,7 @@ def op(name, doc, forward, *rules, joint=None, operands=None):
                 return _run(the_op, args, params)
         return the_op.forward(backend.array_module(*args), *args, **params)  # as in the backward rules
 
+    functools.update_wrapper(apply, forward)  # its module, and where help and ?? find the source
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     parameters = list(inspect.signature(forward).parameters.values())
@@ -222,4 +224,4 @@ def _explained(error, the_op, values):
     """The same error, saying which op it was and what came in."""
     came = ", ".join(f"{v.shape} {v.dtype}" if backend.is_array(v) else repr(v) for v in values)
     kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
-    return kind(f"{the_op.name}({came}): {error}")
+    return kind(f"{the_op.name}({came}): {error}{hints.about(error, the_op.name)}")

@@ -12,7 +12,7 @@ import itertools
 
 import numpy
 
-from minigrad import backend, guard
+from minigrad import backend, guard, hints
 
 _ages = itertools.count()
 
@@ -62,9 +62,12 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_data", "_node")
-    __array_ufunc__ = None  # NumPy and CuPy then leave `array * tensor` to Tensor.__rmul__
+    __array_ufunc__ = hints.ArrayUfunc()  # NumPy and CuPy then leave `array * tensor` to Tensor
+    __getattr__ = hints.no_attribute
 
     def __init__(self, data, node=None):
+        if not hasattr(data, "dtype"):
+            raise TypeError(f"Tensor() takes an array, not {type(data).__name__}: write mg.tensor(data)")
         self._data = data
         self._node = node
 
@@ -97,7 +100,7 @@ class Tensor:
 
     shape = property(lambda self: self._data.shape)
     ndim = property(lambda self: self._data.ndim)
-    size = property(lambda self: self._data.size)
+    size = property(lambda self: hints.Size(self._data.size))
     dtype = property(lambda self: self._data.dtype)
     device = property(lambda self: backend.device_of(self._data))
 
@@ -121,14 +124,7 @@ class Tensor:
             "or replace all the numbers by assigning an array to .data"
         )
 
-    def __bool__(self):
-        return bool(self._data)
-
-    def __float__(self):
-        return float(self._data)
-
-    def __int__(self):
-        return int(self._data)
+    __bool__, __float__, __int__ = (lambda self, to=to: to(self._data) for to in (bool, float, int))
 
     def __format__(self, spec):
         return format(self.item() if spec and self.size == 1 else str(self), spec)

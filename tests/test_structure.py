@@ -67,7 +67,7 @@ def test_imports_point_one_way(package):
             assert not [name for name in names if name.partition(".")[0] in later], module
 
 
-CORE = "backend blas checkpointing cuda_graphs graph guard op settings tensors transforms ops".split()
+CORE = "backend blas checkpointing cuda_graphs graph guard hints op settings tensors transforms ops".split()
 
 
 def test_the_core_knows_nothing_of_layers_optimizers_and_data():

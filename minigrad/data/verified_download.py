@@ -1,4 +1,10 @@
-"""download: fetch a file once, and accept it only if its checksum is right."""
+"""download: fetch a file once, and accept it only if its checksum is right.
+
+Why not pooch: it has no mirrors and no checksum of what is inside a gzip file, so most of this file would stay, around
+a call of `pooch.retrieve`. That call would bring eight packages (pooch 1.9, requests, urllib3, certifi, idna,
+charset-normalizer, platformdirs, packaging) to everybody, for one or two files that few ever fetch. All that it would
+replace is `_stream` and a comparison of checksums.
+"""
 
 import gzip
 import hashlib

@@ -1,5 +1,7 @@
 """Conv2d and ConvTranspose2d: the same small weighted sum at every place of an image."""
 
+from typing import Any
+
 import numpy
 
 from minigrad.nn import functional
@@ -28,7 +30,7 @@ class Conv2d(Module):
         fan_in = in_channels * self.kernel_size[0] * self.kernel_size[1]
         rng = rng or numpy.random.default_rng()
         self.weight = Parameter(uniform((out_channels, in_channels, *self.kernel_size), fan_in, rng))
-        self.bias = Parameter(uniform(out_channels, fan_in, rng)) if bias else None
+        self.bias: Any = Parameter(uniform(out_channels, fan_in, rng)) if bias else None
 
     def forward(self, x):
         return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
@@ -57,7 +59,7 @@ class ConvTranspose2d(Module):
         fan_in = out_channels * self.kernel_size[0] * self.kernel_size[1]
         rng = rng or numpy.random.default_rng()
         self.weight = Parameter(uniform((in_channels, out_channels, *self.kernel_size), fan_in, rng))
-        self.bias = Parameter(uniform(out_channels, fan_in, rng)) if bias else None
+        self.bias: Any = Parameter(uniform(out_channels, fan_in, rng)) if bias else None
 
     def forward(self, x):
         return functional.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding)

@@ -1,5 +1,7 @@
 """Linear: every output is a weighted sum of every input, plus a bias."""
 
+from typing import Any
+
 import numpy
 
 from minigrad.nn import functional
@@ -22,7 +24,7 @@ class Linear(Module):
         self.in_features, self.out_features = in_features, out_features
         rng = rng or numpy.random.default_rng()
         self.weight = Parameter(uniform((out_features, in_features), in_features, rng))
-        self.bias = Parameter(uniform(out_features, in_features, rng)) if bias else None
+        self.bias: Any = Parameter(uniform(out_features, in_features, rng)) if bias else None
 
     def forward(self, x):
         if x.shape[-1] != self.in_features:

@@ -5,6 +5,7 @@ its children the `Module`s, in the order in which they were assigned; those in l
 """
 
 import contextlib
+from typing import Any
 
 import numpy
 
@@ -54,15 +55,16 @@ class Module:
         self._computed = {}  # attribute → function of this module: see `compute`
         self._kept = None  # within `computed_once`: what such functions gave
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         output = self.forward(*args, **kwargs)
         for hook in self._hooks:
             replaced = hook(self, args, output)
             output = output if replaced is None else replaced
         return output
 
-    def forward(self, *args, **kwargs):
-        raise NotImplementedError(f"{type(self).__name__} does not define forward()")
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        kind = type(self).__name__
+        raise NotImplementedError(f"{kind} lacks forward(): write `def forward(self, x):`, which returns its output")
 
     # ---- what is inside -------------------------------------------------------------------------------------------
 
@@ -221,7 +223,7 @@ class Module:
             for module, kept in before:
                 module._kept = kept
 
-    def __getattr__(self, name):  # only asked for what is not an ordinary attribute
+    def __getattr__(self, name: str) -> Any:  # only asked for what is not an ordinary attribute
         computed = vars(self).get("_computed", {})
         if name not in computed:
             hint = "" if "_computed" in vars(self) else "; its __init__ must call super().__init__() first"

@@ -1,5 +1,7 @@
 """LSTMCell: a step of a recurrent network that chooses what to remember."""
 
+from typing import Any
+
 import numpy
 
 from minigrad import backend
@@ -33,8 +35,8 @@ class LSTMCell(Module):
         rng = rng or numpy.random.default_rng()
         self.weight_ih = Parameter(uniform((4 * hidden_size, input_size), hidden_size, rng))
         self.weight_hh = Parameter(uniform((4 * hidden_size, hidden_size), hidden_size, rng))
-        self.bias_ih = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
-        self.bias_hh = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
+        self.bias_ih: Any = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
+        self.bias_hh: Any = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
 
     def forward(self, x, state=None):
         """The next state.

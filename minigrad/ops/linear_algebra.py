@@ -9,9 +9,7 @@ from minigrad import backend
 from minigrad.op import op, primitive
 from minigrad.ops.shape import expand_dims, normalized_axes, reshape, squeeze, swapaxes, transpose, unbroadcast
 
-__all__ = [
-    "einsum", "matmul", "tensordot",
-]  # fmt: skip
+__all__ = ["einsum", "matmul", "tensordot"]
 
 _matmul = op("matmul", "A @ B of stacks of matrices.", lambda xp, a, b: xp.matmul(a, b),
              lambda g, _y, _a, b: unbroadcast(_matmul(g, swapaxes(b, -1, -2)), _a),

@@ -8,7 +8,7 @@ import math
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, hints
 from minigrad.op import op, primitive
 from minigrad.ops.elementwise import exp, multiply, square, where
 from minigrad.ops.shape import (
@@ -23,9 +23,7 @@ from minigrad.ops.shape import (
     with_reduced_axes,
 )
 
-__all__ = [
-    "argmax", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "std", "var",
-]  # fmt: skip
+__all__ = ["argmax", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "prod", "softmax", "std", "var"]
 
 
 def _count(x, axis):
@@ -53,12 +51,14 @@ def _degrees_of_freedom(x, axis, ddof):
     return builtins.max(_count(x, axis) - ddof, 0)  # 0 makes the result NaN, as in NumPy
 
 
+@hints.other_words
 def var(x, axis=None, keepdims=False, ddof=0):
     """The variance over `axis`: squared deviations from the mean, added up and divided by (count - ddof)."""
     deviation = x - mean(x, axis, keepdims=True)
     return sum(square(deviation), axis, keepdims) / _degrees_of_freedom(x, axis, ddof)
 
 
+@hints.other_words
 def std(x, axis=None, keepdims=False, ddof=0):
     """The standard deviation over `axis`; where all entries are equal its gradient is taken as 0."""
     deviation = x - mean(x, axis, keepdims=True)
@@ -86,8 +86,8 @@ def min(xp, x, axis=None, keepdims=False):
     return x.min(axis=axis, keepdims=keepdims)
 
 
-argmax = op("argmax", "The position of the largest entry along `axis`; the first, if several.",
-            lambda xp, x, axis=None: x.argmax(axis=axis), None)  # fmt: skip
+argmax = op("argmax", "The position of the largest entry along `axis`; of several, the first.", lambda xp, x, axis=None:
+            x.argmax(axis=axis), None)  # fmt: skip
 
 # ---- norms and products ---------------------------------------------------------------------------------------------
 

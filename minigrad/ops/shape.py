@@ -9,7 +9,7 @@ import itertools
 
 import numpy
 
-from minigrad import backend
+from minigrad import backend, hints
 from minigrad.op import op, primitive
 from minigrad.tensors import Tensor, tensor
 
@@ -121,6 +121,7 @@ def expand_dims(x, axis):
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+@hints.other_words
 def squeeze(x, axis=None):
     """Without the axes of size 1: all of them, or those in `axis`."""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalized_axes(axis, x.ndim)
@@ -223,6 +224,7 @@ def _concatenate(xp, *xs, axis):
     return xp.concatenate(xs, axis=axis)
 
 
+@hints.other_words
 def concatenate(xs, axis=0):
     """The arrays or tensors in the sequence `xs`, one after the other along an axis that exists (None: flattened)."""
     if axis is None:
@@ -230,11 +232,13 @@ def concatenate(xs, axis=0):
     return _concatenate(*xs, axis=axis)
 
 
+@hints.other_words
 def stack(xs, axis=0):
     """The arrays or tensors in the sequence `xs`, all of one shape, along a new axis."""
     return _concatenate(*(expand_dims(x, axis) for x in xs), axis=axis)
 
 
+@hints.other_words
 def split(x, sections, axis=0):
     """A list of parts of `x` along `axis`: `sections` equal ones, or, for a sequence, cut at those positions."""
     axis = _one_axis(axis, x.ndim)
@@ -253,8 +257,8 @@ def split(x, sections, axis=0):
 
 astype = op("astype", "x in another dtype.", lambda xp, x, dtype: x.astype(numpy.dtype(dtype).type),
             lambda g, _y, _x, dtype: astype(g, _x.dtype))  # fmt: skip
-to_device = op("to_device", "x, from one device to another.",
-               lambda xp, x, source, device: backend.to_device(x, device),
+to_device = op("to_device", "x, from one device to another.", lambda xp, x, source, device:
+               backend.to_device(x, device),
                lambda g, _y, _x, source, device: to_device(g, device, source))  # fmt: skip
 
 

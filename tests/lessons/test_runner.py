@@ -461,3 +461,15 @@ def test_a_foreign_or_damaged_checkpoint_is_refused_and_kept(small_lesson, conte
     _, error = process.communicate()
     assert process.returncode == 2 and len(error.strip().splitlines()) == 1 and "normal.npz" in error, error
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("flags", [["--list"], ["--equations"], ["1", "--fresh"]], ids=" ".join)
+def test_a_reader_that_has_read_enough_ends_it_without_a_word(flags, tmp_path):
+    """As in `python -m lessons --list | head -1`."""
+    command = [sys.executable, "-u", "-m", "lessons", *flags, "--out", str(tmp_path), "--data", "synthetic"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141
