@@ -612,10 +612,11 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 
 # %%
 # So what has been gained? *Not speed:* at the best rate of each, gradient descent on $w$ needs about 34 and 29 steps,
-# weight normalization more, and it scatters. For $\|v\|$ grows until the limit of the direction is above $\eta$, and
-# stops there, by whatever margin. Where that is narrow, the factor of the direction is close to -1, and the run takes
-# long to settle. (So do most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$ that is the limit for
-# $\|v\| = 1$, with which all of them start.)
+# weight normalization more in the mean, and it scatters. (In the median of the left panel it needs a few less at its
+# own best rate.) For $\|v\|$ grows until the limit of the direction is above $\eta$, and stops there, by whatever
+# margin. Where that is narrow, the factor of the direction is close to -1, and the run takes long to settle. (So do
+# most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$ that is the limit for $\|v\| = 1$, with which all of
+# them start.)
 #
 # *Room:* where the direction is what limits $\eta$, rates beyond the old limit do as well as the best below it. Where
 # the length is, nothing. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where it is flat across

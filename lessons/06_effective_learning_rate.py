@@ -291,8 +291,9 @@ lesson.claim("First step far too large: η/‖v₁‖² = 1/(η‖∇_v L‖²),
 #
 # $$\frac{1}{c_{t+1}} = \frac{1}{c_t} + c_t .$$
 #
-# One line holds everything. $1/c_2 = c_1 + 1/c_1$, the same for $c_1$ as for $1/c_1$. And squared,
-# $1/c_{t+1}^2 = 1/c_t^2 + 2 + c_t^2$, where the last term is small once $c$ is. So from the second step on
+# (The optimizer WNGrad of lesson 05, exercise 4, sets its rate by this rule.) One line holds everything.
+# $1/c_2 = c_1 + 1/c_1$, the same for $c_1$ as for $1/c_1$. And squared, $1/c_{t+1}^2 = 1/c_t^2 + 2 + c_t^2$, where the
+# last term is small once $c$ is. So from the second step on
 #
 # $$c_t \approx \frac{1}{\sqrt{(c_1 + 1/c_1)^2 + 2\,(t-2)}}.$$
 #
@@ -485,10 +486,10 @@ lesson.figure(figure, "recovery", note=f"synthetic problems, {PROBLEMS} networks
 # --------------------------------
 #
 # Why did the run with 100 for *all* parameters diverge? Its directions were as well protected. But the logits of a
-# network of three layers are proportional to the product $g_1 g_2 g_3$ of the lengths, and the gradient of each length
-# to the product of the other two. A huge step makes all three of the size of $\eta$; the next gradients are of the
-# size of $\eta^2$, and the next lengths of $\eta^3$. The exponent multiplies in every step, and float32 ends at
-# $10^{38}$. Weights without normalization do just the same.
+# network of three layers are, but for biases, proportional to the product $g_1 g_2 g_3$ of the lengths, and the
+# gradient of each length to the product of the other two. A huge step makes all three of the size of $\eta$; the next
+# gradients are of the size of $\eta^2$, and the next lengths of $\eta^3$. The exponent multiplies in every step, and
+# float32 ends at $10^{38}$. Weights without normalization do just the same.
 #
 # So there are three ways to train, and we try each over eight decades of $\eta$ (six for Adam): the normal
 # parameterization; weight normalization with one $\eta$ for all parameters; and with $\eta$ for $v$ only, while $g$
@@ -612,7 +613,7 @@ figure = plt.figure(figsize=(9.2 if len(results) == 2 else 12.0, 5.2))
 grid = figure.add_gridspec(2, len(results), height_ratios=[3.4, 1])
 for column, rule in enumerate(results):
     above, below = figure.add_subplot(grid[0, column]), figure.add_subplot(grid[1, column])
-    span = (rates[rule][0] / 1.5, rates[rule][-1] * 6)
+    span, half = (rates[rule][0] / 1.5, rates[rule][-1] * 6), 10 ** (0.5 / PER_DECADE)  # half a step of the grid
     for row, (case, (colour, line, marker)) in enumerate(STYLES.items()):
         losses = results[rule][case]
         median, face = np.median(losses, axis=0), "white" if line == ":" else colour
@@ -620,10 +621,10 @@ for column, rule in enumerate(results):
         low, high = losses.min(axis=0), np.minimum(losses.max(axis=0), 1e6)
         above.fill_between(rates[rule], np.minimum(low, 1e6), high, color=colour, alpha=0.13, lw=0)
         good = rates[rule][median <= np.median(mark)]
-        below.plot([good.min(), good.max()], [-row, -row], color=colour, lw=5 if line == "-" else 2.5,
+        below.plot([good.min() / half, good.max() * half], [-row, -row], color=colour, lw=5 if line == "-" else 2.5,
                    solid_capstyle="butt")
         width = f"{'≥ ' if good.max() == rates[rule][-1] else ''}{np.mean(decades(losses)):.1f}"
-        below.annotate(width, (good.max(), -row), (6, 0), va="center", textcoords="offset points", color=colour)
+        below.annotate(width, (good.max() * half, -row), (6, 0), va="center", textcoords="offset points", color=colour)
     for name, level in {"guessing": GUESSING, "usable below": np.median(mark), "entropy": np.median(entropy)}.items():
         above.axhline(level, color="0.45", lw=0.9, ls="--" if "usable" in name else "-", zorder=1)
         if column == 0:
@@ -640,7 +641,7 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median, lowes
               "steps", alt="Test loss after training against the learning rate, for SGD and for Adam, with bars below "
               "for the usable ranges. The normal parameterization has a narrow valley; weight normalization with one "
               "rate for all widens it somewhat towards large rates, more so with Adam; with the rate for v only the "
-              "valley becomes a plain of about five decades.")
+              "valley becomes a plain of four to five decades.")
 
 # %% Tolerance tags=["hide-input"]
 # *Bounds.* A range comes in steps of a third of a decade, and a mean over five problems scatters by 0.1 to 0.2. For
@@ -675,7 +676,9 @@ lesson.claim("SGD, η for v only: decades that are lost if ‖v‖ is set back a
              np.mean(kept - without_growth), above=2)
 
 # %%
-# So it is the growth. Is the best loss better, too, each with its best rate of the grid? A little, on test examples.
+# So it is the growth. Is the best loss better, too, each with its best rate of the grid? A little, on test
+# examples. Part of that is chance: the rate is chosen by the same test loss, and the smallest of ten nearly equal
+# losses is lower than the smallest of three.
 
 advantage = {case: results["SGD"]["normal"].min(axis=1) - results["SGD"][case].min(axis=1) for case in CASES}
 for case in ("weight norm", "η for v only"):

@@ -1,7 +1,7 @@
 r"""Batch normalization, and its mean-only form
 ===========================================
 
-Batch normalization came first, and is in most deep networks that were ever trained. Weight normalization promises much
+Batch normalization came first, and most convolutional networks since have it. Weight normalization promises much
 of its effect without its dependence on the minibatch. The paper claims more than a resemblance: on the right inputs
 the two are the *same* thing. This lesson finds out where that is true to the last digit, and where it stops. In a deep
 network weight normalization lacks two things. One of them, the mean, can be had back almost for free, and with it about
@@ -531,9 +531,9 @@ lesson.claim("v three times as long: deviation of t̃ with weight norm + mean-on
 # ---------------
 #
 # The same network as before, now with each of the three normalizations. Each gets the best of four learning rates, for
-# the mean over three problems. All begin as the same function, with equation 6, and see 200 minibatches of 100 new
-# examples; the loss is measured on 2000 others. (In the test, too, the statistics are
-# those of the examples at hand.)
+# the mean over three problems. (Below the smallest of the four all three do worse.) All begin as the same function,
+# with equation 6, and see 200 minibatches of 100 new examples; the loss is measured on 2000 others. (In the test, too,
+# the statistics are those of the examples at hand.)
 
 RATES, PROBLEMS = (0.01, 0.03, 0.1, 0.3), 8 if lesson.full else 3
 runs = {}
@@ -591,7 +591,7 @@ right.plot([], [], "o-", color="0.4", label="means, in units of σ₀")
 right.plot([], [], "x--", color="0.4", label="deviations, relative")
 right.set(xlabel="layer", ylabel="change since the start (rms)", title="What has moved, η = 0.03", xticks=layers)
 right.legend(loc="upper left", fontsize=9)
-lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of {PROBLEMS}; 5 ReLU layers of 64 units",
+lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} synthetic problems; 5 layers of 64",
               alt="Left: test loss against the learning rate for weight norm, weight norm with mean-only batch norm "
               "and batch norm; at the best rate of each, mean-only lies between the two others. Right: change of the "
               "means and of the deviations in layers 1 to 5: zero in layer 1; from layer 2 on the means of weight norm "
@@ -617,8 +617,8 @@ lesson.figure(figure, "depth", note=f"synthetic problems: mean and deviation of 
 #   move nearly as much, because their inputs change.
 # - *Mean-only batch normalization centres the gradients* (section 4). Exactly; the weights then learn as if their
 #   inputs were centred. At the best rates it takes back about half of weight normalization's lag behind batch
-#   normalization: 0.10 ± 0.06 of 0.18 ± 0.04 nats. (On CIFAR-10, section 5.1, mean-only is ahead of full batch
-#   normalization. That is another network; lesson 09 trains it.)
+#   normalization: 0.10 ± 0.06 of 0.18 ± 0.04 nats. (On CIFAR-10, section 5.1, weight normalization with mean-only
+#   batch normalization is ahead of full batch normalization. That is another network; lesson 09 trains it.)
 #
 # Further chapters
 # ----------------
