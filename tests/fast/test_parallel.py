@@ -1,6 +1,7 @@
 """The library in several Python threads at once, and in worker processes: the same numbers as in one thread."""
 
 import multiprocessing
+import signal
 import sys
 import threading
 import time
@@ -66,6 +67,16 @@ def test_blas_gets_its_threads_back():
     before = blas_threads()
     inside = parallel.for_each(lambda _: blas_threads(), range(3))
     assert all(count == 1 for counts in inside for count in counts)
+    assert blas_threads() == before
+
+
+def test_a_limit_that_an_interrupt_has_left_is_lifted_next_time(monkeypatch):
+    before, moments = blas_threads(), iter([lambda: None, lambda: signal.default_int_handler(0, None)])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        take_control = parallel._take_control_of_blas
+        patch.setattr(parallel, "_take_control_of_blas", lambda: (take_control(), next(moments)()))
+        parallel.for_each(len, [[]])
+    parallel.for_each(len, [[]])
     assert blas_threads() == before
 
 

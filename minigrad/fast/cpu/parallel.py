@@ -77,6 +77,7 @@ def _one_blas_thread():
             _prepare_for_forks()
             _blas = threadpoolctl.ThreadpoolController()
         if _callers == 0:
+            _lift_limit()  # if an interrupt has left it
             _take_control_of_blas()
             _limit = _blas.limit(limits=1, user_api="blas")
         _callers += 1
@@ -86,8 +87,16 @@ def _one_blas_thread():
         with _lock:
             _callers -= 1
             if _callers == 0:
-                _take_control_of_blas()
-                _limit.restore_original_limits()
+                _lift_limit()
+
+
+def _lift_limit():
+    """Give BLAS back the threads that it had."""
+    global _limit
+    if _limit is not None:
+        _take_control_of_blas()
+        _limit.restore_original_limits()
+        _limit = None
 
 
 def _take_control_of_blas():
@@ -106,8 +115,6 @@ def _prepare_for_forks():
 def _begin_anew():
     """A forked child inherits the pool but not its threads, and BLAS's limit but nobody who would lift it."""
     global _pool, _callers
-    if _callers:
-        _take_control_of_blas()
-        _limit.restore_original_limits()
+    _lift_limit()
     _pool, _callers = None, 0
     _lock.release()
