@@ -757,18 +757,18 @@ for ax in axes:
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
 figure.suptitle("Growth by parameterization", fontsize=11)
 lesson.figure(figure, "growth_by_parameterization", note=note, alt="Left: mean length of the weight vectors against "
-              "the step; batch norm and WN + mean-only BN grow by a quarter or more, the other three hardly. Middle: "
-              "their relative steps. Right, in the quick run: the multiple by layer; the dots of batch norm and "
-              "WN + mean-only BN lie along a dashed line, the prediction for noise, while normal and mean-only BN lie "
-              "below it, far below in the last layers.")
+              "the step; batch norm and WN + mean-only BN grow by a fifth or more, the other three by a tenth at most. "
+              "Middle: their relative steps. Right, in the quick run: the multiple by layer; the dots of batch norm "
+              "and WN + mean-only BN lie along a dashed line, the prediction for noise, while normal and mean-only BN "
+              "lie below it, far below in the last layers.")
 
 # %%
-# Batch normalization and weight normalization with mean-only batch normalization lie near the line for noise, in every
-# layer. Weight normalization alone does so in seven, and is at twice the multiple in the last three: gradients there
-# are less like noise, as all logits of all pictures keep moving together (part 7). (On the left it grows little because
-# its rate is lower and its first gradients are large.) Where the length counts, growth is less than the steps would
-# give, and in the last layers $w$ can get shorter. "Qualitatively we still find the same effect to hold" is right,
-# then, and under noise it can be made quantitative.
+# Batch normalization and weight normalization with mean-only batch normalization lie near the line for noise, in
+# every layer. Weight normalization alone scatters about it, with multiples from 11 to 19: its gradients are less like
+# noise, as all logits of all pictures keep moving together (part 7). (On the left it grows as fast as these two for
+# 30 steps, and then hardly: its first gradients are large, and Adam remembers them.) Where the length counts, growth
+# is less than the steps would give, and in the last layers $w$ can get shorter. "Qualitatively we still find the same
+# effect to hold" is right, then, and under noise it can be made quantitative.
 #
 # How *far* does $\lVert v\rVert$ get? Divided by its root mean square, each entry of a gradient that is noise has the
 # size 1, so with $n$ entries $\lVert v\rVert^2$ gains $\eta_t^2 n$ from step $t$. It began at $0.05^2 n$. Hence
