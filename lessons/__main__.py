@@ -27,6 +27,7 @@ from lessons import (
     notebook,
     report_error,
     show_what_can_be_shown,
+    site,
     title,
     writable_folder,
     write_text,
@@ -34,7 +35,7 @@ from lessons import (
 from minigrad import blas
 from minigrad.settings import SETTINGS
 
-VERBS = {"notebooks": notebook.main}
+VERBS = {"notebooks": notebook.main, "site": site.main}
 MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
 
 
