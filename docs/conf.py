@@ -140,7 +140,7 @@ def literal_signs(app, what, name, obj, options, lines):
     """Docstrings are read in terminals as well: |x| and *x in them are no markup."""
     for i, line in enumerate(lines):
         parts = re.split(r"(`[^`]*`)", line)
-        parts[::2] = [re.sub(r"\||\*(?=\w)", r"\\\g<0>", part) for part in parts[::2]]
+        parts[::2] = [re.sub(r"\||\*(?=[\w*])", r"\\\g<0>", part) for part in parts[::2]]
         lines[i] = "".join(parts)
 
 
