@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from sphinxcontrib.katex import katex_version
 
@@ -35,6 +36,7 @@ html_theme, html_title = "furo", "minigrad"
 html_static_path, html_css_files, html_js_files = ["_static"], ["course.css"], [("plane.js", {"defer": "defer"})]
 html_extra_path = [str(ROOT / "build" / "extra")]  # the notebooks that readers download
 html_copy_source = html_show_sourcelink = False
+html_show_search_summary = False  # it reads whole pages, which browsers refuse where the site is a folder
 html_theme_options = {"footer_icons": []}
 pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
 katex_css_path = f"katex/{katex_version}/katex.min.css"  # here, and not on somebody's server: lessons/site.py
@@ -100,6 +102,8 @@ def page(file):
     book["metadata"]["kernelspec"] |= {"sources": lessons.sources(file)}  # part of what the cache goes by
     up = "../" * (name.count("/") + 1)
     title, _, rest = book["cells"][0]["source"].partition("\n")
+    if not name.count("/"):
+        title = title.replace("# ", f"# {lessons.lesson_number(file):02d} ", 1)
     added = [title, UNDER_THE_TITLE.format(up=up, name=name), rest.strip()]
     chapters = [lessons.lesson_name(path) for path in lessons.further_files()]
     own = [chapter for chapter in chapters if not name.count("/") and chapter.startswith(f"further/{name[:2]}_")]
@@ -144,9 +148,17 @@ def literal_signs(app, what, name, obj, options, lines):
         lines[i] = "".join(parts)
 
 
+def inequalities_in_formulas(app, tree):
+    """sphinxcontrib-katex leaves < and > of a displayed formula as they are, and HTML would take `s<t` for a tag."""
+    for formula in tree.findall(nodes.math_block):
+        text = formula.astext().replace("<", r"\lt ").replace(">", r"\gt ")
+        formula[:] = [nodes.Text(text)]
+
+
 def setup(app):
     """Connect the functions above."""
     NbElementRenderer.render_image = with_alternative_text(NbElementRenderer.render_image)
     app.connect("builder-inited", write_lessons)
+    app.connect("doctree-read", inequalities_in_formulas)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)

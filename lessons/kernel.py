@@ -23,7 +23,10 @@ def show_claim(claim, measured, plain):
     """Show a claim as a coloured line; `plain` is for whatever cannot show HTML."""
     from IPython.display import display
 
-    lines = [f"<b>{VERDICTS[claim.holds]}</b>&ensp;{html.escape(claim.text)}", f"<small>{html.escape(measured)}</small>"]
+    lines = [
+        f"<b>{VERDICTS[claim.holds]}</b>&ensp;{html.escape(claim.text)}",
+        f"<small>{html.escape(measured)}</small>",
+    ]
     if claim.remark:
         lines.append(html.escape(claim.remark))
     style = f"border-left: 4px solid {COLOURS[claim.holds]}; padding: 0 .8em; margin: .5em 0"

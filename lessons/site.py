@@ -57,7 +57,9 @@ def katex(folder):
         command = [npm, "pack", "--silent", "--pack-destination", temporary, f"katex@{katex_version}"]
         done = subprocess.run(command, cwd=temporary, capture_output=True, text=True)
         if done.returncode:
-            raise UsageError(f"npm could not fetch katex@{katex_version}: {done.stderr.strip() or 'it does not say why'}")
+            raise UsageError(
+                f"npm could not fetch katex@{katex_version}: {done.stderr.strip() or 'it does not say why'}"
+            )
         with tarfile.open(next(Path(temporary).glob("*.tgz"))) as package:
             package.extractall(temporary, filter="data")
         shutil.rmtree(folder, ignore_errors=True)

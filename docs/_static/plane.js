@@ -42,11 +42,11 @@
   // ---- the picture --------------------------------------------------------------------------------------------------
 
   const STEPS = 60, NORMAL = "#0072B2", WEIGHT_NORM = "#D55E00";
-  const CONTROLS = [ // name, words, least, most, first value, logarithmic
-    ["eta", "learning rate η", 0.05, 20, 2.2, true],
-    ["length", "length of v at first", 0.2, 5, 1, true],
-    ["angle", "direction of the start", 0, 360, 100, false],
-    ["far", "length of w at first", 0.2, 3, 1, false],
+  const CONTROLS = [ // name, words, least, most, first value, number of steps, logarithmic
+    ["eta", "learning rate η", 0.05, 20, 2.2, 100, true],
+    ["length", "length of v at first", 0.2, 5, 1, 100, true],
+    ["angle", "direction of the start", 0, 360, 100, 180, false],
+    ["far", "length of w at first", 0.2, 3, 1, 56, false],
   ];
 
   function element(name, attributes, text) {
@@ -119,12 +119,12 @@
 
   function liveplane(box) {
     const inputs = {}, outputs = {};
-    const value = ([name, , least, most, , logarithmic]) => {
-      const x = Number(inputs[name].value) / 1000;
-      return logarithmic ? least * (most / least) ** x : least + (most - least) * x;
+    const value = ([name, , least, most, , steps, logarithmic]) => {
+      const x = Number(inputs[name].value) / steps;
+      return logarithmic ? Number((least * (most / least) ** x).toPrecision(2)) : least + (most - least) * x;
     };
-    const position = ([, , least, most, , logarithmic], x) =>
-      1000 * (logarithmic ? Math.log(x / least) / Math.log(most / least) : (x - least) / (most - least));
+    const position = ([, , least, most, , steps, logarithmic], x) =>
+      Math.round(steps * (logarithmic ? Math.log(x / least) / Math.log(most / least) : (x - least) / (most - least)));
     const left = element("svg", { role: "img" }), right = element("svg", { role: "img" });
     const says = element("p", { "aria-live": "polite" });
 
@@ -162,8 +162,8 @@
     const hint = "The same by hand. Every slider takes the arrow keys; a click on the right sets the start.";
     box.append(element("p", {}, hint), planes);
     for (const control of CONTROLS) {
-      const [name, text, , , first] = control, row = element("label", {});
-      inputs[name] = element("input", { type: "range", min: 0, max: 1000, step: 5, id: `plane-${name}` });
+      const [name, text, , , first, steps] = control, row = element("label", {});
+      inputs[name] = element("input", { type: "range", min: 0, max: steps, step: 1, id: `plane-${name}` });
       inputs[name].value = position(control, first);
       inputs[name].addEventListener("input", draw);
       outputs[name] = element("output", { for: `plane-${name}` });

@@ -129,7 +129,8 @@ import sys
 import nbclient, nbformat
 book = nbformat.read(sys.argv[1], 4)
 nbformat.validate(book)
-nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": sys.argv[2]}}).execute()
+resources = {"metadata": {"path": sys.argv[2]}}
+nbclient.NotebookClient(book, timeout=300, kernel_name="python3", resources=resources).execute()
 nbformat.write(book, sys.argv[1])
 """
 
