@@ -155,10 +155,19 @@ def inequalities_in_formulas(app, tree):
         formula[:] = [nodes.Text(text)]
 
 
+def links_back_from_sources(app, name, template, context, tree):
+    """viewcode's links from a source to its documentation, without those that name the wrong module."""
+    if name.startswith("_modules/"):
+        known = app.env.domains.python_domain.objects
+        back = re.compile(r'<a class="viewcode-back" href="[^"#]*#([^"]*)">.*?</a>')
+        context["body"] = back.sub(lambda link: link[0] if link[1] in known else "", context["body"])
+
+
 def setup(app):
     """Connect the functions above."""
     NbElementRenderer.render_image = with_alternative_text(NbElementRenderer.render_image)
     app.connect("builder-inited", write_lessons)
     app.connect("doctree-read", inequalities_in_formulas)
+    app.connect("html-page-context", links_back_from_sources)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)

@@ -1,4 +1,4 @@
-"""The website: every link leads somewhere, a browser finds nothing amiss, the live picture computes as the library does.
+"""The website: links lead somewhere, a browser finds nothing amiss, the live picture computes as the library does.
 
 What needs the extra `docs`, npm, Node.js or Chromium skips where that is missing, and says so. With MINIGRAD_SITE set
 to a folder that `python -m lessons site` has built, the tests look at that one instead of building two lessons of it.
@@ -68,7 +68,7 @@ def paths_of_the_library(eta, length, start, steps):
 
 
 def test_the_live_picture_takes_the_steps_of_the_library():
-    """40 starts all over the sliders' ranges. Over six steps an error of 1e-16 grows by the rate, at most 20, in each."""
+    """40 starts all over the sliders' ranges. In each of six steps an error of 1e-16 grows by the rate at most."""
     rng = np.random.default_rng(0)
     starts = []
     for _ in range(40):
