@@ -1,7 +1,7 @@
 """Lessons as Jupyter notebooks. The lesson's file stays the only source: nobody edits a notebook.
 
 The docstring and the comment at the top of each cell become Markdown, the rest of a cell becomes code. Cells tagged
-"hide-input" are folded, and where the cell is called "Tolerance", so is its text. A title or heading that is underlined
+"hide-input" are folded, and where they argue a tolerance, so is their text. A title or heading that is underlined
 gets Markdown's other form, in which "1. Title" is no list; names of other lessons become links.
 """
 
@@ -16,7 +16,7 @@ import lessons
 from lessons import Parser, lesson_name, writable_folder, write_text
 
 MARKER = re.compile(r"^# %%([^\n]*?)(?:tags=(\[[^\n]*\]))?[ ]*\n", re.MULTILINE)
-FOLDED = "Tolerance"  # the cells whose text is folded along with the code
+FOLDED = "Tolerance"  # the cells of this title, or whose text begins with it, have their text folded like the code
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 INSTALL = """\
 # Where the course is not installed yet, on Google Colab for instance, this installs it.
@@ -81,9 +81,10 @@ def _markdown(cell, name):
     """The text of a cell of the lesson of this name."""
     text = re.sub(r"^(\S.*)\n=+$", r"# \1", cell.prose, flags=re.MULTILINE)
     text = _linked(re.sub(r"^(\S.*)\n-{3,}$", r"## \1", text, flags=re.MULTILINE), name)
-    if cell.title != FOLDED:
+    folded = text.removeprefix(f"*{FOLDED}.* ")
+    if cell.title != FOLDED and (folded == text or "hide-input" not in cell.tags):
         return text
-    return f"<details>\n<summary>{FOLDED}</summary>\n\n{text.removeprefix(f'*{FOLDED}.* ')}\n\n</details>"
+    return f"<details>\n<summary>{FOLDED}</summary>\n\n{folded}\n\n</details>"
 
 
 def _linked(text, name):
