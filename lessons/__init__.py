@@ -27,6 +27,7 @@ import numpy
 
 import minigrad as mg
 import wn
+from lessons.kernel import in_kernel, show_claim, show_figure
 from minigrad import backend
 from minigrad.data import DataError, cache_folder
 from minigrad.saving import CheckpointError, replacing
@@ -135,17 +136,17 @@ class Lesson:
     Parameters
     ----------
     file : str
-        The lesson's `__file__`.
+        The lesson's `__file__`; in a notebook, which has none, the lesson's name.
     add_own_flags : callable(parser), optional
         Adds flags that only this lesson has. With --only among them several processes can share the output folder,
         each with its own log; --epochs and whatever it is given belong to the fingerprint of the results.
     """
 
     def __init__(self, file, add_own_flags=None):
-        self.file = Path(file)
+        self.file = Path(file) if Path(file).suffix else FOLDER / f"{file}.py"
         self.name, self.number = lesson_name(self.file), lesson_number(self.file)
-        sys.excepthook = _one_line_errors
-        if "ipykernel" not in sys.modules:
+        if not in_kernel():
+            sys.excepthook = _one_line_errors
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
         parser = Parser(prog=f"lessons/{self.name}.py", description=title(self.file))
@@ -153,7 +154,9 @@ class Lesson:
         if add_own_flags:
             add_own_flags(parser)
         # A notebook or an editor's interactive window has arguments of its own: there the defaults hold.
-        self.flags = parser.parse_args([] if "ipykernel" in sys.modules else None)
+        self.flags = parser.parse_args([] if in_kernel() else None)
+        if in_kernel() and FOLDER in (Path.cwd(), *Path.cwd().parents):  # editors start it where the file is
+            self.flags.out = FOLDER.parent / self.flags.out
         self.full, self.seed = self.flags.full, self.flags.seed
         self.device, self.data = choose_device(self.flags.device), choose_data(self.flags.data, self.flags.download)
         self.out = writable_folder(Path(self.flags.out) / self.name)
@@ -161,10 +164,11 @@ class Lesson:
         self._started = time.time()
         self._sources = sources(self.file)  # now: they may be changed while the lesson runs
         self._fingerprint, self._commit = fingerprint(self.file, self.flags, self.data), commit()
-        sys.stdout = _Tee(sys.stdout, io.StringIO())
+        if not in_kernel():  # it keeps its output itself, and may run this again
+            sys.stdout = _Tee(sys.stdout, io.StringIO())
         import matplotlib
 
-        if not self.flags.show:
+        if not self.flags.show and not in_kernel():
             matplotlib.use("Agg")
         colours = matplotlib.cycler(color=list(COLOURS.values()))
         matplotlib.rcParams.update(FIGURE_STYLE | {"axes.prop_cycle": colours})
@@ -177,13 +181,14 @@ class Lesson:
         return numpy.random.default_rng(numpy.random.SeedSequence(self.seed, spawn_key=(self.number, *key)))
 
     def progress(self, iterable, description, **options):
-        """`iterable` with a progress bar on standard error, if that is a terminal."""
+        """`iterable` with a progress bar on standard error, if that is a terminal or a notebook's."""
         from tqdm import tqdm
 
-        return tqdm(iterable, desc=description, disable=None, leave=False, dynamic_ncols=True, **options)
+        disable = False if in_kernel() else None
+        return tqdm(iterable, desc=description, disable=disable, leave=False, dynamic_ncols=True, **options)
 
     def figure(self, figure, name, note="", alt=""):
-        """Save a matplotlib figure as `name`.png in the output folder.
+        """Save a matplotlib figure as `name`.png in the output folder; in a notebook also show it.
 
         Parameters
         ----------
@@ -191,7 +196,7 @@ class Lesson:
             The data's description, written on the figure.
         alt : str
             One to three sentences for whoever cannot see the figure: what is drawn, and what it shows. They go into
-            metrics.json, and into the file as its Description.
+            metrics.json, into the file as its Description, and to a web page.
         """
         if note and (title := figure.get_suptitle()):
             figure.suptitle(f"{title}\n{note}", fontsize=11)
@@ -202,7 +207,10 @@ class Lesson:
         with replacing(path) as file:
             figure.savefig(file, format="png", metadata={"Description": alt} if alt else None)
         self.figures.append({"file": path.name, "alt": alt})
-        print(f"figure: {path}")
+        if in_kernel():
+            show_figure(path, figure.get_figwidth(), alt)
+        else:
+            print(f"figure: {path}")
         import matplotlib.pyplot as plt
 
         if self.flags.show:
@@ -251,9 +259,13 @@ class Lesson:
         self.claims.append(claim)
         verdict = "holds" if claim.holds else "DOES NOT HOLD"
         units = f" ({claim.deviation:.2g} of the tolerance)" if claim.deviation is not None else ""
-        print(f"claim: {text}\n       expected {claim.expected}, measured {claim.measured:.6g}{units}: {verdict}")
-        if claim.remark:
-            print(f"       {claim.remark}")
+        found = f"expected {claim.expected}, measured {claim.measured:.6g}{units}"
+        lines = [f"claim: {text}", f"{found}: {verdict}", *([claim.remark] if claim.remark else [])]
+        plain = "\n       ".join(lines)
+        if in_kernel():
+            show_claim(claim, found, plain)
+        else:
+            print(plain)
 
     def checkpoint(self, run, identity):
         """The `Checkpoint` of one training run of this lesson; `identity` says what exactly is being trained.
@@ -280,6 +292,8 @@ class Lesson:
 
     def _write_log(self):
         """Write what was printed, and print without keeping it from here on. Each choice of --only has its own log."""
+        if in_kernel():
+            return
         sys.stdout, log = sys.stdout.streams
         part = "-".join(getattr(self.flags, "only", None) or ())
         write_text(self.out / (f"log-{file_name(part)}.txt" if part else "log.txt"), log.getvalue())
@@ -324,7 +338,7 @@ class Lesson:
         self._write_log()
         write_text(self.out / "metrics.json", json.dumps(self._metrics(seconds), indent=1, allow_nan=True) + "\n")
         self._clear_up()
-        if failed and "ipykernel" not in sys.modules:
+        if failed and not in_kernel():
             sys.exit(1)
 
 

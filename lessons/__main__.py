@@ -24,8 +24,10 @@ from lessons import (
     lesson_files,
     lesson_name,
     lesson_number,
+    notebook,
     report_error,
     show_what_can_be_shown,
+    site,
     title,
     writable_folder,
     write_text,
@@ -33,6 +35,7 @@ from lessons import (
 from minigrad import blas
 from minigrad.settings import SETTINGS
 
+VERBS = {"notebooks": notebook.main, "site": site.main}
 MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
 
 
@@ -40,6 +43,7 @@ def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
     show_what_can_be_shown()
     what = "Run the lessons, in order; those of part one by default."
+    what += " `notebooks DIR` writes them as notebooks, `site DIR` as a website; each has a --help of its own."
     parser = Parser(prog="python -m lessons", description=what)
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, a range N-M, or all")
     parser.add_argument("--further", action="store_true", help="run the further chapters (of these lessons) instead")
@@ -55,6 +59,9 @@ def main(arguments=None):
     parser.add_argument("--json", metavar="FILE", help="also write the summary there")
     add_flags(parser)
     try:
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if arguments and arguments[0] in VERBS:
+            return VERBS[arguments[0]](arguments[1:])
         flags = parser.parse_args(arguments)
         if flags.equations:
             print(equations.text())

@@ -1,0 +1,211 @@
+"""The website: links lead somewhere, a browser finds nothing amiss, the live picture computes as the library does.
+
+What needs the extra `docs`, npm, Node.js or Chromium skips where that is missing, and says so. With MINIGRAD_SITE set
+to a folder that `python -m lessons site` has built, the tests look at that one instead of building two lessons of it.
+"""
+
+import html.parser
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import wn
+from lessons import site
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("lessons/03_weight_normalization", "lessons/05_norm_growth")
+
+# ---- the live picture -----------------------------------------------------------------------------------------------
+
+COMPUTE = """
+const { paths } = require(process.argv[1]);
+let asked = "";
+process.stdin.on("data", (text) => (asked += text));
+process.stdin.on("end", () => console.log(JSON.stringify(JSON.parse(asked).map((one) => paths(...one)))));
+"""
+
+
+def paths_of_the_script(asked):
+    """What plane.js computes for each of these (eta, length, start, steps)."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("runs the website's script, which needs Node.js")
+    command = [node, "-e", COMPUTE, str(ROOT / "docs" / "_static" / "plane.js")]
+    run = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def paths_of_the_library(eta, length, start, steps):
+    """The same by autograd, through `wn.weight_norm` and `mg.optim.SGD`."""
+    towards, across = np.array([np.sqrt(3), 1]) / 2, np.array([-1, np.sqrt(3)]) / 2
+    curvature = mg.tensor(0.1 * np.outer(towards, towards) + np.outer(across, across))
+    start = np.array(start)
+    plain = mg.tensor(start, requires_grad=True)
+    v = mg.tensor(length * start[None] / np.linalg.norm(start), requires_grad=True)
+    g = mg.tensor(np.linalg.norm(start)[None], requires_grad=True)
+    found = {"plain": [plain.numpy().copy()], "v": [v.numpy()[0].copy()], "w": [start]}
+    optimizer = mg.optim.SGD([plain, v, g], lr=eta)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        for w in (plain, wn.weight_norm(v, g)[0]):
+            off = w - 2 * towards
+            ((off @ curvature) @ off / 2).backward()
+        optimizer.step()
+        found["plain"].append(plain.numpy().copy())
+        found["v"].append(v.numpy()[0].copy())
+        found["w"].append(wn.weight_norm(v, g).numpy()[0].copy())
+    return found
+
+
+def test_the_live_picture_takes_the_steps_of_the_library():
+    """40 starts all over the sliders' ranges. In each of six steps an error of 1e-16 grows by the rate at most."""
+    rng = np.random.default_rng(0)
+    starts = []
+    for _ in range(40):
+        eta, length, turn, far = np.exp(rng.uniform(np.log([0.05, 0.2, 1, 0.2]), np.log([20, 5, 500, 3])))
+        starts.append((eta, length, [far * np.cos(turn), far * np.sin(turn)], 6))
+    for one, drawn in zip(starts, paths_of_the_script(starts), strict=True):
+        for name, path in paths_of_the_library(*one).items():
+            tolerance = 1e-16 * max(1, one[0]) ** 6 * np.abs(path).max() + 1e-12 * np.abs(path).max()
+            np.testing.assert_allclose(drawn[name], path, rtol=0, atol=tolerance, err_msg=f"{name}, {one}")
+
+
+# ---- the pages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A built website: that of MINIGRAD_SITE, or one on which lessons 3 and 5 have run."""
+    if given_folder := os.environ.get("MINIGRAD_SITE"):
+        return Path(given_folder).resolve()
+    missing = [name for name in site.NEEDED if not site.available(name)] + ([] if shutil.which("npm") else ["npm"])
+    if missing:
+        pytest.skip(f"builds the website, which needs {', '.join(missing)}: pip install -e '.[docs]', and Node.js")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "lessons", "site", str(folder), "--only", "3", "5"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+class Page(html.parser.HTMLParser):
+    """The anchors and links of one page, and its pictures' alternative texts."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.links, self.pictures = set(), [], []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors.add(attributes.get("id"))
+        self.links += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+        if tag == "img":
+            self.pictures.append(attributes.get("alt"))
+
+
+def test_every_link_of_the_site_leads_somewhere(built):
+    pages = {path.resolve(): Page(path) for path in built.rglob("*.html")}
+    assert len(pages) > 50
+    broken = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urllib.parse.urlsplit(link)
+            if parts.scheme:
+                continue
+            target = (path.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else path
+            anchor = urllib.parse.unquote(parts.fragment)
+            if not target.exists() or (anchor and target in pages and anchor not in pages[target].anchors):
+                broken.append(f"{path.relative_to(built)}: {link}")
+        assert all(page.pictures), f"{path}: a picture without alternative text"
+    assert not broken
+
+
+def test_no_page_loads_anything_from_elsewhere(built):
+    """Links to elsewhere are there to be clicked; scripts, styles and pictures are not."""
+    for path in built.rglob("*.html"):
+        text = path.read_text("utf-8")
+        assert 'src="http' not in text and "url(http" not in text, path
+        assert not [line for line in text.splitlines() if "<link" in line and 'href="http' in line], path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    if find_spec("playwright") is None:
+        pytest.skip("drives a browser, which needs playwright: pip install -e '.[docs]'")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("looks at pages in Chromium, which is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page, 400 pixels wide; in the end there must have been no error and no request outside the site."""
+    opened = browser.new_page(viewport={"width": 400, "height": 900})
+    complaints = []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("requestfailed", lambda request: complaints.append(request.url))
+    opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
+    yield opened
+    opened.close()
+    assert not complaints
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_lesson_in_the_browser(built, page, name):
+    page.goto(f"{(built / name).as_uri()}.html")
+    page.wait_for_function("document.querySelectorAll('.math').length == document.querySelectorAll('.katex').length")
+    assert page.locator(".katex").count() > 50
+    assert page.locator(".katex-error").count() == 0
+    page.evaluate("document.querySelectorAll('img').forEach((picture) => { picture.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every((picture) => picture.complete)")
+    widths = page.evaluate("[...document.querySelectorAll('.cell_output img')].map((picture) => picture.naturalWidth)")
+    notebook = (built / "notebooks" / f"{name.removeprefix('lessons/')}.ipynb").read_text("utf-8")
+    assert len(widths) == notebook.count("lesson.figure(") and all(widths)
+    assert page.locator(".claim.holds").count() > 5 and page.locator(".claim.fails").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing hangs out at the side
+
+
+def test_search_finds_a_word(built, page):
+    page.goto(f"{(built / 'search').as_uri()}.html?q=orthogonal")
+    page.wait_for_selector("#search-results li a")
+    assert page.locator("#search-results li a").count() >= 1
+
+
+def test_the_live_picture_follows_the_keyboard(built, page):
+    page.goto(f"{(built / PAGES[0]).as_uri()}.html")
+    says = page.locator("#live-plane p[aria-live]")
+    before = says.inner_text()
+    assert "beyond all bounds with gradient descent on w" in before
+    page.locator("#plane-eta").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowLeft")
+    assert float(page.locator("output[for=plane-eta]").inner_text()) < 2
+    assert says.inner_text() != before and "beyond all bounds" not in says.inner_text()
+
+
+def test_without_scripts_the_still_picture_stays(built, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{(built / PAGES[0]).as_uri()}.html")
+    assert not page.locator("#live-plane").is_visible()
+    assert page.locator(".cell_output img").count() == 3
+    context.close()
