@@ -34,7 +34,9 @@ default_role = "py:obj"  # `x` in docstrings
 
 html_theme, html_title = "furo", "minigrad"
 html_static_path, html_css_files, html_js_files = ["_static"], ["course.css"], [("plane.js", {"defer": "defer"})]
-html_extra_path = [str(ROOT / "build" / "extra")]  # the notebooks that readers download
+EXTRA = ROOT / "build" / "extra"  # the notebooks that readers download
+EXTRA.mkdir(parents=True, exist_ok=True)  # Sphinx looks for it before it is filled
+html_extra_path = [str(EXTRA)]
 html_copy_source = html_show_sourcelink = False
 html_show_search_summary = False  # it reads whole pages, which browsers refuse where the site is a folder
 html_theme_options = {"footer_icons": []}
@@ -83,7 +85,7 @@ CHAPTERS = """\
 
 def write_lessons(app):
     """Lessons as notebooks: for the reader into build/extra/, and as sources of pages into docs/lessons/."""
-    notebook.write_all(ROOT / "build" / "extra" / "notebooks", replace=True)
+    notebook.write_all(EXTRA / "notebooks", replace=True)
     files = [*lessons.lesson_files().values(), *lessons.further_files()]
     pages = {Path(app.srcdir) / "lessons" / f"{lessons.lesson_name(file)}.ipynb": file for file in files}
     for path in (Path(app.srcdir) / "lessons").rglob("*.ipynb"):
