@@ -4,7 +4,7 @@ from minigrad.fast.replace import faster, instead, without_library
 from minigrad.ops.convolution import check_bias, check_channels_of_gradient, check_number_of_images, output_size
 
 
-def faster_convolutions(device, takes, correlate, correlate_over_batch):
+def faster_convolutions(device, takes, correlate, correlate_over_batch, takes_kernel=lambda w: True):
     """Put convolutions in the place of the plain forms, for the arrays for which `takes(*arrays)` is true.
 
     Parameters
@@ -14,6 +14,8 @@ def faster_convolutions(device, takes, correlate, correlate_over_batch):
         zeros come before the first pixel, pixels lie `dilation` apart, the kernel visits 0, stride, … below `span`.
     correlate_over_batch : callable(gy, x, size, stride, offset)
         The sum over images of gy[n]ᵀ · windows(x[n]), the gradient of a convolution for a kernel of this size.
+    takes_kernel : callable(w)
+        Whether the gradient for x may be computed with this kernel, which meets zeros around gy there.
     """
 
     def conv2d(x, w, stride, padding, bias=None):
@@ -35,8 +37,13 @@ def faster_convolutions(device, takes, correlate, correlate_over_batch):
         check_number_of_images(gy, x)
         return correlate_over_batch(gy, x, size, stride, padding)
 
-    for function in (conv2d, conv2d_input_gradient, conv2d_weight_gradient):
+    for function in (conv2d, conv2d_weight_gradient):
         wrap = instead(without_library(function), lambda xp, a, b, *others, **params: takes(a, b))
         faster(function.__name__, device, wrap)
+    wrap = instead(
+        without_library(conv2d_input_gradient),
+        lambda xp, gy, w, *others, **params: takes(gy, w) and takes_kernel(w),
+    )
+    faster("conv2d_input_gradient", device, wrap)
     wrap = instead(without_library(conv2d_with_bias), lambda xp, x, w, b, *others, **params: takes(x, w, b))
     faster("conv2d_with_bias", device, wrap)

@@ -53,7 +53,7 @@ def test_nan_and_inf_reach_only_who_sees_them_by_definition(problem, data):
     """Narrow convolutions and those behind strides have matrices with zeros in them, and 0 · inf is NaN."""
     x, w, stride, padding = problem
     g = np.array(PLAIN["conv2d"].forward(np, x, w, stride, padding))
-    for array in (x := x.copy(), g):
+    for array in (x := x.copy(), w := w.copy(), g):
         for index in data.draw(st.lists(st.integers(0, max(0, array.size - 1)), max_size=2)) if array.size else []:
             array.flat[index] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
     for name, *arguments in [("conv2d", x, w), ("conv2d_input_gradient", g, w, x.shape[2:])]:

@@ -1,4 +1,4 @@
-"""The library in several Python threads at once, and in worker processes: the same numbers as in one thread."""
+"""The library in several Python threads at once, and in worker processes."""
 
 import multiprocessing
 import signal

@@ -282,4 +282,4 @@ def _takes(*arrays):
     return isinstance(arrays[0], numpy.ndarray) and not any(a.dtype.hasobject for a in arrays)
 
 
-faster_convolutions("cpu", _takes, correlate, correlate_over_batch)
+faster_convolutions("cpu", _takes, correlate, correlate_over_batch, takes_kernel=_all_finite)  # 0 · inf is NaN
