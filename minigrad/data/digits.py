@@ -18,8 +18,8 @@ POINTS = 20  # on each digit's strokes, at equal distances
 def synthetic_digits(train=5000, test=1000, seed=0, side=28):
     """A labelled set of small gray pictures of digits, light strokes on black.
 
-    Picture i of a split depends only on `seed`, `side`, the split and i: a smaller set is the beginning of a larger one,
-    and training and test pictures are independent. Every ten successive pictures show each digit once, in random
+    Picture i of a split depends only on `seed`, `side`, the split and i: a smaller set is the beginning of a larger
+    one, and training and test pictures are independent. Every ten successive pictures show each digit once, in random
     order.
 
     Parameters
@@ -78,7 +78,7 @@ def _draw_chunk(rng, side):
 
 
 def _written(rng, lines):
-    """Strokes (CHUNK, POINTS, 2 ends, 2) as one writer each would write them: bent, slanted, stretched, turned, moved."""
+    """Strokes (CHUNK, POINTS, 2 ends, 2), each bent, stretched, slanted, turned and moved at random."""
 
     def each(low, high):
         return rng.uniform(low, high, (CHUNK, 1, 1))
