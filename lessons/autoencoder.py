@@ -8,14 +8,15 @@ Sources: Kingma & Welling 2014 (the bound), Kingma et al. 2016 (the autoregressi
 5.2 (the network).
 """
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
 import minigrad as mg
 import wn
-from minigrad import nn
-from minigrad.nn.densities import HALF_LOG_TWO_PI, bernoulli_log_probability, normal_kl, normal_log_density
+from minigrad import nn, optim
+from minigrad.nn.densities import HALF_LOG_TWO_PI, bernoulli_log_probability, normal_log_density
 
 SMALL = 0.1  # what m and s of an autoregressive step are multiplied by, so that a step begins near the identity
 
@@ -82,10 +83,10 @@ class AutoregressiveStep(nn.Module):
         self.m, self.s = nn.MaskedLinear(both, rng=rng), nn.MaskedLinear(both, rng=rng)
 
     def forward(self, z, context):
-        """(z', log |∂z/∂z'| = Σ s for each example)"""
+        """z' and s, each like z."""
         inputs = mg.concatenate([mg.elu(self.hidden(mg.concatenate([z, context], axis=1))), context], axis=1)
         m, s = SMALL * self.m(inputs), SMALL * self.s(inputs)
-        return (z - m) * mg.exp(-s), s.sum(axis=1)
+        return (z - m) * mg.exp(-s), s
 
 
 class Decoder(nn.Module):
@@ -131,27 +132,27 @@ class Autoencoder(nn.Module):
         self.steps = [AutoregressiveStep(size.latents, size.hidden, rng) for _ in range(size.steps)]
 
     def posterior(self, x, noise):
-        """A sample z from q(z|x), made from the noise, and log q(z|x) for each example."""
+        """A sample z from q(z|x), made from the noise, and the share of each entry in log q(z|x), like z."""
         mean, log_scale, context = self.encoder(x)
         z = mean + mg.exp(log_scale) * noise
-        log_q = (-HALF_LOG_TWO_PI - 0.5 * mg.square(noise) - log_scale).sum(axis=1)
+        log_q = -HALF_LOG_TWO_PI - 0.5 * mg.square(noise) - log_scale
         for step in self.steps:
-            z, log_determinant = step(z, context)
-            log_q = log_q + log_determinant
-            z = mg.flip(z, axis=1)  # the next step goes through the entries from the other end
+            z, s = step(z, context)
+            # the next step goes through the entries from the other end
+            z, log_q = mg.flip(z, axis=1), mg.flip(log_q + s, axis=1)
         return z, log_q
 
     def terms(self, x, noise=None):
-        """log p(x|z), log p(z) and log q(z|x), each (N,)."""
+        """log p(x|z) (N,), and the shares of the latent variables in log p(z) and log q(z|x), (N, latents)."""
         if noise is None:
             noise = self.noise(len(x))
         z, log_q = self.posterior(x, noise)
         log_likelihood = bernoulli_log_probability(x, self.decoder(z)).sum(axis=(1, 2, 3))
-        return log_likelihood, normal_log_density(z, 0.0, 0.0).sum(axis=1), log_q
+        return log_likelihood, normal_log_density(z, 0.0, 0.0), log_q
 
     def forward(self, x, noise=None):
         log_likelihood, log_prior, log_q = self.terms(x, noise)
-        return log_likelihood + log_prior - log_q
+        return log_likelihood + (log_prior - log_q).sum(axis=1)
 
     def noise(self, count):
         """Standard normal numbers (count, latents), on the model's device."""
@@ -192,3 +193,83 @@ def initialized(arm, size, rng, x):
     if arm == "normal, initialized":
         wn.remove_weight_norm(model)
     return model
+
+
+class Training:
+    """One autoencoder in training, as far as it has come: `epoch` goes on, `state` and `load` keep it.
+
+    The optimizer is Adamax as in section 5.2, without bias correction; what is tested is the running average of the
+    parameters over about `average` epochs.
+
+    Attributes
+    ----------
+    curves : dict of lists, an entry for each epoch
+        "train": the bound of the training pictures, met on the way; "likelihood" and "divergence": the two terms of the
+        test bound, which is the first minus the second; "seconds" of the processor. All but the last in nats a picture.
+
+    Parameters
+    ----------
+    arm, size, rng
+        As for `initialized`; `rng` also draws minibatches and noise.
+    rate : float
+        Adamax's learning rate.
+    pictures, test : arrays (N, 1, side, side) of 0 and 1
+        The first 500 pictures initialize the model.
+    batch : int
+    average : float
+        Epochs.
+    """
+
+    def __init__(self, arm, size, rate, rng, pictures, test, batch, average):
+        self.model, self.rng = initialized(arm, size, rng, pictures[:500]), rng
+        self.pictures, self.test, self.batch = pictures, test, batch
+        self.optimizer = optim.Adamax(self.model.parameters(), lr=rate, bias_correction=False)
+        self.average = optim.ExponentialMovingAverage(self.model, 1 - 1 / (average * (len(pictures) // batch)))
+        self.curves = {"train": [], "likelihood": [], "divergence": [], "seconds": []}
+
+    def epoch(self):
+        """Train on each picture once, then test."""
+        started, bounds = time.process_time(), []
+        order = self.rng.permutation(len(self.pictures))
+        for first in range(0, len(order) - self.batch + 1, self.batch):
+            x = mg.tensor(self.pictures[order[first : first + self.batch]], device=self.device)
+            bound = self.model(x).mean()
+            self.optimizer.zero_grad()
+            (-bound).backward()
+            self.optimizer.step()
+            self.average.update()
+            bounds.append(bound.item())
+        self.curves["seconds"].append(time.process_time() - started)
+        self.curves["train"].append(float(np.mean(bounds)))
+        for name, value in zip(("likelihood", "divergence"), self.tested(), strict=True):
+            self.curves[name].append(float(value.mean()))
+
+    @property
+    def device(self):
+        return self.model.encoder.heads.bias.device
+
+    def tested(self, seed=0):
+        """E log p(x|z) and KL(q(z|x) ‖ p(z)) for each test picture, of one sample, with the averaged parameters."""
+        rng, found = np.random.default_rng(seed), []
+        with mg.no_grad(), self.average.applied():
+            for first in range(0, len(self.test), 250):
+                x = self.test[first : first + 250]
+                noise = rng.standard_normal((len(x), self.model.size.latents), dtype=np.float32)
+                x, noise = (mg.tensor(a, device=self.device) for a in (x, noise))
+                log_likelihood, log_prior, log_q = self.model.terms(x, noise)
+                found.append((log_likelihood.numpy(), (log_q - log_prior).sum(axis=1).numpy()))
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+    def state(self):
+        """What `load` needs to go on later, bit for bit."""
+        return {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "curves": self.curves,
+            "average": self.average.state_dict(), "rng": self.rng.bit_generator.state,
+        }  # fmt: skip
+
+    def load(self, state):
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+        self.rng.bit_generator.state = state["rng"]
+        self.curves = state["curves"]
