@@ -4,8 +4,8 @@ Lesson 10 derives the bound and the autoregressive step, and trains what is put 
 (N, 1, side, side) with values from 0 to 1, latent variables z (N, latents), noise ε like z, all numbers natural
 logarithms.
 
-Sources: Kingma & Welling 2014 (the bound), Kingma et al. 2016 (the autoregressive step), Salimans & Kingma 2016, section
-5.2 (the network).
+Sources: Kingma & Welling 2014 (the bound), Kingma et al. 2016 (the autoregressive step), Salimans & Kingma 2016,
+section 5.2 (the network).
 """
 
 import time
@@ -100,9 +100,7 @@ class Decoder(nn.Module):
         self.unflatten = nn.Linear(size.dense, c * quarter(size.side) ** 2, rng=rng)
 
         def enlarge(inputs, outputs, side):
-            return nn.ConvTranspose2d(
-                inputs, outputs, 3, stride=2, padding=1, output_padding=1 - side % 2, rng=rng
-            )
+            return nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1 - side % 2, rng=rng)
 
         self.maps = nn.Sequential(
             ResidualBlock(c, rng), ResidualBlock(c, rng), nn.ELU(), enlarge(c, b, half),
@@ -176,9 +174,9 @@ ARMS = ("normal", "normal, initialized", "weight norm")
 def initialized(arm, size, rng, x):
     """An autoencoder of one of the `ARMS`; the last two are the same function.
 
-    "normal": weights w drawn from N(0, 0.05²), biases 0. "weight norm": v drawn so, then g and b chosen for the pictures
-    x by data-dependent initialization, samples of z included (section 3). "normal, initialized": the same, and then
-    w = g v/‖v‖ multiplied out.
+    "normal": weights w drawn from N(0, 0.05²), biases 0. "weight norm": v drawn so, then g and b chosen for the
+    pictures x by data-dependent initialization, samples of z included (section 3). "normal, initialized": the same, and
+    then w = g v/‖v‖ multiplied out.
     """
     model = Autoencoder(size, rng)
     for name, parameter in model.named_parameters():
@@ -220,8 +218,8 @@ class Training:
         Epochs.
     """
 
-    def __init__(self, arm, size, rate, rng, pictures, test, batch, average):
-        self.model, self.rng = initialized(arm, size, rng, pictures[:500]), rng
+    def __init__(self, arm, size, rate, rng, pictures, test, batch, average, device="cpu"):
+        self.model, self.rng = initialized(arm, size, rng, pictures[:500]).to(device), rng
         self.pictures, self.test, self.batch = pictures, test, batch
         self.optimizer = optim.Adamax(self.model.parameters(), lr=rate, bias_correction=False)
         self.average = optim.ExponentialMovingAverage(self.model, 1 - 1 / (average * (len(pictures) // batch)))
