@@ -433,7 +433,7 @@ lesson.claim("the normal parameterization, started there, is the same function: 
 # function; and the normal one as it would otherwise be, with weights from $N(0, 0.05^2)$. The second answers a question
 # that the paper's figure 3 leaves open: is it the parameterization that helps, or the start?
 #
-# The optimizer is Adamax, as in the paper. What is tested is a running average of the parameters, $\bar\theta
+# The optimizer is Adamax, as in the paper. What is tested is a running average of the parameters, $\bar x
 # \leftarrow (1 - f)\,\bar x + f\,x$, which the paper takes "over approximately 10 epochs". After $k$ steps a
 # parameter's share has fallen by $(1 - f)^k$, on average over the age $1/f$: so $f = 1/(10 \cdot \text{steps per
 # epoch})$. (0.999, the decay that is often seen, would be a sixtieth of that here, for it forgets after 1000 steps.)
@@ -492,9 +492,9 @@ axes[0].set(xlabel="epoch", ylabel="nats a picture", title="test bound on log p(
 axes[1].set(xlabel="epoch", title=r"of which KL(q(z | x) ‖ p(z))", xticks=epochs)
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 lesson.figure(figure, "bound_by_epoch", note=note, alt="Left: the test bound in nats against the epoch, mean and "
-              "standard deviation over seeds, for weight normalization and the normal parameterization with and without "
-              "data-dependent initialization; the one without begins far below. Right: how many nats about a picture "
-              "its latent variables hold.")
+              "standard deviation over seeds, for weight normalization and for the normal parameterization with and "
+              "without data-dependent initialization; the one without begins far below. Right: how many nats about a "
+              "picture its latent variables hold.")
 
 # %%
 # Without the initialization the normal network spends its first epochs on nothing but waking up its latent variables:
