@@ -163,9 +163,14 @@ def quarter(side):
     return -(-side // 4)
 
 
-def binarized(images, rng):
-    """Pictures of bytes (N, 1, H, W) as 0 and 1, float32: each pixel drawn once, with its brightness as probability."""
-    return (rng.random(images.shape) < images / 255).astype(np.float32)
+def binarized(images, rng=None):
+    """Pictures of bytes (N, 1, H, W) as 0 and 1, float32.
+
+    With `rng`, each pixel is drawn once, with its brightness as the probability of a 1, as is customary for MNIST;
+    without, it is 1 above one half.
+    """
+    threshold = 0.5 if rng is None else rng.random(images.shape)
+    return (images / 255 > threshold).astype(np.float32)
 
 
 ARMS = ("normal", "normal, initialized", "weight norm")

@@ -28,6 +28,7 @@ def test_binarized_pictures_are_bits_with_the_right_mean():
     x = binarized(images, np.random.default_rng(1))
     assert x.dtype == np.float32 and set(np.unique(x)) == {0, 1}
     means = x.mean(axis=(1, 2, 3))
+    assert binarized(images).mean(axis=(1, 2, 3)).tolist() == [0, 0, 1]
     assert means[0] == 0 and means[2] == 1 and abs(means[1] - 0.2) < 5 * np.sqrt(0.16 / 40_000)
 
 
