@@ -1,0 +1,167 @@
+"""4.1 Equation 4 without the matrix
+
+M_w = I - u uᵀ with u = w/‖w‖ takes out of a vector d its part along w, and leaves the rest. The matrix has n² entries,
+and nobody needs them: M_w d = d - (d · u) u takes some 4n operations. Write that, for several vectors at once. Your
+function must not form any array of n × n entries: it is tried with n = 5,000,000, too.
+
+    project(w, d)
+        w : array (n,), not zero; of any length
+        d : array (m, n), a vector in each row
+        returns array (m, n), M_w d in each row
+
+For example, along w = (3, 4) lies the direction u = (0.6, 0.8). The vector (1, 2) has the part (1, 2) · u = 2.2 along
+it, and 2.2 u = (1.32, 1.76); what is left is (-0.32, 0.24). Of (6, 8) nothing is left.
+
+    project(np.array([3.0, 4.0]), np.array([[1.0, 2.0], [6.0, 8.0]]))     # [[-0.32, 0.24], [0.0, 0.0]]
+"""
+
+import numpy as np
+
+
+def project(w, d):
+    """Each row of d without its part along w."""
+    # solution
+    u = w / np.linalg.norm(w)
+    return d - (d @ u)[:, None] * u
+    # end of solution
+
+
+# %% Laws
+
+from hypothesis import strategies as st
+
+from lessons.exercises import BrokenLaw, Exercise, agree, numbers
+from lessons.exercises.cases import SIZES, matrices, vectors
+
+MANY = 5_000_000  # a matrix of MANY × MANY entries would not fit into the address space of 2^47 bytes
+
+exercise = Exercise(
+    __file__,
+    "lesson 04, part 1",
+    hints=[
+        "Divide w by its length first. How long w is must not matter.",
+        "The numbers d · u, one for each row, are the product of the array (m, n) with the vector (n,): an array (m,).",
+        "Each row loses its own multiple of u. An array (m, 1) times an array (n,) is an array (m, n).",
+    ],
+)
+
+
+@st.composite
+def cases(draw):
+    w = draw(vectors())
+    w[0] = w[0] if w.any() else 1.0
+    return w, draw(matrices(SIZES, len(w)))
+
+
+def projected(answer, w, d):
+    return numbers("M_w d", answer.project(w, d), d.shape)
+
+
+@exercise.law("the result has the shape of d", cases())
+def shape(answer, case):
+    projected(answer, *case)
+
+
+@exercise.law("what is left is at a right angle to w", cases())
+def right_angle(answer, case):
+    w, d = case
+    agree("M_w d · w, row by row", projected(answer, w, d) @ w, np.zeros(len(d)))
+
+
+@exercise.law("what is taken out lies along w", cases())
+def along(answer, case):
+    w, d = case
+    taken = d - projected(answer, w, d)
+    agree("‖w‖² times what is taken out", w @ w * taken, np.outer(taken @ w, w))
+
+
+@exercise.law("a second time there is nothing left to take out", cases())
+def again(answer, case):
+    w, d = case
+    once = projected(answer, w, d)
+    agree("M_w M_w d", projected(answer, w, once), once)
+
+
+@exercise.law("only the direction of w counts, not its length or its sign", cases())
+def direction(answer, case):
+    w, d = case
+    agree("M_w d with -2w in place of w", projected(answer, -2 * w, d), projected(answer, w, d))
+
+
+@exercise.law("the arguments are left as they were", cases())
+def untouched(answer, case):
+    w, d = case[0].copy(), case[1].copy()
+    answer.project(w, d)
+    agree("w after the call", w, case[0])
+    agree("d after the call", d, case[1])
+
+
+@exercise.law(f"n = {MANY:,} is no trouble")
+def large(answer):
+    w = np.ones(MANY)
+    d = np.zeros((1, MANY))
+    d[0, 0] = 1.0
+    try:
+        came = projected(answer, w, d)
+    except MemoryError:
+        raise BrokenLaw("the memory that it takes", "an array of n × n numbers", "a few arrays of n numbers") from None
+    agree("the first two entries of M_w d", came[0, :2], [1 - 1 / MANY, -1 / MANY], rtol=1e-9, atol=1e-15)
+
+
+exercise.mistake(
+    "you multiply by w where u = w/‖w‖ belongs: the division by ‖w‖ is missing.", "w / np.linalg.norm(w)", "w"
+)
+exercise.mistake(
+    "w appears twice in w (d · w), so it has to be divided by ‖w‖ twice; you do it once.",
+    "(d @ u)[:, None]",
+    "(d @ w)[:, None]",
+)
+exercise.mistake("you divide by ‖w‖ too often: u has to have length 1.", "np.linalg.norm(w)", "(w @ w)")
+exercise.mistake("you add the part along w; it is to be taken away.", "d - (d", "d + (d")
+exercise.mistake("you return the part along w; what is wanted is the rest.", "return d - (d", "return (d")
+exercise.mistake(
+    "the sign is flipped: you return the part along w minus d.",
+    "return d - (d @ u)[:, None] * u",
+    "return (d @ u)[:, None] * u - d",
+)
+exercise.mistake(
+    "d · u is a sum over all entries of a row; you multiply entry by entry and do not add up.",
+    "(d @ u)[:, None] * u",
+    "d * u * u",
+)
+exercise.mistake(
+    "d · u is to be a number for each row; you add up all rows.", "(d @ u)[:, None] * u", "np.sum(d * u) * u"
+)
+exercise.mistake(
+    "you take away d · u from each entry; it still has to be multiplied by u.",
+    "(d @ u)[:, None] * u",
+    "(d @ u)[:, None]",
+)
+exercise.mistake(
+    "you divide by the largest entry or by a sum, not by the length ‖w‖.", "np.linalg.norm(w)", "np.abs(w).sum()"
+)
+exercise.mistake(
+    "you rescale what is left to its old length; the projection makes it shorter.",
+    "return d - (d @ u)[:, None] * u",
+    "rest = d - (d @ u)[:, None] * u\n"
+    "    return rest * np.linalg.norm(d, axis=1, keepdims=True) / np.linalg.norm(rest, axis=1, keepdims=True)",
+)
+exercise.mistake(
+    "you form the matrix M_w, or another one of n × n entries. Compute d · u first: then only vectors are left.",
+    "return d - (d @ u)[:, None] * u",
+    "return d - d @ np.outer(u, u)",
+)
+
+
+@exercise.symptom(
+    "you form the matrix M_w, or another one of n × n entries. Compute d · u first: then only vectors are left."
+)
+def matrix(answer):
+    small = answer.project(np.array([3.0, 4.0]), np.array([[1.0, 2.0]]))
+    if not np.allclose(small, [[-0.32, 0.24]]):
+        return False
+    try:
+        answer.project(np.ones(MANY), np.ones((1, MANY)))
+    except MemoryError:
+        return True
+    return False
