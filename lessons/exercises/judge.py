@@ -54,7 +54,9 @@ class Recorder:
         def call(*arguments, **options):
             before = _copied((arguments, options))
             record = {"name": name, "given": before, "mutated": False, "result": None}
-            self._calls = [*self._calls[-MOST_CALLS:], record]
+            self._calls.append(record)
+            if len(self._calls) > MOST_CALLS:  # the first ones tell mistakes apart, the last ones are what is reported
+                del self._calls[MOST_CALLS // 2]
             self._count += 1
             result = value(*arguments, **options)
             record["mutated"] = not _same(before, (arguments, options))
@@ -191,8 +193,8 @@ def causes(exercise, answer, recorder):
             differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
             if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
                 found.append(mistake.cause)
-        found = found[:2] or _general(calls, right)
-    return found
+        found = found or _general(calls, right)
+    return list(dict.fromkeys(found))[:2]
 
 
 def _general(calls, right):
