@@ -125,21 +125,17 @@ exercise.mistake(
     "for i in range(v.ndim) if i != axis)",
     "for i in (2, 3))",
 )
-exercise.mistake(
-    "you sum over the inputs only, so each place in the kernel gets a length of its own; the vector of an output reaches "
-    "over height and width, too.",
-    "for i in range(v.ndim) if i != axis)",
-    "for i in (1 - axis,))",
-)
+for axes in ("(1 - axis,)", "(1,)"):
+    exercise.mistake(
+        "you sum over axis 1 or over the inputs only, so each place in the kernel gets a length of its own; the vector of "
+        "an output reaches over height and width, too.",
+        "for i in range(v.ndim) if i != axis)",
+        f"for i in {axes})",
+    )
 exercise.mistake(
     "you sum over the last axis only; the vector of an output reaches over all axes but one.",
     "for i in range(v.ndim) if i != axis)",
     "for i in (3,))",
-)
-exercise.mistake(
-    "you sum over axis 1 only, as in 3.1; a kernel has two more.",
-    "for i in range(v.ndim) if i != axis)",
-    "for i in (1,))",
 )
 exercise.mistake(
     "you take one length, of the whole kernel; each output has a length of its own.",

@@ -117,7 +117,7 @@ exercise.mistake(
     "(d @ w)[:, None]",
 )
 exercise.mistake("you divide by ‖w‖ too often: u has to have length 1.", "np.linalg.norm(w)", "(w @ w)")
-exercise.mistake("you add the part along w; it is to be taken away.", "d - (d", "d + (d")
+exercise.mistake("you add the part along w; it is to be taken away.", "return d - (d", "return d + (d")
 exercise.mistake("you return the part along w; what is wanted is the rest.", "return d - (d", "return (d")
 exercise.mistake(
     "the sign is flipped: you return the part along w minus d.",

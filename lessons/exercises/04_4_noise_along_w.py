@@ -81,16 +81,16 @@ def number(answer, case):
     numbers("r", answer.noise_ratio(case[0], case[1]), ())
 
 
-@exercise.law("noise alike in all directions has r = 1", st.tuples(weights(), POSITIVE))
-def alike(answer, case):
-    w, variance = case
-    agree("r", answer.noise_ratio(w, variance * np.eye(len(w))), 1.0)
-
-
 @exercise.law("r is the variance along w over the mean of the variances across w", covariances())
 def ratio(answer, case):
     w, C, along, values = case
     agree("r", answer.noise_ratio(w, C), along / values.mean(), rtol=1e-6)
+
+
+@exercise.law("noise alike in all directions has r = 1", st.tuples(weights(), POSITIVE))
+def alike(answer, case):
+    w, variance = case
+    agree("r", answer.noise_ratio(w, variance * np.eye(len(w))), 1.0)
 
 
 @exercise.law("only the direction of w counts, not its length or its sign", covariances())

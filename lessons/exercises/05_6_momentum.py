@@ -77,20 +77,6 @@ def beginning(answer, case):
     agree("the first two lengths", lengths(answer, *case)[:2], np.hypot(norm_0, np.append(0.0, steps[:1])))
 
 
-@exercise.law("without momentum the squares of the steps add up", SETTINGS)
-def pythagoras(answer, case):
-    norm_0, steps, _ = case
-    came = lengths(answer, norm_0, steps, 0.0)
-    agree("‖v‖² for μ = 0", came**2, norm_0**2 + np.cumsum(np.append(0.0, steps**2)))
-
-
-@exercise.law("each step lengthens v by √(1 + c²) at least", SETTINGS)
-def monotone(answer, case):
-    squares = lengths(answer, *case) ** 2
-    least = squares[:-1] + case[1] ** 2
-    hold(np.all(squares[1:] >= least * (1 - 1e-12)), "‖v‖² after each step", squares[1:], f"{least.tolist()} at least")
-
-
 @exercise.law("the lengths are those of gradient descent with momentum in the plane", runs(), examples=80)
 def descent(answer, case):
     norm_0, sizes, mu = case
@@ -103,6 +89,20 @@ def descent(answer, case):
         steps.append(np.linalg.norm(p))
         wanted.append(np.linalg.norm(v))
     agree("‖v‖, step by step", lengths(answer, norm_0, np.array(steps), mu), wanted)
+
+
+@exercise.law("without momentum the squares of the steps add up", SETTINGS)
+def pythagoras(answer, case):
+    norm_0, steps, _ = case
+    came = lengths(answer, norm_0, steps, 0.0)
+    agree("‖v‖² for μ = 0", came**2, norm_0**2 + np.cumsum(np.append(0.0, steps**2)))
+
+
+@exercise.law("each step lengthens v by √(1 + c²) at least", SETTINGS)
+def monotone(answer, case):
+    squares = lengths(answer, *case) ** 2
+    least = squares[:-1] + case[1] ** 2
+    hold(np.all(squares[1:] >= least * (1 - 1e-12)), "‖v‖² after each step", squares[1:], f"{least.tolist()} at least")
 
 
 exercise.mistake("the factor 2 before the sum is missing.", "2 * memory", "memory")
