@@ -23,6 +23,7 @@ from lessons.exercises import BrokenLaw, load, module, shown
 
 ABOUT_IMPORTS = {"__import__", "eval", "exec", "compile", "globals", "importlib", "builtins", "sys"}
 MOST_CALLS = 200  # kept for the diagnosis
+FEW_CALLS = 20  # of them those around the smallest case
 LIMIT = 20_000  # characters of what an answer prints that are kept
 
 
@@ -54,9 +55,7 @@ class Recorder:
         def call(*arguments, **options):
             before = _copied((arguments, options))
             record = {"name": name, "given": before, "mutated": False, "result": None}
-            self._calls.append(record)
-            if len(self._calls) > MOST_CALLS:  # the first ones tell mistakes apart, the last ones are what is reported
-                del self._calls[MOST_CALLS // 2]
+            self._calls = [*self._calls[-MOST_CALLS:], record]
             self._count += 1
             result = value(*arguments, **options)
             record["mutated"] = not _same(before, (arguments, options))
@@ -116,7 +115,7 @@ def try_laws(exercise, answer, path):
             error = BrokenLaw("what comes out", came, f"such that this law can be tried ({_words(error)})")
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
         verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed}
-        return verdict | {"causes": causes(exercise, answer, recorder)}
+        return verdict | {"causes": causes(exercise, answer, recorder._calls[-FEW_CALLS:] + _varied(law, answer))}
     return {"status": "right"}
 
 
@@ -154,16 +153,7 @@ def _smallest(law, recorder):
 
     found = None
 
-    @hypothesis.settings(
-        max_examples=law.examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
+    @_settings(law, "generate", "shrink")
     @hypothesis.given(law.cases)
     def attempt(case):
         nonlocal found
@@ -177,14 +167,46 @@ def _smallest(law, recorder):
     return found
 
 
+def _varied(law, answer):
+    """The calls that a law makes on cases of all kinds, broken or not: small cases do not tell all mistakes apart."""
+    import hypothesis
+
+    recorder = Recorder(answer)
+    if law.cases is not None:
+
+        @_settings(law, "generate")
+        @hypothesis.given(law.cases)
+        def attempt(case):
+            _tried(law, recorder, case)
+
+        with np.errstate(all="ignore"), contextlib.suppress(hypothesis.errors.Flaky):
+            attempt()
+    return recorder._calls
+
+
+def _settings(law, *phases):
+    import hypothesis
+
+    return hypothesis.settings(
+        max_examples=law.examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase[phase] for phase in phases],
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+
+
 # ---- the likely cause -----------------------------------------------------------------------------------------------
 
 
-def causes(exercise, answer, recorder):
+def causes(exercise, answer, calls):
     """The likely causes of a wrong answer, the likeliest first; none where nothing explains every call."""
     found = [cause for cause, shows in exercise.symptoms if _shows(shows, answer)]
     if exercise.only_one and not found:
-        calls = [call for call in recorder._calls if call["result"] is not None]
+        calls = [call for call in calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
         for mistake in exercise.mistakes:
