@@ -1,8 +1,8 @@
 """3.4 The largest learning rates
 
-The lesson's loss in the plane is L(w) = ½ (w - w*)ᵀ H (w - w*), a valley along w* or across it: w* is an eigenvector of
-H. Let h_along be its eigenvalue, and h_across the other one. Close to w*, a step of gradient descent on v and g with the
-learning rate η multiplies
+The lesson's loss in the plane is L(w) = ½ (w - w*)ᵀ H (w - w*), a valley along w* or across it: w* is an eigenvector
+of H. Let h_along be its eigenvalue, and h_across the other one. Close to w*, a step of gradient descent on v and g
+with the learning rate η multiplies
 
     the error of the length by      1 - η h_along
     the error of the direction by   1 - η (g²/‖v‖²) h_across,   with g = ‖w*‖
@@ -16,8 +16,8 @@ multiplied by -1. Write both.
         norm_v : float, ‖v‖, positive
         returns the pair (for_length, for_direction) of floats: the largest η for each
 
-For example, w* = (0, 2) lies along the second axis, where the curvature is 0.25. So h_along = 0.25 and h_across = 1; the
-length allows η up to 8. With ‖v‖ = 1, g²/‖v‖² = 4, and the direction allows η up to 0.5:
+For example, w* = (0, 2) lies along the second axis, where the curvature is 0.25. So h_along = 0.25 and h_across = 1;
+the length allows η up to 8. With ‖v‖ = 1, g²/‖v‖² = 4, and the direction allows η up to 0.5:
 
     largest_rates(np.array([[1.0, 0.0], [0.0, 0.25]]), np.array([0.0, 2.0]), 1.0)     # (8.0, 0.5)
 """
@@ -49,8 +49,10 @@ exercise = Exercise(
     __file__,
     'lesson 03, "Two curvatures"',
     hints=[
-        "Which eigenvalue belongs to w*? If u = w*/‖w*‖ is an eigenvector, then H u = h u, and u · H u is the eigenvalue.",
-        "In the plane the other eigenvector is at a right angle to u: (-u₂, u₁). Or use that the two eigenvalues add up to "
+        "Which eigenvalue belongs to w*? If u = w*/‖w*‖ is an eigenvector, then H u = h u, and u · H u is the "
+        "eigenvalue.",
+        "In the plane the other eigenvector is at a right angle to u: (-u₂, u₁). Or use that the two eigenvalues "
+        "add up to "
         "the trace of H.",
         "Put each factor equal to -1 and solve for η. For the length that is 2/h_along.",
     ],

@@ -54,7 +54,8 @@ exercise = Exercise(
         "w wᵀ is the array of all products w_i w_j: `np.outer`. ‖w‖² is the product of w with itself.",
         "`np.linalg.eigvalsh` has the eigenvalues of a symmetric matrix, in ascending order. M_w C is not symmetric; "
         "M_w C M_w is.",
-        "No eigenvalue is negative, but for rounding. So in ascending order the 0 of w comes first, and the smallest that "
+        "No eigenvalue is negative, but for rounding. So in ascending order the 0 of w comes first, and the "
+        "smallest that "
         "counts comes second.",
     ],
 )

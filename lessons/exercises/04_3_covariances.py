@@ -20,8 +20,8 @@ Weight normalization turns each gradient of w into one of v by equation 4, so th
         g : float
         returns D, array (n, n)
 
-For example, the gradients (3, 0) and (1, 0) have the mean (2, 0), and are 1 away from it, along the first axis. And with
-v = (3, 4) and g = 10, g²/‖v‖² is 4:
+For example, the gradients (3, 0) and (1, 0) have the mean (2, 0), and are 1 away from it, along the first axis. And
+with v = (3, 4) and g = 10, g²/‖v‖² is 4:
 
     gradient_covariance(np.array([[3.0, 0.0], [1.0, 0.0]]))                # [[1.0, 0.0], [0.0, 0.0]]
     preconditioned_covariance(np.eye(2), np.array([3.0, 4.0]), 10.0)       # [[2.56, -1.92], [-1.92, 1.44]]
@@ -59,8 +59,10 @@ exercise = Exercise(
     uses=("math", "numpy"),
     hints=[
         "First subtract the mean gradient, an array (n,), from each row: the mean over axis 0.",
-        "The sum over i of the products of entry j and entry k is what a product of matrices does: (n, N) times (N, n).",
-        "For D, M_w is a matrix as in 4.2, with v in place of w. It stands on both sides of C. g/‖v‖ comes in squared, since "
+        "The sum over i of the products of entry j and entry k is what a product of matrices does: (n, N) times "
+        "(N, n).",
+        "For D, M_w is a matrix as in 4.2, with v in place of w. It stands on both sides of C. g/‖v‖ comes in "
+        "squared, since "
         "a covariance is a mean of squares.",
     ],
 )

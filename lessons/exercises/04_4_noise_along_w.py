@@ -116,7 +116,7 @@ exercise.mistake(
 )
 exercise.mistake("you divide by the sum of the variances across w; take their mean.", " / (len(w) - 1)", "")
 exercise.mistake(
-    "you divide by the trace, the sum of all variances; take the mean of those across w.",
+    "you divide by the sum of all variances, the trace; take the mean of those across w.",
     "(np.trace(C) - along) / (len(w) - 1)",
     "np.trace(C)",
 )
@@ -139,9 +139,4 @@ exercise.mistake(
     "you return the variance along w; it is to be divided by the mean across w.",
     "return along / across",
     "return along",
-)
-exercise.mistake(
-    "you return the share of the variance along w in the whole; r compares it with the mean across w.",
-    "return along / across",
-    "return along / (along + (len(w) - 1) * across)",
 )

@@ -1,8 +1,8 @@
 """4.5 The leading eigenvector
 
-The leading eigenvector of C, that of its largest eigenvalue, is the noisiest direction; the lesson asks how close w is to
-it. Power iteration finds it by products alone. Each product with C multiplies the part of a vector along an eigenvector
-by its eigenvalue. So, product by product, the leading one gains on all others.
+The leading eigenvector of C, that of its largest eigenvalue, is the noisiest direction; the lesson asks how close w
+is to it. Power iteration finds it by products alone. Each product with C multiplies the part of a vector along an
+eigenvector by its eigenvalue. So, product by product, the leading one gains on all others.
 
     leading_eigenvector(C, start, steps)
         C : array (n, n), symmetric; all its eigenvalues are positive
@@ -11,11 +11,11 @@ by its eigenvalue. So, product by product, the leading one gains on all others.
         returns the pair (value, d): d, array (n,), is C C … C start, with `steps` factors C, divided by its length;
             value, a float, is dᵀ C d, the variance along d
 
-Divide by the length after each product, and not in the end alone: 2^2000 is more than float64 can hold. The law is tried
-with 2000 steps, too.
+Divide by the length after each product, and not in the end alone: 2^2000 is more than float64 can hold. The law is
+tried with 2000 steps, too.
 
-For example, one product makes of (1, 0) the vector (2, 1), of length √5; along it the variance is 14/5. Many products end
-at (1, 1)/√2, with the eigenvalue 3.
+For example, one product makes of (1, 0) the vector (2, 1), of length √5; along it the variance is 14/5. Many
+products end at (1, 1)/√2, with the eigenvalue 3.
 
     C = np.array([[2.0, 1.0], [1.0, 2.0]])
     leading_eigenvector(C, np.array([1.0, 0.0]), 1)      # (2.8, [0.894, 0.447])
@@ -49,19 +49,20 @@ exercise = Exercise(
     hints=[
         "Divide start by its length before the loop: with 0 steps that is d already.",
         "In each step: multiply by C, then divide by the length of what came out.",
-        "The value comes last, from the final d: d · (C d). It is not the length that you divided by, though the two end up "
+        "The value comes last, from the final d: d · (C d). It is not the length that you divided by, though the "
+        "two end up "
         "alike.",
     ],
 )
 
 
 @st.composite
-def cases(draw, steps=st.integers(0, 5)):
+def cases(draw, most=5):
     A = draw(matrices(st.integers(1, 3), 2))
     C = A @ A.T + np.eye(len(A))
     start = draw(vectors(len(A)))
     start[0] = start[0] if start.any() else 1.0
-    return C, start, draw(steps)
+    return C, start, draw(st.integers(0, most))
 
 
 def both(answer, C, start, steps):
@@ -79,7 +80,7 @@ def length(answer, case):
     agree("‖d‖", np.linalg.norm(both(answer, *case)[1]), 1.0)
 
 
-@exercise.law("without steps d is start, divided by its length", cases(st.just(0)))
+@exercise.law("without steps d is start, divided by its length", cases(most=0))
 def none(answer, case):
     start = case[1]
     agree("d", both(answer, *case)[1], start / np.linalg.norm(start))
@@ -145,7 +146,8 @@ exercise.mistake(
     "return np.linalg.norm(C @ d), d",
 )
 exercise.mistake(
-    "value is the length that you divided by in the last step, so it belongs to the d before; compute dᵀ C d from the final d.",
+    "value is the length that you divided by in the last step, so it belongs to the d before; compute dᵀ C d "
+    "from the final d.",
     "    for _",
     "    length = np.linalg.norm(start)\n    for _",
     "        d = d / np.linalg.norm(d)\n    return d @ C @ d, d",

@@ -76,7 +76,8 @@ exercise = Exercise(
     hints=[
         "`record` has to know v from before the step. As v may be changed in place, keep a copy of it.",
         "The relative step divides by the length before the step; so compute it before you note the new length.",
-        "The prediction goes on from the prediction, not from what was measured: its square grows by η² ‖∇_v L‖² a step.",
+        "The prediction goes on from the prediction, not from what was measured: its square grows by η² ‖∇_v L‖² "
+        "a step.",
     ],
 )
 

@@ -1,11 +1,11 @@
 """5.3 Many steps in the plane
 
-In the plane a right angle leaves two ways to go. Let v always turn left: each step is at a right angle to v, and c times
-as long as v is at that moment. The lesson draws the spiral that results. Write how long v is, and by which angle it has
-turned, at the beginning and after each step.
+In the plane a right angle leaves two ways to go. Let v always turn left: each step is at a right angle to v, and c
+times as long as v is at that moment. The lesson draws the spiral that results. Write how long v is, and by which
+angle it has turned, at the beginning and after each step.
 
-In one step v and the step are the legs of a right triangle. So v becomes √(1 + c²) times as long, and turns by the angle
-whose tangent is c.
+In one step v and the step are the legs of a right triangle. So v becomes √(1 + c²) times as long, and turns by the
+angle whose tangent is c.
 
     spiral(norm_0, c)
         norm_0 : float, ‖v_0‖, positive

@@ -43,9 +43,11 @@ exercise = Exercise(
     __file__,
     'lesson 05, "The effective learning rate"',
     hints=[
-        "Compute ‖v_t‖⁴ for all steps at once. The sums of the squares of the rates are `np.cumsum` of them, with one thing "
+        "Compute ‖v_t‖⁴ for all steps at once. The sums of the squares of the rates are `np.cumsum` of them, with "
+        "one thing "
         "to look after:",
-        "the sum for step t holds the rates of the steps before t, and not that of t itself. For the first step it is 0.",
+        "the sum for step t holds the rates of the steps before t, and not that of t itself. For the first step "
+        "it is 0.",
         "From ‖v_t‖⁴ to ‖v_t‖² it is one square root.",
     ],
 )

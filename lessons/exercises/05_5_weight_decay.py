@@ -18,8 +18,8 @@ lesson finds c = √(2ηλ) there. Find the length and c without such an approxi
         returns the pair (norm, c) of floats: the length ‖v‖ at which ‖v'‖ = ‖v‖, exactly, and the relative step of the
             gradient there, c = η ‖∇_v L‖/‖v‖ = η G/‖v‖²
 
-For example, with η = 1, λ = 0.4 and G = 0.8 the balance is at ‖v‖ = 1. For decay leaves 1 - 0.4 = 0.6 of v, the gradient
-adds 0.8 at a right angle, and √(0.6² + 0.8²) = 1. (√(2ηλ) would be 0.89 in place of 0.8.)
+For example, with η = 1, λ = 0.4 and G = 0.8 the balance is at ‖v‖ = 1. For decay leaves 1 - 0.4 = 0.6 of v, the
+gradient adds 0.8 at a right angle, and √(0.6² + 0.8²) = 1. (√(2ηλ) would be 0.89 in place of 0.8.)
 
     decayed_step(np.array([1.0, 0.0]), np.array([0.0, 0.8]), 1.0, 0.4)     # [0.6, -0.8]
     balance(1.0, 0.4, 0.8)                                                 # (1.0, 0.8)

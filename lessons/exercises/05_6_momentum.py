@@ -5,8 +5,8 @@ to v as it was then. As v has turned on since, the old ones point slightly outwa
 
     ‖v_{t+1}‖² = ‖v_t‖² + ‖Δv_t‖² + 2 Σ_{k<t} μ^{t-k} ‖Δv_k‖²
 
-The sum is over all steps before t: the last one counts μ times, the one before μ² times, and so on; the first step of all
-has none before it. Write ‖v‖ at the beginning and after each step, from the lengths of the steps.
+The sum is over all steps before t: the last one counts μ times, the one before μ² times, and so on; the first step
+of all has none before it. Write ‖v‖ at the beginning and after each step, from the lengths of the steps.
 
     norms(norm_0, steps, mu)
         norm_0 : float, ‖v_0‖, positive
@@ -47,9 +47,11 @@ exercise = Exercise(
     'lesson 05, "Momentum and Adam"',
     hints=[
         "Add up squares of lengths; take the root in the end.",
-        "Carry the sum over k along from step to step: when a step has been made, its square joins the sum, and then all of "
+        "Carry the sum over k along from step to step: when a step has been made, its square joins the sum, and "
+        "then all of "
         "it is multiplied by μ.",
-        "The order matters: a step uses the sum from before it, and only then joins it. At the first step the sum is 0.",
+        "The order matters: a step uses the sum from before it, and only then joins it. At the first step the sum "
+        "is 0.",
     ],
 )
 MUS = st.sampled_from([0.0, 0.5, 0.25, 0.75])
@@ -73,7 +75,7 @@ def shape(answer, case):
 
 @exercise.law("the first length is ‖v_0‖, and the first step is at a right angle to it", SETTINGS)
 def beginning(answer, case):
-    norm_0, steps, mu = case
+    norm_0, steps, _ = case
     agree("the first two lengths", lengths(answer, *case)[:2], np.hypot(norm_0, np.append(0.0, steps[:1])))
 
 
