@@ -23,7 +23,6 @@ from lessons.exercises import BrokenLaw, load, module, shown
 
 ABOUT_IMPORTS = {"__import__", "eval", "exec", "compile", "globals", "importlib", "builtins", "sys"}
 MOST_CALLS = 200  # kept for the diagnosis
-FEW_CALLS = 20  # of them those around the smallest case
 LIMIT = 20_000  # characters of what an answer prints that are kept
 
 
@@ -115,7 +114,8 @@ def try_laws(exercise, answer, path):
             error = BrokenLaw("what comes out", came, f"such that this law can be tried ({_words(error)})")
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
         verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed}
-        return verdict | {"causes": causes(exercise, answer, recorder._calls[-FEW_CALLS:] + _varied(law, answer))}
+        _explore(law, recorder)
+        return verdict | {"causes": causes(exercise, answer, recorder)}
     return {"status": "right"}
 
 
@@ -148,12 +148,43 @@ def _tried(law, recorder, *case):
     return None
 
 
+def _explore(law, recorder):
+    """Call the answer on more cases, for the diagnosis: the smallest case is often too plain to tell mistakes apart."""
+    import hypothesis
+
+    if law.cases is None:
+        return
+
+    @_settings(min(law.examples, 20), shrink=False)
+    @hypothesis.given(law.cases)
+    def attempt(case):
+        _tried(law, recorder, case)
+
+    with np.errstate(all="ignore"):
+        attempt()
+
+
+def _settings(examples, shrink=True):
+    import hypothesis
+
+    return hypothesis.settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink][: 1 + shrink],
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+
+
 def _smallest(law, recorder):
     import hypothesis
 
     found = None
 
-    @_settings(law, "generate", "shrink")
+    @_settings(law.examples)
     @hypothesis.given(law.cases)
     def attempt(case):
         nonlocal found
@@ -167,46 +198,14 @@ def _smallest(law, recorder):
     return found
 
 
-def _varied(law, answer):
-    """The calls that a law makes on cases of all kinds, broken or not: small cases do not tell all mistakes apart."""
-    import hypothesis
-
-    recorder = Recorder(answer)
-    if law.cases is not None:
-
-        @_settings(law, "generate")
-        @hypothesis.given(law.cases)
-        def attempt(case):
-            _tried(law, recorder, case)
-
-        with np.errstate(all="ignore"), contextlib.suppress(hypothesis.errors.Flaky):
-            attempt()
-    return recorder._calls
-
-
-def _settings(law, *phases):
-    import hypothesis
-
-    return hypothesis.settings(
-        max_examples=law.examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        phases=[hypothesis.Phase[phase] for phase in phases],
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-
-
 # ---- the likely cause -----------------------------------------------------------------------------------------------
 
 
-def causes(exercise, answer, calls):
+def causes(exercise, answer, recorder):
     """The likely causes of a wrong answer, the likeliest first; none where nothing explains every call."""
     found = [cause for cause, shows in exercise.symptoms if _shows(shows, answer)]
     if exercise.only_one and not found:
-        calls = [call for call in calls if call["result"] is not None]
+        calls = [call for call in recorder._calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
         for mistake in exercise.mistakes:
@@ -215,8 +214,8 @@ def causes(exercise, answer, calls):
             differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
             if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
                 found.append(mistake.cause)
-        found = found or _general(calls, right)
-    return list(dict.fromkeys(found))[:2]
+        found = list(dict.fromkeys(found))[:2] or _general(calls, right)
+    return found
 
 
 def _general(calls, right):
@@ -255,6 +254,8 @@ def _replayed(answer, call):
 
 def _same(a, b):
     """Whether two values agree to about eight digits."""
+    if a is b:
+        return True
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
