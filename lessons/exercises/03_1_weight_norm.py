@@ -114,3 +114,13 @@ exercise.mistake(
     "(g / np.linalg.norm(v, axis=1))[:, None] * v",
     "g[:, None] * np.sign(v)",
 )
+exercise.mistake(
+    "‖v‖ divides columns: without a new axis (or keepdims=True) NumPy pairs its entries with the last axis of v.",
+    "(g / np.linalg.norm(v, axis=1))[:, None] * v",
+    "g[:, None] * v / np.linalg.norm(v, axis=1)",
+)
+exercise.mistake(
+    "you divide by the largest entry; ‖v‖ is the root of the sum of squares.",
+    "np.linalg.norm(v, axis=1)",
+    "np.abs(v).max(axis=1)",
+)

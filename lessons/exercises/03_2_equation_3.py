@@ -173,3 +173,32 @@ exercise.mistake(
     "return grad_v, grad_g",
     "return grad_v, grad_g[:, None]",
 )
+exercise.mistake(
+    "the factor g/‖v‖ of ∇_v L is missing from both terms.",
+    "(g / norm)[:, None] * grad_w - (g * grad_g / norm**2)[:, None] * v",
+    "grad_w - (grad_g / norm)[:, None] * v",
+)
+exercise.mistake(
+    "the division by ‖v‖ is missing from both terms of ∇_v L.",
+    "(g / norm)[:, None] * grad_w - (g * grad_g / norm**2)[:, None] * v",
+    "g[:, None] * grad_w - (g * grad_g / norm)[:, None] * v",
+)
+exercise.mistake(
+    "∇_g L is the product of ∇_w L with v/‖v‖, not the length of ∇_w L.",
+    "np.sum(grad_w * v, axis=1) / norm",
+    "np.linalg.norm(grad_w, axis=1)",
+)
+exercise.mistake(
+    "you sum over axis 0, the units; the entries of a weight vector are axis 1.",
+    "np.linalg.norm(v, axis=1)",
+    "np.linalg.norm(v, axis=0)",
+    "np.sum(grad_w * v, axis=1)",
+    "np.sum(grad_w * v, axis=0)",
+    "(g / norm)[:, None] * grad_w - (g * grad_g / norm**2)[:, None] * v",
+    "0 * v",
+)
+exercise.mistake(
+    "g, ‖v‖ and ∇_g L multiply columns: to multiply rows they need a new axis, `[:, None]`.",
+    "(g / norm)[:, None] * grad_w - (g * grad_g / norm**2)[:, None] * v",
+    "(g / norm) * grad_w - (g * grad_g / norm**2) * v",
+)

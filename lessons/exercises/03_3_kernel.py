@@ -161,3 +161,22 @@ exercise.mistake("|g| stands where g belongs: g may be negative.", "g.reshape(sh
 exercise.mistake(
     "your length is the root of the mean of the squares; ‖v‖ is the root of their sum.", "np.sum(v * v", "np.mean(v * v"
 )
+exercise.mistake(
+    "you move the axis of the outputs to the front, but not back again.",
+    "    return g.reshape(shape) / norm * v",
+    "    return np.moveaxis(g.reshape(shape) / norm * v, axis, 0)",
+)
+exercise.mistake(
+    "reshaping does not move an axis: with axis=1 its rows are not the vectors of the outputs. Use `np.moveaxis` first, "
+    "or sum over a tuple of axes.",
+    "    norm = np.sqrt(np.sum(v * v, axis=others, keepdims=True))\n    return g.reshape(shape) / norm * v",
+    "    rows = v.reshape(v.shape[axis], -1)\n"
+    "    return ((g / np.linalg.norm(rows, axis=1))[:, None] * rows).reshape(v.shape)",
+)
+exercise.mistake(
+    "g and ‖v‖ are put on the last axis: NumPy aligns shapes from the right. Give them a shape of four axes.",
+    "keepdims=True",
+    "keepdims=False",
+    "g.reshape(shape)",
+    "g",
+)
