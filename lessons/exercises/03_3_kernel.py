@@ -167,7 +167,7 @@ exercise.mistake(
     "    return np.moveaxis(g.reshape(shape) / norm * v, axis, 0)",
 )
 exercise.mistake(
-    "reshaping does not move an axis: with axis=1 its rows are not the vectors of the outputs. Use `np.moveaxis` first, "
+    "reshaping does not move an axis: with axis=1 its rows are not the vectors of the outputs. Use np.moveaxis first, "
     "or sum over a tuple of axes.",
     "    norm = np.sqrt(np.sum(v * v, axis=others, keepdims=True))\n    return g.reshape(shape) / norm * v",
     "    rows = v.reshape(v.shape[axis], -1)\n"

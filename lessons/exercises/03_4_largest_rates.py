@@ -167,3 +167,8 @@ exercise.mistake(
     "2 / h_along, 2 * norm_v**2 / (g**2 * h_across)",
     "2 * norm_v**2 / (g**2 * h_across), 2 / h_along",
 )
+exercise.mistake(
+    "the direction across u = (u₁, u₂) is (-u₂, u₁): after the exchange one of the two has to change its sign.",
+    "np.trace(H) - h_along",
+    "u[::-1] @ H @ u[::-1]",
+)
