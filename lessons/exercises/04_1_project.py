@@ -141,6 +141,11 @@ exercise.mistake(
     "you divide by the largest entry or by a sum, not by the length ‖w‖.", "np.linalg.norm(w)", "np.abs(w).sum()"
 )
 exercise.mistake(
+    "d · u multiplies columns: NumPy pairs its entries with the last axis. To multiply rows it needs a new axis.",
+    "(d @ u)[:, None] * u",
+    "(d @ u) * u",
+)
+exercise.mistake(
     "you rescale what is left to its old length; the projection makes it shorter.",
     "return d - (d @ u)[:, None] * u",
     "rest = d - (d @ u)[:, None] * u\n"

@@ -195,17 +195,40 @@ exercise.mistake(
     "values[-1] / values[1]",
     "values[-1]",
 )
+exercise.mistake(
+    "w @ w.T is a number: the transpose of an array of one axis is the array itself. w wᵀ is `np.outer(w, w)`.",
+    "np.outer(w, w)",
+    "(w @ w)",
+)
 WITH_ZERO = (
     "you divide by the eigenvalue 0 of w itself, or by what rounding has left of it; that one is to be left out."
 )
 exercise.mistake(WITH_ZERO, "values[-1] / values[1]", "values[-1] / values[0]")
 
 
-@exercise.symptom(WITH_ZERO)
-def with_zero(answer):
+NEARLY_NONE = (
+    "you divide the eigenvalue 0 of w, or what rounding has left of it, by another one; `np.linalg.eigvalsh` has the "
+    "smallest eigenvalue first and the largest last."
+)
+exercise.mistake(NEARLY_NONE, "values[-1] / values[1]", "values[0] / max(values[-2], 1e-300)")
+
+
+def in_space(answer):
+    """The condition number of an example, None if the matrix is wrong already."""
     w, C = np.array([1.0, 2.0, 3.0]), np.diag([3.0, 2.0, 1.0])
     M = answer.projection_matrix(w)
     if not np.allclose(M @ w, 0) or not np.isclose(np.trace(M), 2):
-        return False  # the matrix is wrong already
-    value = float(answer.condition_across(w, C))
-    return abs(value) > 1e9 or not np.isfinite(value)
+        return None
+    return float(answer.condition_across(w, C))
+
+
+@exercise.symptom(WITH_ZERO)
+def with_zero(answer):
+    value = in_space(answer)
+    return value is not None and not abs(value) < 1e9
+
+
+@exercise.symptom(NEARLY_NONE)
+def nearly_none(answer):
+    value = in_space(answer)
+    return value is not None and abs(value) < 1e-9

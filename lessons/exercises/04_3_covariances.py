@@ -11,7 +11,7 @@ Weight normalization turns each gradient of w into one of v by equation 4, so th
 (up to a sign of u, which drops out). Write both.
 
     gradient_covariance(gradients)
-        gradients : array (N, n), a gradient in each row
+        gradients : array (N, n), a gradient in each row; N is at least 2
         returns C, array (n, n)
 
     preconditioned_covariance(C, v, g)
@@ -51,12 +51,11 @@ def preconditioned_covariance(C, v, g):
 from hypothesis import strategies as st
 
 from lessons.exercises import Exercise, agree, numbers
-from lessons.exercises.cases import NUMBERS, SIZES, matrices, vectors
+from lessons.exercises.cases import NUMBERS, matrices, vectors
 
 exercise = Exercise(
     __file__,
     "lesson 04, part 2",
-    uses=("math", "numpy"),
     hints=[
         "First subtract the mean gradient, an array (n,), from each row: the mean over axis 0.",
         "The sum over i of the products of entry j and entry k is what a product of matrices does: (n, N) times "
@@ -66,13 +65,13 @@ exercise = Exercise(
         "a covariance is a mean of squares.",
     ],
 )
-COLUMNS = st.integers(2, 4)
+SEVERAL = st.integers(2, 4)
 
 
 @st.composite
 def clouds(draw):
     """Gradients of w, and a direction to look at."""
-    gradients = draw(matrices(SIZES, COLUMNS))
+    gradients = draw(matrices(SEVERAL, SEVERAL))
     return gradients, draw(vectors(gradients.shape[1]))
 
 
@@ -116,6 +115,13 @@ def shifted(answer, case):
     agree("C", answer.gradient_covariance(gradients + d), answer.gradient_covariance(gradients))
 
 
+@exercise.law("the gradients are left as they were", clouds())
+def untouched(answer, case):
+    given = case[0].copy()
+    answer.gradient_covariance(given)
+    agree("the gradients after the call", given, case[0])
+
+
 @exercise.law("D has the shape (n, n)", neurons())
 def shape_of_d(answer, case):
     gradients, d, v, g = case
@@ -139,7 +145,7 @@ def variance_of_v(answer, case):
     agree("the transpose of D", D.T, D)
 
 
-exercise.mistake("your divisor is N - 1; here it is N.", "/ len(gradients)", "/ (np.float64(len(gradients)) - 1)")
+exercise.mistake("your divisor is N - 1; here it is N.", "/ len(gradients)", "/ (len(gradients) - 1)")
 exercise.mistake("the division by N is missing.", " / len(gradients)", "")
 exercise.mistake(
     "you divide by n, the number of entries; divide by N, the number of gradients.",
@@ -189,3 +195,10 @@ exercise.mistake(
     "w wᵀ in M_w is divided by ‖v‖; it takes ‖v‖².", "np.outer(v, v) / (v @ v)", "np.outer(v, v) / np.linalg.norm(v)"
 )
 exercise.mistake("v vᵀ/‖v‖² stands where M_w belongs; subtract it from I.", "np.eye(len(v)) - np", "np")
+exercise.mistake("the factor g²/‖v‖² comes in twice.", "g**2 / (v @ v) *", "(g**2 / (v @ v)) ** 2 *")
+for options in ("", ", bias=True"):
+    exercise.mistake(
+        "`np.cov` takes each row for a variable, unless you say rowvar=False; here the rows are the samples.",
+        "return apart.T @ apart / len(gradients)",
+        f"return np.cov(gradients{options})",
+    )

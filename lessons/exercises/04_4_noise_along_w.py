@@ -140,3 +140,13 @@ exercise.mistake(
     "return along / across",
     "return along",
 )
+exercise.mistake(
+    "what you subtract from the trace is wᵀ C w; it has to be divided by ‖w‖² there, too.",
+    "(np.trace(C) - along)",
+    "(np.trace(C) - w @ C @ w)",
+)
+exercise.mistake(
+    "you leave out the first axis, not the direction of w.",
+    "(np.trace(C) - along) / (len(w) - 1)",
+    "np.mean(np.diag(C)[1:])",
+)

@@ -209,7 +209,7 @@ def numbers(what, came, shape):
 
 def parts(came, *names):
     """The values that an answer returns together; BrokenLaw unless there are as many as names."""
-    several = isinstance(came, (tuple, list)) or isinstance(came, np.ndarray) and came.ndim > 0
+    several = isinstance(came, (tuple, list)) or (isinstance(came, np.ndarray) and came.ndim > 0)
     if not several or len(came) != len(names):
         came = f"{len(came)} values" if several else _kind(came)
         raise BrokenLaw("what is returned", came, f"{len(names)} values: {', '.join(names)}")
