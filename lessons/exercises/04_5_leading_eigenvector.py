@@ -145,14 +145,23 @@ exercise.mistake(
     "return d @ C @ d, d",
     "return np.linalg.norm(C @ d), d",
 )
-exercise.mistake(
-    "value is the length that you divided by in the last step, so it belongs to the d before; compute dᵀ C d "
-    "from the final d.",
-    "    for _",
-    "    length = np.linalg.norm(start)\n    for _",
-    "        d = d / np.linalg.norm(d)\n    return d @ C @ d, d",
-    "        length = np.linalg.norm(d)\n        d = d / length\n    return length, d",
-)
+for at_first in ("np.linalg.norm(start)", "0.0", "1.0"):
+    exercise.mistake(
+        "value is the length that you divided by in the last step, so it belongs to the d before; compute dᵀ C d from "
+        "the final d.",
+        "    for _",
+        f"    length = {at_first}\n    for _",
+        "        d = d / np.linalg.norm(d)\n    return d @ C @ d, d",
+        "        length = np.linalg.norm(d)\n        d = d / length\n    return length, d",
+    )
+for value in ("d @ C @ d", "d @ C @ d / (d @ d)"):
+    exercise.mistake(
+        "you divide by the length before you multiply by C; after the last product d then has some other length.",
+        "start / np.linalg.norm(start)",
+        "start * 1.0",
+        "        d = C @ d\n        d = d / np.linalg.norm(d)\n    return d @ C @ d, d",
+        f"        d = C @ (d / np.linalg.norm(d))\n    return {value}, d",
+    )
 exercise.mistake(
     "value belongs to the d before the last product; compute it from the final d.",
     "    for _",
