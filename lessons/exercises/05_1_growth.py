@@ -56,7 +56,7 @@ def cases(draw):
     pairs = v.reshape(len(v), -1, 2)
     turned = np.stack([-pairs[:, :, 1], pairs[:, :, 0]], axis=2)
     factors = draw(matrices(len(v), pairs.shape[1], elements=NUMBERS))
-    return v, (factors[:, :, None] * turned).reshape(v.shape), draw(POSITIVE)
+    return v, (factors[:, :, None] * turned).reshape(v.shape) + 0.0, draw(POSITIVE)  # + 0.0 makes 0 of -0
 
 
 def both(answer, case):
@@ -148,4 +148,20 @@ exercise.mistake(
     "you divide the step by the new length ‖v'‖; c compares it with ‖v‖, before the step.",
     "return c, ",
     "return c / np.sqrt(1 + c**2), ",
+)
+exercise.mistake(
+    "your c is the growth less 1; it is the length of the step over that of v.",
+    "return c, ",
+    "return np.sqrt(1 + c**2) - 1, ",
+)
+exercise.mistake(
+    "your c is a ratio of squares of lengths; take the lengths.",
+    "eta * np.linalg.norm(grad_v, axis=1) / np.linalg.norm(v, axis=1)",
+    "eta * np.sum(grad_v**2, axis=1) / np.sum(v**2, axis=1)",
+)
+exercise.mistake("η is not squared under the root: c² holds η².", "np.sqrt(1 + c**2)", "np.sqrt(1 + c**2 / eta)")
+exercise.mistake(
+    "c still has the axis that keepdims=True has kept; its shape is to be (units,).",
+    "return c, np.sqrt(1 + c**2)",
+    "return c[:, None], np.sqrt(1 + c[:, None] ** 2)",
 )

@@ -278,3 +278,18 @@ exercise.mistake(
     "np.linalg.norm(v - self.before, axis=1)",
     "np.linalg.norm(v - self.before)",
 )
+exercise.mistake(
+    "the first copy is missing: when v changes in place, what you kept at the beginning changes with it.",
+    "[norm]\n        self.before = v.copy()",
+    "[norm]\n        self.before = v",
+)
+exercise.mistake(
+    "relative_step begins with a single number; it is to be a zero for each unit.",
+    "[np.zeros(len(v))], [norm]",
+    "[0.0], [norm]",
+)
+exercise.mistake(
+    "you square the sum of the η ‖∇_v L‖; the squares are to be summed.",
+    "self.predicted_norm[-1] ** 2 + growth",
+    "self.norm[0] ** 2 + (np.sqrt(self.predicted_norm[-1] ** 2 - self.norm[0] ** 2) + np.sqrt(growth)) ** 2",
+)

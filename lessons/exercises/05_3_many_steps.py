@@ -160,3 +160,9 @@ exercise.mistake(
     "you return the end only; what is wanted is every step.", "return norm, angle", "return norm[-1], angle[-1]"
 )
 exercise.mistake("the order is wrong: norm comes first, then angle.", "return norm, angle", "return angle, norm")
+exercise.mistake(
+    "you divide c by ‖v‖ once more: c is relative already, and the tangent of the angle.",
+    "np.arctan(c)",
+    "np.arctan(c / norm[:-1])",
+)
+exercise.mistake("the factor of the length is c; it is √(1 + c²).", "growth = np.sqrt(1 + c**2)", "growth = c")

@@ -146,3 +146,9 @@ exercise.mistake(
     "        fourth[t] = here\n"
     "        here = here + 2 * (eta * G) ** 2 + (eta * G) ** 4 / here\n",
 )
+for rest in ("1 / np.sqrt(after)", "np.append(rates, rates[-1:])[: len(after)] / np.sqrt(after)"):
+    exercise.mistake(
+        "there is an entry too many: the length after the last step belongs to no step.",
+        "    return rates / np.sqrt(fourth)",
+        f"    after = norm_0**4 + 2 * G**2 * np.append(0.0, np.cumsum(rates**2))\n    return {rest}",
+    )
