@@ -191,3 +191,18 @@ exercise.mistake(
     "return np.sqrt(eta * G / c), c",
     "return np.sqrt(eta * G / c), c * np.sqrt(eta * G / c)",
 )
+exercise.mistake(
+    "you take c² for c: the squares of 1 - ηλ and of c add up to 1, so a root is missing.",
+    "np.sqrt(1 - kept**2)",
+    "1 - kept**2",
+)
+exercise.mistake(
+    "you compare the step with what decay has left of v; c compares it with ‖v‖ before.",
+    "c = np.sqrt(1 - kept**2)",
+    "c = np.sqrt(1 - kept**2) / kept",
+)
+exercise.mistake(
+    "there is a factor √η too many in ‖v‖²: at the balance 2ηλ - η²λ², with η in both terms, is η² G²/‖v‖⁴.",
+    "    return np.sqrt(eta * G / c), c",
+    "    norm = np.sqrt(eta**1.5 * G / c)\n    return norm, eta * G / norm**2",
+)

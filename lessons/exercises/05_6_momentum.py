@@ -158,3 +158,13 @@ exercise.mistake(
     "np.sqrt(squares)",
     "np.array(squares)",
 )
+exercise.mistake(
+    "your powers of μ count from the first step, μ^k; they count back from the present one, μ^(t-k).",
+    "mu * (memory + step**2)",
+    "memory + mu ** (len(squares) - 2) * step**2",
+)
+exercise.mistake(
+    "each length starts from ‖v_0‖ again; it starts from the length before the step.",
+    "squares[-1] + step**2 + 2",
+    "squares[0] + step**2 + 2",
+)
