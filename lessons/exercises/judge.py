@@ -208,12 +208,14 @@ def causes(exercise, answer, recorder):
         calls = [call for call in recorder._calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
+        partly = []  # where some of several values are right, though not with this mistake
         for mistake in exercise.mistakes:
             wrong = module(mistake.source, exercise.name)
             theirs = [_replayed(wrong, call) for call in calls]
             if _explains(calls, right, theirs):
-                found.append(mistake.cause)
-        found = list(dict.fromkeys(found))[:2] or _general(calls, right)
+                exactly = all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True))
+                (found if exactly else partly).append(mistake.cause)
+        found = list(dict.fromkeys(found or partly))[:2] or _general(calls, right)
     return found
 
 
