@@ -55,7 +55,7 @@ exercise = Exercise(
 
 @st.composite
 def cases(draw):
-    v = draw(matrices(rows_not_zero=True))
+    v = draw(matrices(st.integers(1, 3), st.integers(1, 3), rows_not_zero=True))
     return draw(matrices(*v.shape)), v, draw(vectors(len(v)))
 
 
