@@ -50,8 +50,7 @@ exercise = Exercise(
 
 @st.composite
 def cases(draw):
-    """v and a gradient made of v's pairs of entries, turned by 90° and multiplied by numbers: at an exact "
-    "right angle."""
+    """v and a gradient at an exact right angle: pairs of v's entries, turned by 90° and multiplied by numbers."""
     v = draw(matrices(columns=st.sampled_from([2, 4]), rows_not_zero=True))
     pairs = v.reshape(len(v), -1, 2)
     turned = np.stack([-pairs[:, :, 1], pairs[:, :, 0]], axis=2)
