@@ -89,7 +89,7 @@ exercise.mistake("you divide by ‖v‖² instead of ‖v‖.", "np.linalg.norm(
 exercise.mistake("the division by ‖v‖ is missing.", " / np.linalg.norm(v, axis=1)", "")
 exercise.mistake("you multiply by ‖v‖ where you should divide by it.", "(g / ", "(g * ")
 exercise.mistake("g is missing: your w has length 1.", "(g / ", "(1 / ")
-exercise.mistake("you divide by ‖v‖ and never multiply by g, but divide by it.", "(g / ", "(1 / g / ")
+exercise.mistake("you divide by g where you should multiply by it.", "(g / ", "(1 / g / ")
 exercise.mistake(
     "you take the lengths of the columns: axis=0 sums over the rows. Each row is a weight vector.",
     "axis=1))[:, None]",

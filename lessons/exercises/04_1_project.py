@@ -138,7 +138,9 @@ exercise.mistake(
     "(d @ u)[:, None]",
 )
 exercise.mistake(
-    "you divide by the largest entry or by a sum, not by the length ‖w‖.", "np.linalg.norm(w)", "np.abs(w).sum()"
+    "you divide by the sum of |w|; the length ‖w‖ is the root of the sum of squares.",
+    "np.linalg.norm(w)",
+    "np.abs(w).sum()",
 )
 exercise.mistake(
     "d · u multiplies columns: NumPy pairs its entries with the last axis. To multiply rows it needs a new axis.",

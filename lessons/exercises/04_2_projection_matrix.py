@@ -153,7 +153,7 @@ exercise.mistake(
     "np.ones((len(w), len(w)))",
 )
 exercise.mistake(
-    "‖w‖² is missing its square: you divide by the sum of |w| or by a norm of another kind.",
+    "you divide by the sum of |w|; ‖w‖² is the sum of the squares.",
     "(w @ w)",
     "np.abs(w).sum()",
 )

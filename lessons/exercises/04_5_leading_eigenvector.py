@@ -184,7 +184,7 @@ exercise.mistake(
     "values, vectors = np.linalg.eigh(C)\n    return values[-1], vectors[:, -1]",
 )
 exercise.mistake(
-    "value is dᵀ C d, you return dᵀ d, or another number that is always 1.", "return d @ C @ d, d", "return d @ d, d"
+    "your value is dᵀ d, which is always 1; C is missing: it is dᵀ C d.", "return d @ C @ d, d", "return d @ d, d"
 )
 exercise.mistake(
     "you start from another vector: use start.",

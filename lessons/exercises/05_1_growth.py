@@ -129,7 +129,7 @@ exercise.mistake(
     "np.sqrt(1 + c**2)",
     "np.sqrt(1 + c**2) * np.linalg.norm(v, axis=1)",
 )
-exercise.mistake("the ratio is that of the squares, or c stands in it twice.", "np.sqrt(1 + c**2)", "np.sqrt(1 + c**4)")
+exercise.mistake("c is squared twice under the root.", "np.sqrt(1 + c**2)", "np.sqrt(1 + c**4)")
 exercise.mistake(
     "you take one length, of the whole matrix; each unit has a length of its own.",
     "np.linalg.norm(grad_v, axis=1) / np.linalg.norm(v, axis=1)",

@@ -121,9 +121,7 @@ exercise.mistake(
     "np.cumsum(np.append(1.0, growth))",
 )
 exercise.mistake("norm is not multiplied by ‖v_0‖.", "norm_0 * np", "np")
-exercise.mistake(
-    "‖v_0‖ is multiplied in as its root: take the root of the growth only.", "norm_0 * np", "np.sqrt(norm_0) * np"
-)
+exercise.mistake("you take the root of ‖v_0‖, too; only the growth has one.", "norm_0 * np", "np.sqrt(norm_0) * np")
 exercise.mistake(
     "exp(c²/2) is an approximation for small c.", "growth = np.sqrt(1 + c**2)", "growth = np.exp(c**2 / 2)"
 )

@@ -151,7 +151,7 @@ exercise.mistake(
     "v - eta * (grad_v + decay * v)",
     "(1 - eta * decay) * (v - eta * grad_v)",
 )
-exercise.mistake("the decay is λ v/2 or 2 λ v; it is λ v.", "decay * v)", "2 * decay * v)")
+exercise.mistake("the decay counts twice: it adds λ v to the gradient, not 2 λ v.", "decay * v)", "2 * decay * v)")
 exercise.mistake("you return the change of v; v itself is missing.", "return v - eta", "return -eta")
 exercise.mistake(
     "the decay pulls with λ whatever the length of v is; it is to be λ v.", "decay * v)", "decay * np.sign(v))"
@@ -185,7 +185,7 @@ exercise.mistake(
     "return c, np.sqrt(eta * G / c)",
 )
 exercise.mistake("1 - ηλ is not squared: ‖v'‖² holds (1 - ηλ)² ‖v‖².", "1 - kept**2", "1 - kept")
-exercise.mistake("λ and the factor η: decay leaves 1 - ηλ of v, not 1 - λ.", "1 - eta * decay", "1 - decay")
+exercise.mistake("decay leaves 1 - ηλ of v, not 1 - λ.", "1 - eta * decay", "1 - decay")
 exercise.mistake(
     "c is ‖v‖ times too large: it is the gradient's step divided by ‖v‖ once more.",
     "return np.sqrt(eta * G / c), c",
