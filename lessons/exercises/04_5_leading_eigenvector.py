@@ -100,7 +100,9 @@ def variance(answer, case):
 
 
 @exercise.law(
-    "after 2000 steps C d is value times d, and nothing has overflowed", st.tuples(st.integers(2, 9), st.integers(1, 9))
+    "after 2000 steps C d is value times d, and nothing has overflowed",
+    st.tuples(st.integers(2, 9), st.integers(1, 9)),
+    examples=10,
 )
 def many(answer, case):
     ratio, scale = case
