@@ -114,7 +114,12 @@ def memory(answer):
 @exercise.law("it takes a few arrays of n numbers, and no matrix")
 def no_matrix(answer):
     took, matrix = memory(answer) / 1e6, 8 * MANY**2 / 1e6
-    hold(took < matrix / 8, f"the memory it takes for n = {MANY}, in MB", took, f"far less than a matrix, {matrix:g}")
+    hold(
+        took < matrix / 8,
+        f"the memory it takes for n = {MANY}, in MB",
+        took,
+        f"far less than the {matrix:g} of a matrix",
+    )
 
 
 exercise.mistake(

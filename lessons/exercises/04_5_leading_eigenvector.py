@@ -106,9 +106,8 @@ def variance(answer, case):
 )
 def many(answer, case):
     ratio, scale = case
-    C = (
-        1.0 * scale * np.array([[ratio + 1, ratio - 1], [ratio - 1, ratio + 1]])
-    )  # eigenvalues 2 and 2 ratio, times scale
+    # The eigenvalues are 2 and 2 ratio, times scale.
+    C = scale * np.array([[ratio + 1.0, ratio - 1.0], [ratio - 1.0, ratio + 1.0]])
     value, d = both(answer, C, np.array([1.0, 0.0]), 2000)
     agree("value, the largest eigenvalue", value, 2.0 * ratio * scale)
     agree("C d", C @ d, value * d)
