@@ -176,6 +176,8 @@ def agree(what, came, wanted, rtol=1e-7, atol=1e-9):
         came = np.asarray(came, dtype=float)
     except (TypeError, ValueError):
         raise BrokenLaw(what, _kind(given), shown(wanted)) from None
+    if given is None:  # of which NumPy makes a NaN
+        raise BrokenLaw(what, _kind(given), shown(wanted))
     wanted = np.asarray(wanted, dtype=float)
     if came.shape != wanted.shape:
         raise BrokenLaw(f"the shape of {what}", came.shape, wanted.shape)
@@ -189,6 +191,28 @@ def hold(condition, what, came, wanted):
     """Raise BrokenLaw unless the condition is true."""
     if not condition:
         raise BrokenLaw(what, shown(came), shown(wanted))
+
+
+def numbers(what, came, shape):
+    """`came` as an array of float64; BrokenLaw unless it is numbers of this shape."""
+    words = f"an array of shape {shape}" if shape else "a number"
+    try:
+        array = np.asarray(came, dtype=float)
+    except (TypeError, ValueError):
+        raise BrokenLaw(what, _kind(came), words) from None
+    if came is None:
+        raise BrokenLaw(what, _kind(came), words)
+    if array.shape != shape:
+        raise BrokenLaw(f"the shape of {what}", array.shape, shape)
+    return array
+
+
+def parts(came, *names):
+    """The values that an answer returns together; BrokenLaw unless there are as many as names."""
+    if not isinstance(came, (tuple, list)) or len(came) != len(names):
+        came = f"{len(came)} values" if isinstance(came, (tuple, list)) else _kind(came)
+        raise BrokenLaw("what is returned", came, f"{len(names)} values: {', '.join(names)}")
+    return came
 
 
 def differences(f, x, step=1e-6):
