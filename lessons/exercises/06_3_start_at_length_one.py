@@ -40,7 +40,7 @@ def for_adam(v, eta):
 
 from hypothesis import strategies as st
 
-from lessons.exercises import Exercise, agree, hold
+from lessons.exercises import Exercise, agree, hold, numbers, parts
 from lessons.exercises.cases import vectors
 
 exercise = Exercise(
@@ -96,9 +96,8 @@ def starts(answer, v, eta):
     """(name of the function, what it returns) of both; v is looked at afterwards."""
     for name in ("for_sgd", "for_adam"):
         given = v.copy()
-        came = getattr(answer, name)(given, eta)
-        good = isinstance(came, (tuple, list)) and len(came) == 2 and np.ndim(came[1]) == 0
-        hold(good, f"what {name} returns", came, "an array and a number: v of length 1, learning rate")
+        short, rate = parts(getattr(answer, name)(given, eta), "v of length 1", "the learning rate")
+        came = numbers(f"the v of {name}", short, v.shape), numbers(f"the learning rate of {name}", rate, ())
         hold(np.array_equal(given, v), f"the v that {name} was given, afterwards", given, v)
         yield name, came
 

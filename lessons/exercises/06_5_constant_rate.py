@@ -35,7 +35,7 @@ def descend(v, gradient, eta, steps):
 
 from hypothesis import strategies as st
 
-from lessons.exercises import Exercise, agree, hold
+from lessons.exercises import Exercise, agree, hold, numbers, parts
 from lessons.exercises.cases import vectors
 
 exercise = Exercise(
@@ -74,12 +74,8 @@ def cases(draw):
 def tried(answer, case):
     """What the answer returns, if it is of the right kind."""
     v, gradient, eta, steps = case
-    came = answer.descend(v.copy(), gradient, eta, steps)
-    good = isinstance(came, (tuple, list)) and len(came) == 2
-    hold(good, "what it returns", came, "two arrays: the last v, the rates")
-    shapes = [np.shape(part) for part in came]
-    hold(shapes == [v.shape, (steps,)], "the shapes of the two", shapes, [v.shape, (steps,)])
-    return came
+    last, rates = parts(answer.descend(v.copy(), gradient, eta, steps), "the last v", "the learning rates")
+    return numbers("the last v", last, v.shape), numbers("the learning rates", rates, (steps,))
 
 
 @exercise.law("it returns a v and a learning rate for each step, and leaves the v that it was given alone", cases())

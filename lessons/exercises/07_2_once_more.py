@@ -28,7 +28,7 @@ def correct(g, b, mean, deviation):
 
 from hypothesis import strategies as st
 
-from lessons.exercises import Exercise, agree, hold
+from lessons.exercises import Exercise, agree, hold, numbers, parts
 from lessons.exercises.cases import POSITIVE, matrices, vectors
 
 exercise = Exercise(
@@ -65,9 +65,8 @@ def corrected(answer, case):
 def shape(answer, case):
     raw, g, b = case
     given = g.copy(), b.copy(), raw.mean(axis=0), raw.std(axis=0)
-    came, wanted = answer.correct(*given), [g.shape] * 2
-    hold(isinstance(came, (tuple, list)) and len(came) == 2, "what it returns", came, "two arrays: g, b")
-    hold([np.shape(part) for part in came] == wanted, "the shapes of g and b", [np.shape(p) for p in came], wanted)
+    for name, came in zip("gb", parts(answer.correct(*given), "g", "b"), strict=True):
+        numbers(name, came, g.shape)
     hold(np.array_equal(given[0], g), "the g that it was given, afterwards", given[0], g)
     hold(np.array_equal(given[1], b), "the b that it was given, afterwards", given[1], b)
 

@@ -60,7 +60,7 @@ def enough(B, limits):
 def kind(answer, case):
     B = answer.examples_needed(*case)
     whole = isinstance(B, (int, np.integer))
-    hold(whole, "what it returns", f"{B!r}, a {type(B).__name__}", "an int")
+    hold(whole, "what is returned", f"{B!r}, a {type(B).__name__}", "an int")
     hold(B >= 1, "B", B, "1 or more")
 
 
@@ -119,3 +119,10 @@ exercise.mistake(
     f"int(max({MEAN}, {DEVIATION})) + 1",
 )
 exercise.mistake("B is a whole number: round up.", NEEDED, f"max({MEAN}, {DEVIATION})")
+exercise.mistake(FLOAT := "B is right, but a float: make an int of it.", "math.ceil(", "0.0 + math.ceil(")
+
+
+@exercise.symptom(FLOAT)
+def is_float(answer):
+    came = [answer.examples_needed(*limits) for limits in ((0.5, 0.25), (0.9375, 4.0), (0.03125, 4.0))]
+    return came == [8, 2, 1024] and any(isinstance(B, float) for B in came)
