@@ -70,7 +70,7 @@ def measured(case, of_w):
     return -eta / small * (turned * slope).sum(axis=1) / (slope * slope).sum(axis=1)
 
 
-@exercise.law("there is a rate of w and a rate of u for each row of v", cases())
+@exercise.law("there is a rate of w and a rate of u for each row of v", cases(), examples=10)
 def shape(answer, case):
     names = "the rate of w", "the rate of u"
     for name, rate in zip(names, parts(answer.effective_rates(*case), *names), strict=True):
@@ -80,17 +80,17 @@ def shape(answer, case):
 # A small step h has c = h |g| / ‖v‖² at most, 64e-6: c² and the rounding of Δu, 1e-16 / 5e-9, are both below 1e-7.
 
 
-@exercise.law("a small step on v turns u by -(rate of u) M_w ∇_u L", cases())
+@exercise.law("a small step on v turns u by -(rate of u) M_w ∇_u L", cases(), examples=30)
 def of_direction(answer, case):
     agree("the rate of u", answer.effective_rates(*case)[1], measured(case, of_w=False), rtol=1e-6)
 
 
-@exercise.law("a small step on v turns w by -(rate of w) M_w ∇_w L", cases())
+@exercise.law("a small step on v turns w by -(rate of w) M_w ∇_w L", cases(), examples=25)
 def of_weight(answer, case):
     agree("the rate of w", answer.effective_rates(*case)[0], measured(case, of_w=True), rtol=1e-6)
 
 
-@exercise.law("a²η and a v have the rates of η and v, for every a > 0", st.tuples(cases(), POSITIVE))
+@exercise.law("a²η and a v have the rates of η and v, for every a > 0", st.tuples(cases(), POSITIVE), examples=10)
 def stretch(answer, case):
     (eta, v, g), a = case
     came, wanted = answer.effective_rates(a * a * eta, a * v, g), answer.effective_rates(eta, v, g)

@@ -57,12 +57,12 @@ def cases(draw):
     return v, factor * grad_v, draw(POSITIVE)
 
 
-@exercise.law("there is an angle for each row of v", cases())
+@exercise.law("there is an angle for each row of v", cases(), examples=10)
 def shape(answer, case):
     numbers("what is returned", answer.turning_angle(*case), (len(case[0]),))
 
 
-@exercise.law("it is the angle between v and v - η ∇_v L", cases())
+@exercise.law("it is the angle between v and v - η ∇_v L", cases(), examples=30)
 def between(answer, case):
     v, grad_v, eta = case
     u, after = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (v, v - eta * grad_v))
@@ -70,14 +70,14 @@ def between(answer, case):
     agree("the angle, row by row", answer.turning_angle(v, grad_v, eta), angle)
 
 
-@exercise.law("a tiny step turns v by c, to all digits", cases())
+@exercise.law("a tiny step turns v by c, to all digits", cases(), examples=15)
 def tiny(answer, case):
     v, grad_v, _ = case
     c = 1e-9 * np.linalg.norm(grad_v, axis=1) / np.linalg.norm(v, axis=1)
     agree("the angle, row by row", answer.turning_angle(v, grad_v, 1e-9), c, atol=0)
 
 
-@exercise.law("the longest step turns v by no more than a right angle, π/2", cases())
+@exercise.law("the longest step turns v by no more than a right angle, π/2", cases(), examples=15)
 def huge(answer, case):
     v, grad_v, _ = case
     wanted = np.where((grad_v == 0).all(axis=1), 0, np.pi / 2)

@@ -102,7 +102,7 @@ def starts(answer, v, eta):
         yield name, came
 
 
-@exercise.law("the new v has length 1 and points where v points; v itself stays as it was", cases())
+@exercise.law("the new v has length 1 and points where v points; v itself stays as it was", cases(), examples=15)
 def length_one(answer, case):
     v, eta, _ = case
     for name, (short, _) in starts(answer, v, eta):
@@ -114,21 +114,21 @@ def length_one(answer, case):
 # size of 1/eps, 100. Three steps make 1e-13 and 1e-10 of 1e-16.
 
 
-@exercise.law("SGD: after each step both trainings point the same way", cases())
+@exercise.law("SGD: after each step both trainings point the same way", cases(), examples=25)
 def same_sgd(answer, case):
     v, eta, p = case
     short, rate = answer.for_sgd(v, eta)
     agree("the directions after three steps", sgd(short, rate, p), sgd(v, eta, p))
 
 
-@exercise.law("Adam: after each step both trainings point the same way", cases())
+@exercise.law("Adam: after each step both trainings point the same way", cases(), examples=25)
 def same_adam(answer, case):
     v, eta, p = case
     short, rate = answer.for_adam(v, eta)
     agree("the directions after three steps", adam(short, rate, p), adam(v, eta, p))
 
 
-@exercise.law("a v of length 1 keeps its learning rate", cases())
+@exercise.law("a v of length 1 keeps its learning rate", cases(), examples=10)
 def already(answer, case):
     v, eta, _ = case
     for name in ("for_sgd", "for_adam"):

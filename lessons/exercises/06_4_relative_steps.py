@@ -57,18 +57,18 @@ def walked(c1, steps):
     return np.array(came)
 
 
-@exercise.law("there is one c for each step, and the first is c₁", cases)
+@exercise.law("there is one c for each step, and the first is c₁", cases, examples=20)
 def shape(answer, case):
     came = numbers("what is returned", answer.relative_steps(*case), (case[1],))
     agree("the first c", came[0], case[0])
 
 
-@exercise.law("c is ‖Δv‖/‖v‖ of steps at a right angle to v, with a gradient G/‖v‖ long", cases)
+@exercise.law("c is ‖Δv‖/‖v‖ of steps at a right angle to v, with a gradient G/‖v‖ long", cases, examples=30)
 def right_angles(answer, case):
     agree("c, step by step", answer.relative_steps(*case), walked(*case))
 
 
-@exercise.law("from the second step on, 1/c₁ gives what c₁ gives", cases)
+@exercise.law("from the second step on, 1/c₁ gives what c₁ gives", cases, examples=15)
 def symmetric(answer, case):
     c1, steps = case
     came, wanted = answer.relative_steps(1 / c1, steps)[1:], answer.relative_steps(c1, steps)[1:]

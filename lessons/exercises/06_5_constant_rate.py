@@ -78,7 +78,9 @@ def tried(answer, case):
     return numbers("the last v", last, v.shape), numbers("the learning rates", rates, (steps,))
 
 
-@exercise.law("it returns a v and a learning rate for each step, and leaves the v that it was given alone", cases())
+@exercise.law(
+    "it returns a v and a learning rate for each step, and leaves the v that it was given alone", cases(), examples=10
+)
 def shape(answer, case):
     tried(answer, case)
     v, gradient, eta, steps = case
@@ -89,7 +91,7 @@ def shape(answer, case):
 # Rounding grows by a factor of the size of 1 + c in a step, at most 2: 2⁴ times 1e-16.
 
 
-@exercise.law("η/‖v‖² is the same at every step", cases())
+@exercise.law("η/‖v‖² is the same at every step", cases(), examples=30)
 def constant(answer, case):
     v, gradient, eta, _ = case
     _, rates = tried(answer, case)
@@ -100,7 +102,7 @@ def constant(answer, case):
     agree("η/‖v‖², step by step", came, np.full(len(rates), wanted))
 
 
-@exercise.law("each step is v ← v - η ∇_v L with the rate that it returns", cases())
+@exercise.law("each step is v ← v - η ∇_v L with the rate that it returns", cases(), examples=20)
 def plain_steps(answer, case):
     v, gradient, _, _ = case
     last, rates = tried(answer, case)
@@ -109,7 +111,9 @@ def plain_steps(answer, case):
     agree("v after the last step", last, v)
 
 
-@exercise.law("v points where it would if it got its first length back after each step, with a constant η", cases())
+@exercise.law(
+    "v points where it would if it got its first length back after each step, with a constant η", cases(), examples=15
+)
 def as_on_the_sphere(answer, case):
     v, gradient, eta, steps = case
     last, length = tried(answer, case)[0], np.linalg.norm(v)

@@ -76,12 +76,12 @@ def count(share):
     return np.array([sum(part > 0.6 for part in row) for row in share])
 
 
-@exercise.law("there is a width for each problem", cases())
+@exercise.law("there is a width for each problem", cases(), examples=10)
 def shape(answer, case):
     numbers("what is returned", tried(answer, case), case[1].shape)
 
 
-@exercise.law("a rate counts if at least 60 % of what can be learned has been learned", cases())
+@exercise.law("a rate counts if at least 60 % of what can be learned has been learned", cases(), examples=30)
 def sixty_per_cent(answer, case):
     share, *_, per_decade = case
     agree("usable decades", tried(answer, case), count(share) / per_decade)
@@ -90,6 +90,7 @@ def sixty_per_cent(answer, case):
 @exercise.law(
     "a network that has diverged, with the loss inf or NaN, is not usable",
     cases(LEARNED | st.just(np.nan) | st.just(-np.inf)),
+    examples=25,
 )
 def diverged(answer, case):
     share, *_, per_decade = case

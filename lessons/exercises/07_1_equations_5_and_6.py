@@ -65,7 +65,7 @@ def pre_activations(answer, case):
     return g * measured(*case) + b
 
 
-@exercise.law("there is a g and a b for each unit", cases)
+@exercise.law("there is a g and a b for each unit", cases, examples=10)
 def shape(answer, case):
     for name, came in zip("gb", parts(answer.initialize(*case), "g", "b"), strict=True):
         numbers(name, came, (len(case[1]),))
@@ -74,24 +74,24 @@ def shape(answer, case):
 # t is 7 at most and σ above 0.1, so rounding makes 1e-14 of 1e-16.
 
 
-@exercise.law("each unit's pre-activation has mean 0", cases)
+@exercise.law("each unit's pre-activation has mean 0", cases, examples=30)
 def mean_zero(answer, case):
     agree("the mean of g t + b, unit by unit", pre_activations(answer, case).mean(axis=0), np.zeros(len(case[1])))
 
 
-@exercise.law("each unit's pre-activation has variance 1", cases)
+@exercise.law("each unit's pre-activation has variance 1", cases, examples=25)
 def variance_one(answer, case):
     t = pre_activations(answer, case)
     agree("the variance of g t + b, unit by unit", ((t - t.mean(axis=0)) ** 2).mean(axis=0), np.ones(len(case[1])))
 
 
-@exercise.law("g is above 0", cases)
+@exercise.law("g is above 0", cases, examples=10)
 def positive(answer, case):
     g, _ = answer.initialize(*case)
     hold((np.asarray(g) > 0).all(), "g", g, "above 0")
 
 
-@exercise.law("v a times as long gives the same g and b", st.tuples(cases, POSITIVE))
+@exercise.law("v a times as long gives the same g and b", st.tuples(cases, POSITIVE), examples=10)
 def any_length(answer, case):
     (x, v), a = case
     for name, came, wanted in zip("gb", answer.initialize(x, a * v), answer.initialize(x, v), strict=True):

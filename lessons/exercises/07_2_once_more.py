@@ -61,7 +61,7 @@ def corrected(answer, case):
     return g * raw + b
 
 
-@exercise.law("there is a new g and a new b for each unit, and the old ones stay as they were", cases)
+@exercise.law("there is a new g and a new b for each unit, and the old ones stay as they were", cases, examples=10)
 def shape(answer, case):
     raw, g, b = case
     given = g.copy(), b.copy(), raw.mean(axis=0), raw.std(axis=0)
@@ -74,24 +74,24 @@ def shape(answer, case):
 # t is 20 at most and σ[t] above 0.025, so rounding makes 1e-13 of 1e-16.
 
 
-@exercise.law("afterwards the layer's pre-activations have mean 0", cases)
+@exercise.law("afterwards the layer's pre-activations have mean 0", cases, examples=30)
 def mean_zero(answer, case):
     agree("their mean, unit by unit", corrected(answer, case).mean(axis=0), np.zeros(len(case[1])))
 
 
-@exercise.law("afterwards they have variance 1", cases)
+@exercise.law("afterwards they have variance 1", cases, examples=25)
 def variance_one(answer, case):
     agree("their variance, unit by unit", corrected(answer, case).var(axis=0), np.ones(len(case[1])))
 
 
-@exercise.law("afterwards they are (t - μ[t])/σ[t], no unit with its sign flipped", cases)
+@exercise.law("afterwards they are (t - μ[t])/σ[t], no unit with its sign flipped", cases, examples=15)
 def equation_5(answer, case):
     raw, g, b = case
     t = g * raw + b
     agree("the pre-activations", corrected(answer, case), (t - t.mean(axis=0)) / t.std(axis=0))
 
 
-@exercise.law("mean 0 and deviation 1 leave g and b as they are: twice is the same as once", cases)
+@exercise.law("mean 0 and deviation 1 leave g and b as they are: twice is the same as once", cases, examples=10)
 def again(answer, case):
     _, g, b = case
     for name, came, wanted in zip("gb", answer.correct(g, b, np.zeros_like(g), np.ones_like(g)), (g, b), strict=True):

@@ -102,7 +102,9 @@ def place(number, case):
     return f"layer {number} of {len(case[1])}, φ = {case[2].__name__}"
 
 
-@exercise.law("there are a W and a b for each layer, and the weights that it was given stay as they were", cases)
+@exercise.law(
+    "there are a W and a b for each layer, and the weights that it was given stay as they were", cases, examples=15
+)
 def shape(answer, case):
     x, weights, phi = case
     given = [W.copy() for W in weights]
@@ -117,21 +119,21 @@ def shape(answer, case):
     hold(same, "the weights that it was given, afterwards", given, weights)
 
 
-@exercise.law("the first layer's pre-activations have mean 0 and variance 1", cases)
+@exercise.law("the first layer's pre-activations have mean 0 and variance 1", cases, examples=25)
 def first_layer(answer, case):
     t = next(pre_activations(answer.initialize_network(*case), case))
     agree("the mean of t in layer 1, unit by unit", t.mean(axis=0), np.zeros(t.shape[1]))
     agree("the variance of t in layer 1, unit by unit", t.var(axis=0), np.ones(t.shape[1]))
 
 
-@exercise.law("so have those of every further layer, on what the layers below now send", cases)
+@exercise.law("so have those of every further layer, on what the layers below now send", cases, examples=25)
 def further_layers(answer, case):
     for number, t in enumerate(pre_activations(answer.initialize_network(*case), case), 1):
         agree(f"the mean of t in {place(number, case)}", t.mean(axis=0), np.zeros(t.shape[1]), atol=1e-8)
         agree(f"the variance of t in {place(number, case)}", t.var(axis=0), np.ones(t.shape[1]))
 
 
-@exercise.law("each row of W points where it pointed before", cases)
+@exercise.law("each row of W points where it pointed before", cases, examples=15)
 def direction(answer, case):
     for number, ((W, _), before) in enumerate(zip(answer.initialize_network(*case), case[1], strict=True), 1):
         now, then = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (np.asarray(W), before))
