@@ -209,8 +209,9 @@ def numbers(what, came, shape):
 
 def parts(came, *names):
     """The values that an answer returns together; BrokenLaw unless there are as many as names."""
-    if not isinstance(came, (tuple, list)) or len(came) != len(names):
-        came = f"{len(came)} values" if isinstance(came, (tuple, list)) else _kind(came)
+    several = isinstance(came, (tuple, list)) or (isinstance(came, np.ndarray) and came.ndim > 0)
+    if not several or len(came) != len(names):
+        came = f"{len(came)} values" if several else _kind(came)
         raise BrokenLaw("what is returned", came, f"{len(names)} values: {', '.join(names)}")
     return came
 

@@ -208,14 +208,37 @@ def causes(exercise, answer, recorder):
         calls = [call for call in recorder._calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
+        partly = []  # where some of several values are right, though not with this mistake
         for mistake in exercise.mistakes:
             wrong = module(mistake.source, exercise.name)
             theirs = [_replayed(wrong, call) for call in calls]
-            differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
-            if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
-                found.append(mistake.cause)
-        found = found[:2] or _general(calls, right)
+            if _explains(calls, right, theirs):
+                exactly = all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True))
+                (found if exactly else partly).append(mistake.cause)
+        found = list(dict.fromkeys(found or partly))[:2] or _general(calls, right)
     return found
+
+
+def _explains(calls, right, theirs):
+    """Whether all that is wrong in the answer is what a mistake computes.
+
+    Each function, and each of several values that one returns together, must be right in all calls or the mistake's in
+    all calls; and one must be the mistake's and not right.
+    """
+    columns = {}
+    for call, ours, wrong in zip(calls, right, theirs, strict=True):
+        values = call["result"], ours, wrong
+        together = isinstance(ours, tuple) and all(isinstance(v, (tuple, list)) and len(v) == len(ours) for v in values)
+        for place, part in enumerate(zip(*values, strict=True) if together else [values]):
+            columns.setdefault((call["name"], place), []).append(part)
+    explained = False
+    for column in columns.values():
+        if all(_same(came, ours) for came, ours, _ in column):
+            continue
+        if not all(_same(came, wrong) for came, _, wrong in column):
+            return False
+        explained = True
+    return explained
 
 
 def _general(calls, right):
@@ -260,6 +283,11 @@ def _same(a, b):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if {type(a), type(b)} in ({list, np.ndarray}, {tuple, np.ndarray}):
+        try:
+            a, b = np.asarray(a), np.asarray(b)
+        except ValueError:  # ragged
+            return False
     numbers = (float, int, complex, np.ndarray, np.generic)
     if isinstance(a, numbers) and isinstance(b, numbers):
         a, b = np.asarray(a), np.asarray(b)
