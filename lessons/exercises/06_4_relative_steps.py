@@ -101,11 +101,6 @@ exercise.mistake(
 )
 exercise.mistake("every c comes from c₁ here; each has to come from the one before it.", STEP, "1 / (1 / c1 + c1)")
 exercise.mistake(
-    "‖v‖² grows as if every step were as long as the first; steps become shorter as v grows.",
-    STEP,
-    "c1 / (1 + len(c) * c1**2)",
-)
-exercise.mistake(
     "that is the formula of the lesson, an approximation; get each c from the one before it.",
     STEP,
     "1 / np.sqrt((c1 + 1 / c1) ** 2 + 2 * (len(c) - 1))",
