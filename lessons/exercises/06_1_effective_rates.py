@@ -138,3 +138,10 @@ exercise.mistake(
 exercise.mistake("η is missing.", "eta / ", "1 / ")
 exercise.mistake("it multiplies by ‖v‖², but the rate falls as v grows.", "eta / ", "eta * ")
 exercise.mistake("the minus sign stands in Δw and Δu already; the rates are positive.", "eta / ", "-eta / ")
+exercise.mistake(
+    "both rates have squares in them: g/‖v‖ comes once with the gradient for v, and once more with w = g v/‖v‖.",
+    "eta / (v * v).sum(axis=1)",
+    "eta / np.linalg.norm(v, axis=1)",
+    "g**2",
+    "g",
+)

@@ -122,3 +122,8 @@ exercise.mistake("only the last c is returned, not all of them.", "np.array(c)",
 exercise.mistake(
     "the c of all steps are wanted, in this order; yours are turned around.", "np.array(c)", "np.array(c[::-1])"
 )
+exercise.mistake(
+    "that is the formula of the lesson, an approximation; get each c from the one before it.",
+    "np.array(c)",
+    "1 / np.sqrt((c1 + 1 / c1) ** 2 + 2 * (np.arange(1, steps + 1) - 2))",
+)

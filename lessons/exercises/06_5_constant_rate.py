@@ -14,7 +14,7 @@ change its length, change η.
 For example, v = (1, 0), and a gradient that is v turned by 90° and divided by ‖v‖². Each step doubles ‖v‖²:
 
     descend(np.array([1.0, 0.0]), lambda v: np.array([-v[1], v[0]]) / (v @ v), 1.0, 3)
-    # ([2.0, -2.0], [1.0, 2.0, 4.0])
+    # ([-2.0, -2.0], [1.0, 2.0, 4.0])
 """
 
 import numpy as np

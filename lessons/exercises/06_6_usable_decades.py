@@ -145,6 +145,12 @@ exercise.mistake(
 )
 exercise.mistake("guessing costs ln K, the natural logarithm.", "np.log(", "np.log2(")
 exercise.mistake("guessing costs ln K, the natural logarithm.", "np.log(", "np.log10(")
+for share in "0.4", "0.6":
+    exercise.mistake(
+        "that is how far above the entropy, or below guessing, the mark lies; the mark itself is a loss.",
+        MARK,
+        f"{share} * (guessing - entropy)",
+    )
 exercise.mistake("guessing costs ln K, not K.", "np.log(classes)", "classes")
 exercise.mistake(
     "NaN slips through: `not (NaN > mark)` is True.", "(losses <= mark[:, None])", "(~(losses > mark[:, None]))"

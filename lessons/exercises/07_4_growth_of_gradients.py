@@ -226,4 +226,15 @@ exercise.mistake(NARROW, "-12, 12, 4001", "-3, 3, 4001")
 
 @exercise.symptom(NARROW)
 def too_narrow(answer):
-    return unknown(answer) and 1 + TOLERANCE < of_line(answer) < 2
+    return unknown(answer) and 1 + TOLERANCE < of_line(answer) < 2 and not is_random(answer)
+
+
+def is_random(answer):
+    """A grid treats z and -z alike."""
+    mirrored = float(answer.growth(lambda z: 1 - 3 * z + z**2, lambda z: 2 * z - 3))
+    return abs(of_probe(answer) - mirrored) > 1e-4
+
+
+@exercise.symptom("a mean over random numbers is too coarse for three digits: use a grid.")
+def random_numbers(answer):
+    return unknown(answer) and abs(of_line(answer) - 1) < 0.2 and is_random(answer)
