@@ -125,13 +125,13 @@ def passes(exercise, mistake):
         wrong = module(mistake.source, exercise.name)
     except Exception:
         return False
-    return all(_first_failure(law, Recorder(wrong)) is None for law in exercise.laws)
+    return all(_first_failure(law, Recorder(wrong), shrink=False) is None for law in exercise.laws)
 
 
-def _first_failure(law, recorder):
+def _first_failure(law, recorder, shrink=True):
     """What the smallest case that breaks a law raises, the calls it made and what it printed; None if the law holds."""
     with np.errstate(all="ignore"):
-        return _tried(law, recorder) if law.cases is None else _smallest(law, recorder)
+        return _tried(law, recorder) if law.cases is None else _smallest(law, recorder, shrink)
 
 
 def _tried(law, recorder, *case):
@@ -179,12 +179,12 @@ def _settings(examples, shrink=True):
     )
 
 
-def _smallest(law, recorder):
+def _smallest(law, recorder, shrink=True):
     import hypothesis
 
     found = None
 
-    @_settings(law.examples)
+    @_settings(law.examples, shrink)
     @hypothesis.given(law.cases)
     def attempt(case):
         nonlocal found
