@@ -191,7 +191,7 @@ def causes(exercise, answer, recorder):
             differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
             if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
                 found.append(mistake.cause)
-        found = found[:2] or _general(calls, right)
+        found = list(dict.fromkeys(found))[:2] or _general(calls, right)
     return found
 
 
