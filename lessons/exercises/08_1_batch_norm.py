@@ -53,8 +53,8 @@ exercise = Exercise(
 
 
 @st.composite
-def cases(draw, eps=(0.0, 1.0, 0.25, 4.0), rows=st.integers(2, 5)):
-    t = draw(matrices(rows, st.integers(1, 3)))
+def cases(draw, eps=(0.0, 1.0, 0.25, 4.0), least=2):
+    t = draw(matrices(st.integers(least, 5), st.integers(1, 3)))
     t[0] += np.ptp(t, axis=0) == 0  # no unit is the same for all examples
     return t, draw(vectors(t.shape[1])), draw(vectors(t.shape[1])), draw(st.sampled_from(eps))
 
@@ -88,7 +88,7 @@ def direction(answer, case):
     agree("the component of t̃ - b along t - μ[t]", along, g * length / np.sqrt(t.var(axis=0) + eps))
 
 
-@exercise.law("a unit that is the same for all examples comes out as b", cases([1.0, 0.25], st.integers(1, 3)))
+@exercise.law("a unit that is the same for all examples comes out as b", cases([1.0, 0.25], 1))
 def constant(answer, case):
     t, g, b, eps = case
     t = np.repeat(t[:1], len(t), axis=0)
@@ -132,15 +132,19 @@ exercise.mistake("the mean is not subtracted; only the deviation is divided out.
 exercise.mistake(
     "the division by the deviation is missing; only the mean is subtracted.", " / np.sqrt(variance + eps)", ""
 )
-exercise.mistake("t̂ itself comes out: g and b are missing.", "g * centred", "centred", "eps) + b", "eps)")
-exercise.mistake("the shift b is missing.", "eps) + b", "eps)")
+exercise.mistake("the shift b is missing.", "variance + eps) + b", "variance + eps)")
 exercise.mistake("the scale g is missing.", "g * centred", "centred")
+exercise.mistake(
+    "t̂ itself comes out: g and b are missing.", "g * centred", "centred", "variance + eps) + b", "variance + eps)"
+)
 exercise.mistake(
     "g multiplies b as well; b is added after the scale.",
     "g * centred / np.sqrt(variance + eps) + b",
     "g * (centred / np.sqrt(variance + eps) + b)",
 )
-exercise.mistake("g and b have changed places.", "g * centred", "b * centred", "eps) + b", "eps) + g")
+exercise.mistake(
+    "g and b have changed places.", "g * centred", "b * centred", "variance + eps) + b", "variance + eps) + g"
+)
 exercise.mistake("|g| stands where g belongs: g may be negative.", "g * centred", "abs(g) * centred")
 exercise.mistake("σ²[t] is the mean of t² here; subtract the mean before you square.", "(centred**2)", "(t**2)")
 exercise.mistake("eps is squared; it is added to the variance as it is.", "variance + eps", "variance + eps**2")

@@ -160,9 +160,9 @@ exercise.mistake(
 exercise.mistake(
     "b is in the running mean: it follows the mean of t, without b.", "momentum * mean", "momentum * (mean + b)"
 )
+exercise.mistake("b is missing.", "t - mean + b", "t - mean", "t - running + b", "t - running")
 exercise.mistake("b is missing in training.", "t - mean + b", "t - mean")
 exercise.mistake("b is missing in evaluation.", "t - running + b", "t - running")
-exercise.mistake("b is missing.", "t - mean + b", "t - mean", "t - running + b", "t - running")
 exercise.mistake("b is subtracted; it is added.", "t - mean + b", "t - mean - b", "t - running + b", "t - running - b")
 exercise.mistake(
     "the mean is taken over the units of one example (axis=1); each unit has its own, over the minibatch.",

@@ -10,7 +10,7 @@ weight vectors v such that every t = v · x changes by nothing but its mean.
         returns (x_white, v_white), arrays (B, n) and (units, n)
 
 - x_white has mean 0 and, over these very examples, the covariance x_whiteᵀ x_white/B = I. It is x less its mean, times
-  a matrix (n, n); take the symmetric one, (XᵀX/B)^(-1/2) for the centred inputs X.
+  a matrix (n, n); the symmetric one will do, (XᵀX/B)^(-1/2) for the centred inputs X.
 - v_white · x_white = v · (x - μ[x]) for every example and unit. So v_white is v times the inverse of that matrix.
 
 Then v_white · x_white/‖v_white‖ is (t - μ[t])/σ[t], where t = v · x on the old inputs.
@@ -48,7 +48,7 @@ exercise = Exercise(
         "Centre x, and form the covariance XᵀX/B of what is left: a symmetric matrix (n, n).",
         "`np.linalg.eigh` gives the eigenvalues S and, in the columns of U, the eigenvectors. U diag(S) Uᵀ is the "
         "covariance; any power of it has the same U, and the powers of S.",
-        "x is multiplied by U diag(1/√S) Uᵀ, and v by the inverse of that matrix, which has √S where this one has 1/√S.",
+        "x is multiplied by U diag(1/√S) Uᵀ, and v by the inverse of that matrix, which has √S in the place of 1/√S.",
     ],
 )
 SIGNS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]).T[:, 1:].astype(float)
@@ -59,7 +59,7 @@ def cases(draw):
     """Four examples: columns of signs, which are whitened, times a triangular matrix, plus a mean."""
     n = draw(st.integers(1, 3))
     mixing = np.triu(draw(matrices(n, n)), 1) + np.diag(
-        draw(matrices(1, n, elements=st.sampled_from([2.0, 1.0, 0.5])))[0]
+        draw(matrices(1, n, elements=st.sampled_from([3.0, 1.0, 0.5])))[0]
     )
     mean = draw(matrices(1, n, elements=NUMBERS))
     return SIGNS[:, :n] @ mixing + mean, draw(matrices(st.integers(1, 3), n, rows_not_zero=True))

@@ -46,21 +46,22 @@ exercise = Exercise(
     hints=[
         "Make the padded picture first: np.pad takes a pair of widths for each of the four axes, (0, 0) for the first "
         "two.",
-        "Loop over the places of the kernel, not over those of the picture: for fixed i and j, the factors of w[:, :, i, j] "
-        "are one slice of the padded pictures, as large as the result.",
-        'Add up, over i and j, np.einsum("nchw,oc->nohw", slice, w[:, :, i, j]): it sums over the channels that come in.',
+        "Loop over the places of the kernel, not over those of the picture: for fixed i and j, w[:, :, i, j] "
+        "multiplies one slice of the padded pictures, as large as the result.",
+        'Add up, over i and j, np.einsum("nchw,oc->nohw", slice, w[:, :, i, j]): it sums over c, as is wanted.',
     ],
 )
 NUMBERS = st.integers(-4, 4).map(float)
 
 
 @st.composite
-def cases(draw, pictures=st.integers(1, 2), padding=st.integers(0, 2)):
-    padding, (kh, kw) = draw(padding), draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def cases(draw, pictures=2, padding=2, square=False):
+    padding, kh, kw = draw(st.integers(0, padding)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    kw = kh if square else kw
     height = draw(st.integers(max(1, kh - 2 * padding), 4))
     width = draw(st.integers(max(1, kw - 2 * padding), 4))
     channels, out = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    x = draw(arrays(float, (draw(pictures), channels, height, width), elements=NUMBERS))
+    x = draw(arrays(float, (draw(st.integers(1, pictures)), channels, height, width), elements=NUMBERS))
     return x, draw(arrays(float, (out, channels, kh, kw), elements=NUMBERS)), padding
 
 
@@ -68,13 +69,13 @@ def size(x, w, padding):
     return len(x), len(w), *(n + 2 * padding - k + 1 for n, k in zip(x.shape[2:], w.shape[2:], strict=True))
 
 
-@exercise.law("y has a place for every place of the kernel inside the padded picture", cases())
+@exercise.law("y has a place for every place of the kernel inside the padded picture", cases(square=True))
 def shape(answer, case):
     came = np.shape(answer.conv2d(*case))
     hold(came == size(*case), "the shape of y", came, size(*case))
 
 
-@exercise.law("a single 1 in a picture brings out the kernel, last place first", cases(st.just(1)))
+@exercise.law("a single 1 in a picture brings out the kernel, last place first", cases(1, square=True))
 def impulse(answer, case):
     _, w, _ = case
     _, channels, kh, kw = w.shape
@@ -105,7 +106,7 @@ def linear(answer, case):
     agree("conv2d(x + 2x', w)", answer.conv2d(x + 2 * other, w, padding), both)
 
 
-@exercise.law("padding is 0 where it is not given", cases(padding=st.just(0)), examples=5)
+@exercise.law("padding is 0 where it is not given", cases(padding=0), examples=5)
 def default(answer, case):
     x, w, _ = case
     came = np.shape(answer.conv2d(x, w))
@@ -121,12 +122,12 @@ exercise.mistake(
     "the border of zeros is missing: `padding` has no effect.", "sliding_window_view(padded,", "sliding_window_view(x,"
 )
 exercise.mistake(
-    "`padding` is added on one side only, above and to the left; it goes on all four.",
+    "`padding` is added on one side only; it goes on all four.",
     "(padding, padding), (padding, padding)",
     "(padding, 0), (padding, 0)",
 )
 exercise.mistake(
-    "`padding` is added on one side only, below and to the right; it goes on all four.",
+    "`padding` is added on one side only; it goes on all four.",
     "(padding, padding), (padding, padding)",
     "(0, padding), (0, padding)",
 )
@@ -143,20 +144,20 @@ exercise.mistake(
 exercise.mistake(
     "the kernel is transposed: w[o, c, i, j] stands for row i and column j.",
     'np.einsum("nchwij,ocij->nohw", windows, w)',
-    'np.einsum("nchwij,ocij->nohw", np.lib.stride_tricks.sliding_window_view(padded, w.shape[:1:-1], axis=(2, 3)), w.swapaxes(2, 3))',
+    'np.einsum("nchwij,ocij->nohw", windows.swapaxes(4, 5), w)',
 )
 exercise.mistake(
-    "it takes a mean over the window; a convolution adds up.",
+    "it takes a mean; a convolution adds up, over the places of the kernel and over the channels that come in.",
     "windows, w)",
     "windows, w) / w[0].size",
 )
 exercise.mistake(
-    "it takes a mean over the channels; a convolution adds them up.",
+    "it takes a mean; a convolution adds up, over the places of the kernel and over the channels that come in.",
     "windows, w)",
     "windows, w) / w.shape[1]",
 )
 exercise.mistake(
-    "it takes a mean over the places of the kernel; a convolution adds up.",
+    "it takes a mean; a convolution adds up, over the places of the kernel and over the channels that come in.",
     "windows, w)",
     "windows, w) / w[0, 0].size",
 )

@@ -42,7 +42,7 @@ exercise = Exercise(
     __file__,
     "lesson 09, part 1",
     hints=[
-        "m is the mean over the pictures, so along axis 0. The covariance is a matrix of D × D: a product of the centred "
+        "m is the mean over the pictures, so along axis 0. The covariance is a matrix (D, D): a product of the centred "
         "pictures with themselves, summed over the pictures.",
         "`np.linalg.eigh` takes a symmetric matrix and gives (S, U), with the eigenvectors in the columns of U.",
         "U diag(s) is U with column k multiplied by s_k: `U * s`, since NumPy aligns from the right. Then comes Uᵀ.",

@@ -59,7 +59,7 @@ exercise = Exercise(
         "Reshape x to (N, C, H/2, 2, W/2, 2): the two axes of length 2 are the rows and the columns of a square.",
         "For the gradient bring these two axes side by side (swapaxes) and join them to one of length 4, which is then "
         "in the order of reading. argmax gives the first of equals.",
-        "Compare the argmax with np.arange(4): that is 1 at one place of each square and 0 at three. Multiply by δ, and "
+        "Compare the argmax with np.arange(4): that is 1 at one place of each square, 0 at three. Multiply by δ, and "
         "take the way back through the same reshapes, in reverse order.",
     ],
 )
@@ -146,7 +146,7 @@ exercise.mistake(
 exercise.mistake(
     "ties: the gradient is split evenly; the first place gets all of it.",
     "(first[..., None] == np.arange(4))",
-    "((top := (flat := squares.reshape(*delta.shape, 4)) == flat.max(axis=-1, keepdims=True)) / top.sum(-1, keepdims=True))",
+    "((top := (s := squares.reshape(*delta.shape, 4)) == s.max(-1, keepdims=True)) / top.sum(-1, keepdims=True))",
 )
 exercise.mistake(
     "ties: the gradient goes to the last place with the largest number; it should be the first.",

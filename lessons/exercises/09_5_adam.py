@@ -62,9 +62,9 @@ BETAS = st.sampled_from([(0.5, 0.75), (0.75, 0.5), (0.0, 0.5), (0.75, 0.875)])
 
 
 @st.composite
-def cases(draw, eps=(0.0, 0.25, 1.0), switch=False):
+def cases(draw, eps=(0.0, 0.25, 1.0), switch=False, least=1):
     """Weights at the start, the gradients of some steps, one a row, and for each step the betas; the rate, eps."""
-    grads = draw(matrices(st.integers(1, 4), st.integers(1, 2), elements=st.integers(1, 8).map(lambda k: k / 2)))
+    grads = draw(matrices(st.integers(least, 4), st.integers(1, 2), elements=st.integers(3, 10).map(lambda k: k / 2)))
     grads = grads * draw(matrices(*grads.shape, elements=st.sampled_from([1.0, -1.0])))
     betas = [draw(BETAS)] * len(grads)
     if switch:
@@ -99,13 +99,13 @@ def shapes(answer, case):
         hold(np.shape(array) == case[0].shape, f"the shape of {name}", np.shape(array), case[0].shape)
 
 
-@exercise.law("the mean is Σ over steps of (1 - β₁) times the later steps' β₁ times the gradient", cases())
+@exercise.law("the mean is Σ over steps of (1 - β₁) times the later steps' β₁ times the gradient", cases(least=2))
 def mean(answer, case):
     _, grads, betas, *_ = case
     agree("the running mean", steps(answer, case)[2], running(grads, [b for b, _ in betas]))
 
 
-@exercise.law("the square is the same sum of squared gradients, with β₂", cases())
+@exercise.law("the square is the same sum of squared gradients, with β₂", cases(least=2))
 def square(answer, case):
     _, grads, betas, *_ = case
     agree("the running square", steps(answer, case)[3], running(grads**2, [b for _, b in betas]))

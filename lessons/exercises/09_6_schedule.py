@@ -54,12 +54,12 @@ exercise = Exercise(
     __file__,
     "lesson 09, parts 4 and 6",
     hints=[
-        "In the second half the learning rate is proportional to the number of epochs that are left, this one included: "
+        "In the second half the learning rate is proportional to the number of epochs that are left, with this one: "
         "epochs - epoch.",
-        "In the middle epochs/2 are left, and the rate is η. In between, the factor is the share of the second half that "
+        "In the middle epochs/2 are left, and the rate is η. After it, the factor is the share of the second half that "
         "is left; in the first half that number is above 1, and `min` cuts it off.",
-        "For the growth, ‖v‖² is proportional to the mean square of the entries: at the start start², at the end start² "
-        "and one square more for each step. The ratio of lengths is the root of the ratio of squares.",
+        "For the growth, ‖v‖² is proportional to the mean square of the entries: first start², in the end start² and "
+        "one square more for each step. The ratio of lengths is the root of the ratio of squares.",
     ],
 )
 EPOCHS = st.integers(1, 6).map(lambda half: 2 * half)

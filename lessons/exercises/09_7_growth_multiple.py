@@ -39,16 +39,17 @@ def growth_multiple(rates, beta1):
 # %% Laws
 
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lessons.exercises import Exercise, agree, hold
-from lessons.exercises.cases import POSITIVE, vectors
+from lessons.exercises.cases import POSITIVE
 
 exercise = Exercise(
     __file__,
     "lesson 09, part 4",
     hints=[
-        "Make the matrix d first, with a row for each step t and a column for each gradient k. Above the diagonal it is "
-        "0: a step does not know later gradients.",
+        "Make the matrix d first, with a row for each step t and a column for each gradient k. Above the diagonal "
+        "stand zeros: a step does not know later gradients.",
         "`t[:, None] - t` with t = np.arange(1, T + 1) is the exponent t - k for all pairs at once. The factor "
         "η_t/(1 - β₁ᵗ) depends on the row only.",
         "Above the line of the fraction add up over the steps, which are the rows, then square, then add up. Below it "
@@ -59,7 +60,7 @@ exercise = Exercise(
 
 @st.composite
 def cases(draw, least=1):
-    rates = draw(vectors(st.integers(least, 6), elements=POSITIVE))
+    rates = draw(arrays(float, draw(st.integers(least, 6)), elements=POSITIVE, unique=True))
     return rates, draw(st.sampled_from([0.5, 0.0, 0.25, 0.75]))
 
 
