@@ -221,6 +221,12 @@ def without_gradient(answer):
 
 
 mistake(
+    "evaluation moves the running mean; only training does.",
+    lambda answer: seen(answer, training=False)[1] != 2,
+    "if not self.training:\n",
+    "if not self.training:\n            self.running_mean.data = t.data.mean(axis=0)\n",
+)
+mistake(
     "in evaluation the minibatch's mean is subtracted; there the running mean replaces it.",
     lambda answer: seen(answer, training=False)[0] == [18, 22],
     "t - self.running_mean + self.bias",
@@ -237,12 +243,6 @@ mistake(
     lambda answer: seen(answer)[1] == 3.5,
     "(1 - self.momentum) * self.running_mean.data + self.momentum * mean.data",
     "self.momentum * self.running_mean.data + (1 - self.momentum) * mean.data",
-)
-mistake(
-    "evaluation moves the running mean; only training does.",
-    lambda answer: seen(answer, training=False)[1] != 2,
-    "if not self.training:\n",
-    "if not self.training:\n            self.running_mean.data = t.data.mean(axis=0)\n",
 )
 mistake(
     "in training the running mean does not move.",

@@ -80,9 +80,11 @@ def impulse(answer, case):
     _, w, _ = case
     _, channels, kh, kw = w.shape
     for c in range(channels):
-        x = np.zeros((1, channels, 2 * kh - 1, 2 * kw - 1))
-        x[0, c, kh - 1, kw - 1] = 1
-        agree(f"y of a 1 in the middle of channel {c}", answer.conv2d(x, w, 0)[0], w[:, c, ::-1, ::-1])
+        x = np.zeros((1, channels, 2 * kh - 1, 2 * kw))
+        x[0, c, kh - 1, kw] = 1
+        agree(
+            f"y of a 1 in channel {c}", answer.conv2d(x, w, 0)[0], np.pad(w[:, c, ::-1, ::-1], ((0, 0), (0, 0), (1, 0)))
+        )
 
 
 @exercise.law("every place of y is the sum of products of the kernel and what lies under it, zeros outside", cases())

@@ -72,19 +72,17 @@ def cases(draw):
     return draw(arrays(float, size, elements=NUMBERS)), x, w, padding
 
 
-def terms(x, w, padding):
-    """(picture, o, row, column), (picture, c, row, column), (o, c, i, j) for every product in every place of y."""
-    height, width = (n + 2 * padding - k + 1 for n, k in zip(x.shape[2:], w.shape[2:], strict=True))
-    for n, o, row, column in np.ndindex(len(x), len(w), height, width):
-        for c, i, j in np.ndindex(w.shape[1:]):
-            y_at, x_at = row + i - padding, column + j - padding
-            if 0 <= y_at < x.shape[2] and 0 <= x_at < x.shape[3]:
-                yield (n, o, row, column), (n, c, y_at, x_at), (o, c, i, j)
+def places(delta, x, w, padding):
+    """For each place of y: its δ, the kernel, and the window of the padded picture, (picture, rows, columns)."""
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    for n, o, row, column in np.ndindex(delta.shape):
+        window = n, slice(None), slice(row, row + w.shape[2]), slice(column, column + w.shape[3])
+        yield delta[n, o, row, column], o, window, padded[window]
 
 
 def loss(delta, x, w, padding):
     """L = Σ δ y."""
-    return sum(delta[at_y] * x[at_x] * w[at_w] for at_y, at_x, at_w in terms(x, w, padding))
+    return sum(slope * (w[o] * under).sum() for slope, o, _, under in places(delta, x, w, padding))
 
 
 @exercise.law("there are two gradients, with the shapes of x and of w, and δ is left as it was", cases())
@@ -109,20 +107,21 @@ def adjoint_in_w(answer, case):
 
 @exercise.law("an entry of ∇_x L adds up δ times weight over all places of y that the entry goes into", cases())
 def slope_in_x(answer, case):
-    delta, x, w, padding = case
-    slope = np.zeros(x.shape)
-    for at_y, at_x, at_w in terms(x, w, padding):
-        slope[at_x] += delta[at_y] * w[at_w]
-    agree("∇_x L", answer.conv2d_gradients(*case)[0], slope)
+    _, x, w, padding = case
+    total = np.zeros(np.add(x.shape, [0, 0, 2 * padding, 2 * padding]))
+    for slope, o, window, _ in places(*case):
+        total[window] += slope * w[o]
+    for _ in range(padding):
+        total = total[:, :, 1:-1, 1:-1]
+    agree("∇_x L", answer.conv2d_gradients(*case)[0], total)
 
 
 @exercise.law("an entry of ∇_w L adds up δ times x over all places where the weight is used", cases())
 def slope_in_w(answer, case):
-    delta, x, w, padding = case
-    slope = np.zeros(w.shape)
-    for at_y, at_x, at_w in terms(x, w, padding):
-        slope[at_w] += delta[at_y] * x[at_x]
-    agree("∇_w L", answer.conv2d_gradients(*case)[1], slope)
+    total = np.zeros(case[2].shape)
+    for slope, o, _, under in places(*case):
+        total[o] += slope * under
+    agree("∇_w L", answer.conv2d_gradients(*case)[1], total)
 
 
 exercise.mistake(
