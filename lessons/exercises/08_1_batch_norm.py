@@ -148,3 +148,11 @@ exercise.mistake(
 exercise.mistake("|g| stands where g belongs: g may be negative.", "g * centred", "abs(g) * centred")
 exercise.mistake("σ²[t] is the mean of t² here; subtract the mean before you square.", "(centred**2)", "(t**2)")
 exercise.mistake("eps is squared; it is added to the variance as it is.", "variance + eps", "variance + eps**2")
+exercise.mistake(
+    "eps is added to the quotient; it belongs to the variance, under the root.",
+    "np.sqrt(variance + eps) + b",
+    "np.sqrt(variance) + eps + b",
+)
+exercise.mistake(
+    "the squares are added up; σ²[t] is their mean.", "(centred**2).mean(axis=0)", "(centred**2).sum(axis=0)"
+)

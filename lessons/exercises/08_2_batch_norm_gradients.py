@@ -189,3 +189,18 @@ exercise.mistake(
     "(delta * hat).sum(axis=0), delta.sum(axis=0)",
     "delta.sum(axis=0), (delta * hat).sum(axis=0)",
 )
+exercise.mistake(
+    "a sum stands where a mean belongs: the part of δ along t̂ comes out B times too large.",
+    "(delta * hat).mean(axis=0)",
+    "(delta * hat).sum(axis=0)",
+)
+exercise.mistake(
+    "a sum stands where a mean belongs: the part of δ along (1, …, 1) comes out B times too large.",
+    "delta.mean(axis=0)",
+    "delta.sum(axis=0)",
+)
+exercise.mistake(
+    "∇_g L and ∇_b L are those of the single examples; they have to be added up over the minibatch.",
+    "return grad_t, (delta * hat).sum(axis=0), delta.sum(axis=0)",
+    "return grad_t, delta * hat, delta",
+)

@@ -176,3 +176,27 @@ exercise.mistake(
     "(t - mean) / t.std(axis=0) + b",
 )
 exercise.mistake("a sum over the minibatch stands where its mean belongs.", "t.mean(axis=0)", "t.sum(axis=0)")
+exercise.mistake(
+    "evaluation moves the running mean; only training does.",
+    "    if not training:\n        return t - running + b, running\n",
+    "    if not training:\n"
+    "        running = (1 - momentum) * running + momentum * t.mean(axis=0)\n"
+    "        return t - running + b, running\n",
+)
+exercise.mistake(
+    "the mean is taken over the units of one example (axis=1); each unit has its own, over the minibatch.",
+    "t.mean(axis=0)",
+    "t.mean(axis=1)",
+    "t - mean + b",
+    "t - mean[:, None] + b",
+)
+exercise.mistake(
+    "the argument `momentum` is not used: the weight is always 0.1.",
+    "(1 - momentum) * running + momentum * mean",
+    "0.9 * running + 0.1 * mean",
+)
+exercise.mistake(
+    "the new mean has the weight 0.1, whatever `momentum` is.",
+    "momentum * mean",
+    "0.1 * mean",
+)

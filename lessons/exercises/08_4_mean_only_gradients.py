@@ -152,3 +152,17 @@ exercise.mistake(
     "delta - delta.mean(axis=0)",
     "(delta - delta.mean(axis=0)) / delta.std(axis=0)",
 )
+exercise.mistake(
+    "mean and sum are taken over the units of one example (axis=1); both are to go over the minibatch.",
+    "delta.mean(axis=0)",
+    "delta.mean(axis=1, keepdims=True)",
+    "delta.sum(axis=0)",
+    "delta.sum(axis=1)",
+)
+
+
+@exercise.symptom("δ is changed in place, and then used as if it were not; work on a copy.")
+def in_place(answer):
+    delta = np.array([[3.0], [1.0]])
+    answer.mean_only_gradients(delta, np.array([[1.0], [2.0]]))
+    return (delta != [[3.0], [1.0]]).any()

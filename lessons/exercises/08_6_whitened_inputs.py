@@ -170,3 +170,10 @@ exercise.mistake(
     "centred @ (directions / np.sqrt(variances)) @ directions.T",
     "centred @ (directions.T / np.sqrt(variances)) @ directions",
 )
+exercise.mistake(
+    "each feature is divided by its own deviation; correlated inputs stay correlated.",
+    "centred @ (directions / np.sqrt(variances)) @ directions.T",
+    "centred / centred.std(axis=0)",
+    "v @ (directions * np.sqrt(variances)) @ directions.T",
+    "v * centred.std(axis=0)",
+)

@@ -170,3 +170,13 @@ exercise.mistake(
     "windows, w)",
     "windows, w)[:, :, :-1, :-1]",
 )
+exercise.mistake(
+    "zeros are added along all four axes; only the picture's rows and columns get a border.",
+    "((0, 0), (0, 0), (padding, padding), (padding, padding))",
+    "padding",
+)
+exercise.mistake(
+    "only the last place of the kernel counts: its places have to be added up (`+=`, not `=`).",
+    "windows, w)",
+    "windows[..., -1:, -1:], w[:, :, -1:, -1:])",
+)

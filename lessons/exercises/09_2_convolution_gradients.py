@@ -85,7 +85,7 @@ def loss(delta, x, w, padding):
     return sum(slope * (w[o] * under).sum() for slope, o, _, under in places(delta, x, w, padding))
 
 
-@exercise.law("there are two gradients, with the shapes of x and of w, and δ is left as it was", cases())
+@exercise.law("there are two gradients, with the shapes of x and of w, and δ is left as it was", cases(), examples=20)
 def shapes(answer, case):
     delta = case[0].copy()
     came = answer.conv2d_gradients(delta, *case[1:])
@@ -95,12 +95,12 @@ def shapes(answer, case):
     agree("δ after the call", delta, case[0], 0, 0)
 
 
-@exercise.law("∇_x L is the adjoint: ∇_x L · x = Σ δ y, since y is linear in x", cases())
+@exercise.law("∇_x L is the adjoint: ∇_x L · x = Σ δ y, since y is linear in x", cases(), examples=25)
 def adjoint_in_x(answer, case):
     agree("∇_x L · x", (answer.conv2d_gradients(*case)[0] * case[1]).sum(), loss(*case))
 
 
-@exercise.law("∇_w L is the adjoint: ∇_w L · w = Σ δ y, since y is linear in w", cases())
+@exercise.law("∇_w L is the adjoint: ∇_w L · w = Σ δ y, since y is linear in w", cases(), examples=25)
 def adjoint_in_w(answer, case):
     agree("∇_w L · w", (answer.conv2d_gradients(*case)[1] * case[2]).sum(), loss(*case))
 
@@ -181,4 +181,26 @@ exercise.mistake(
     "∇_w L has its first two axes the wrong way round: the channels that come out stand first.",
     "padding + x.shape[3]], grad_w",
     "padding + x.shape[3]], grad_w.swapaxes(0, 1)",
+)
+LOOP = """\
+    for i, j in np.ndindex(w.shape[2:]):
+        window = np.s_[:, :, i : i + height, j : j + width]
+        grad_padded[window] += np.einsum("nohw,oc->nchw", delta, w[:, :, i, j])
+        grad_w[:, :, i, j] = np.einsum("nohw,nchw->oc", delta, padded[window])
+"""
+PLACES = """\
+    for n, o, i, j in np.ndindex(delta.shape):
+        window = np.s_[n, :, i : i + w.shape[2], j : j + w.shape[3]]
+        grad_padded[window] += delta[n, o, i, j] * w[o]
+        grad_w[o] += delta[n, o, i, j] * padded[window]
+"""
+exercise.mistake(
+    "`=` stands where `+=` belongs: the windows overlap, and the gradient of x adds up.",
+    LOOP,
+    PLACES.replace("grad_padded[window] +=", "grad_padded[window] ="),
+)
+exercise.mistake(
+    "`=` stands where `+=` belongs: a kernel is used at every place, and its gradient adds up.",
+    LOOP,
+    PLACES.replace("grad_w[o] +=", "grad_w[o] ="),
 )

@@ -52,7 +52,7 @@ exercise = Exercise(
 
 @st.composite
 def cases(draw):
-    x = draw(matrices(st.integers(1, 5), st.integers(1, 3)))
+    x = draw(matrices(st.integers(2, 5), st.integers(1, 3)))
     return x, draw(st.sampled_from([1.0, 0.25, 4.0]))
 
 
@@ -148,4 +148,9 @@ exercise.mistake(
     "each pixel is divided by its own deviation; correlations between pixels stay.",
     "(U / np.sqrt(S + eps)) @ U.T",
     "np.diag(1 / np.sqrt(x.var(axis=0) + eps))",
+)
+exercise.mistake(
+    "the whitened pictures come out; what is asked for is the matrix that they are multiplied by.",
+    "(U / np.sqrt(S + eps)) @ U.T",
+    "centred @ (U / np.sqrt(S + eps)) @ U.T",
 )

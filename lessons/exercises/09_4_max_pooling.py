@@ -178,3 +178,18 @@ exercise.mistake(
     "delta[..., None] * (first",
     "delta[..., None] * squares.reshape(*delta.shape, 4) * (first",
 )
+exercise.mistake(
+    "row and column of a place in its square have changed places: place 1 of 0 to 3 is the upper right one.",
+    "(first[..., None] == np.arange(4))",
+    "(first[..., None] == np.array([0, 2, 1, 3]))",
+)
+exercise.mistake(
+    "the reshape joins four neighbours of one row; a square has two rows: (N, C, H/2, 2, W/2, 2).",
+    "return x.reshape(n, c, height // 2, 2, width // 2, 2).max(axis=(3, 5))",
+    "return x.reshape(n, c, height // 2, width // 2, 4).max(axis=4)",
+)
+exercise.mistake(
+    "it takes one place of each four; max pooling keeps the largest.",
+    "return x.reshape(n, c, height // 2, 2, width // 2, 2).max(axis=(3, 5))",
+    "return x[:, :, ::2, ::2]",
+)

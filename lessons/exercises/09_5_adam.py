@@ -92,20 +92,22 @@ def running(values, betas):
     return sum((1 - betas[k]) * np.prod(betas[k + 1 :]) * values[k] for k in range(len(values)))
 
 
-@exercise.law("w, mean and square keep their shapes, and no argument is changed", cases())
+@exercise.law("w, mean and square keep their shapes, and no argument is changed", cases(), examples=20)
 def shapes(answer, case):
     _, *came = steps(answer, case)
     for name, array in zip(("w", "mean", "square"), came, strict=True):
         hold(np.shape(array) == case[0].shape, f"the shape of {name}", np.shape(array), case[0].shape)
 
 
-@exercise.law("the mean is Σ over steps of (1 - β₁) times the later steps' β₁ times the gradient", cases(least=2))
+@exercise.law(
+    "the mean is Σ over steps of (1 - β₁) times the later steps' β₁ times the gradient", cases(least=2), examples=20
+)
 def mean(answer, case):
     _, grads, betas, *_ = case
     agree("the running mean", steps(answer, case)[2], running(grads, [b for b, _ in betas]))
 
 
-@exercise.law("the square is the same sum of squared gradients, with β₂", cases(least=2))
+@exercise.law("the square is the same sum of squared gradients, with β₂", cases(least=2), examples=20)
 def square(answer, case):
     _, grads, betas, *_ = case
     agree("the running square", steps(answer, case)[3], running(grads**2, [b for _, b in betas]))
@@ -125,7 +127,7 @@ def constant(answer, case):
     agree("the last step", after - before, -rate * grads[0] / (abs(grads[0]) + eps))
 
 
-@exercise.law("gradients that are four times as large make the same steps (eps = 0)", cases((0.0,)))
+@exercise.law("gradients that are four times as large make the same steps (eps = 0)", cases((0.0,)), examples=20)
 def scale(answer, case):
     w, grads, betas, rate, eps = case
     agree("w", steps(answer, (w, 4 * grads, betas, rate, eps))[1], steps(answer, case)[1])
@@ -153,7 +155,9 @@ def switched(answer, case):
     agree("the last step", after - before, -rate * top / below)
 
 
-@exercise.law("an entry whose gradient has always been 0 stays where it is (eps above 0)", cases((0.25, 1.0)))
+@exercise.law(
+    "an entry whose gradient has always been 0 stays where it is (eps above 0)", cases((0.25, 1.0)), examples=20
+)
 def zero(answer, case):
     w, grads, *rest = case
     agree("w", steps(answer, (w, 0 * grads, *rest))[1], w)
@@ -225,3 +229,21 @@ exercise.mistake(
 )
 exercise.mistake("the division by the root of the square is missing.", " / (np.sqrt(corrected_square) + eps)", "")
 exercise.mistake("the learning rate is missing.", "w - rate * corrected_mean", "w - corrected_mean")
+exercise.mistake(
+    "eps is added before the square is corrected; correct first, then take the root, then add eps.",
+    "(np.sqrt(corrected_square) + eps)",
+    "((np.sqrt(square) + eps) / np.sqrt(1 - beta2**t))",
+)
+exercise.mistake(
+    "the step is made with the running means from before this gradient; update them first.",
+    "    mean = beta1 * mean + (1 - beta1) * grad\n    square = beta2 * square + (1 - beta2) * grad**2\n",
+    "",
+    "mean, square\n",
+    "beta1 * mean + (1 - beta1) * grad, beta2 * square + (1 - beta2) * grad**2\n",
+)
+exercise.mistake("the step itself comes out; it has to be subtracted from w.", "w - rate", "rate")
+exercise.mistake(
+    "the step goes along the gradient itself; its running mean belongs there.",
+    "rate * corrected_mean",
+    "rate * grad",
+)

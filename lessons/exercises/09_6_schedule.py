@@ -180,3 +180,18 @@ exercise.mistake("start is not squared.", "/ start**2", "/ start")
 exercise.mistake("the 1 is missing: v has a length at the start.", "1 + np.sum", "np.sum")
 exercise.mistake("a mean over the steps stands where their sum belongs.", "np.sum(rates**2)", "np.mean(rates**2)")
 exercise.mistake("the division by start² is missing.", " / start**2", "")
+exercise.mistake(
+    "the rate falls only half as fast: in the end half of it is left.",
+    "min(1, 2 * (epochs - epoch) / epochs)",
+    "min(1, 1.5 - epoch / epochs)",
+)
+exercise.mistake(
+    "what comes out is a length, not its ratio to the length at the start.",
+    "1 + np.sum(rates**2) / start**2",
+    "start**2 + np.sum(rates**2)",
+)
+exercise.mistake(
+    "every step multiplies here; squares add up.",
+    "np.sqrt(1 + np.sum(rates**2) / start**2)",
+    "np.prod(np.sqrt(1 + rates**2 / start**2))",
+)

@@ -155,3 +155,4 @@ exercise.mistake(
     "np.sum(d.sum(axis=0) ** 2) / np.sum(d**2)",
     "np.sqrt(np.sum(d.sum(axis=0) ** 2) / np.sum(d**2))",
 )
+exercise.mistake("(1 - β₁)ᵗ stands where 1 - β₁ᵗ belongs.", "(1 - beta1**t)", "(1 - beta1) ** t")
