@@ -125,6 +125,16 @@ def slope_in_w(answer, case):
 
 
 exercise.mistake(
+    "the border is still on ∇_x L: it has the padded picture's shape.",
+    "grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]], grad_w",
+    "grad_padded, grad_w",
+)
+exercise.mistake(
+    "∇_x L and ∇_w L have changed places.",
+    "return grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]], grad_w",
+    "return grad_w, grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]]",
+)
+exercise.mistake(
     "`=` stands where `+=` belongs: the slices overlap, and the gradient of x adds up.",
     "grad_padded[window] +=",
     "grad_padded[window] =",
@@ -138,11 +148,6 @@ exercise.mistake(
     "the kernel is flipped in ∇_w L.",
     "grad_w[:, :, i, j] =",
     "grad_w[:, :, -1 - i, -1 - j] =",
-)
-exercise.mistake(
-    "the border is still on ∇_x L: it has the padded picture's shape.",
-    "grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]], grad_w",
-    "grad_padded, grad_w",
 )
 exercise.mistake(
     "the border is cut off at the wrong end: the picture begins at row `padding` of the padded one.",
@@ -171,11 +176,6 @@ exercise.mistake(
     "∇_w L holds the last picture only: add up over the pictures.",
     "delta, padded[window])",
     "delta[-1:], padded[window][-1:])",
-)
-exercise.mistake(
-    "∇_x L and ∇_w L have changed places.",
-    "return grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]], grad_w",
-    "return grad_w, grad_padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]]",
 )
 exercise.mistake(
     "∇_w L has its first two axes the wrong way round: the channels that come out stand first.",

@@ -156,3 +156,8 @@ exercise.mistake(
     "np.sqrt(np.sum(d.sum(axis=0) ** 2) / np.sum(d**2))",
 )
 exercise.mistake("(1 - β₁)ᵗ stands where 1 - β₁ᵗ belongs.", "(1 - beta1**t)", "(1 - beta1) ** t")
+exercise.mistake(
+    "the exponent of β₁ is one too large: it is 0 for a step's own gradient.",
+    "beta1 ** abs(age)",
+    "beta1 ** (abs(age) + 1)",
+)

@@ -441,7 +441,7 @@ mistake(
     "",
 )
 mistake(
-    "g and b are not set from the pictures: wn.data_dependent_init does it, after weight normalization.",
+    "g and b are not set from the pictures: wn.data_dependent_init does it.",
     is_not_initialized,
     "return wn.data_dependent_init(model, pictures)",
     "return model",
@@ -451,4 +451,10 @@ mistake(
     lambda answer: before_and_after(answer)[1] is None,
     "return wn.data_dependent_init(model, pictures)",
     "wn.data_dependent_init(model, pictures)",
+)
+mistake(
+    "the loss is a Tensor, which keeps its tape; `loss.item()` is its number.",
+    lambda answer: isinstance(epoch(answer)[2], mg.Tensor),
+    "loss.item() * len(rows)",
+    "loss * len(rows)",
 )
