@@ -311,3 +311,9 @@ mistake(
     "t - mean + self.bias",
     "(t - mean) / t.std(axis=0) + self.bias",
 )
+mistake(
+    "b is subtracted; it is added.",
+    lambda answer: seen(answer)[0] == [-22, -18],
+    "t - mean + self.bias",
+    "t - mean - self.bias",
+)
