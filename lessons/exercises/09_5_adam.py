@@ -70,7 +70,7 @@ def cases(draw, eps=(0.0, 0.25, 1.0), switch=False, least=1):
     if switch:
         betas[-1] = (0.25, betas[-1][1])
     rate, eps = draw(st.sampled_from([1.0, 0.25])), draw(st.sampled_from(eps))
-    return np.arange(1.0, grads.shape[1] + 1), grads, betas, rate, eps
+    return np.arange(5.0, grads.shape[1] + 5), grads, betas, rate, eps
 
 
 def steps(answer, case):
