@@ -177,7 +177,9 @@ exercise.mistake(
     "source.gradient = slope",
 )
 exercise.mistake(
-    "the tape is gone through from the oldest number to the youngest: begin at the result.", "reversed(tape)", "tape"
+    "only the inputs of the result itself get their shares: go through the whole tape, the youngest number first.",
+    "reversed(tape)",
+    "tape",
 )
 exercise.mistake(
     "the slopes of a · b are exchanged: with respect to a it is b.",
@@ -220,9 +222,4 @@ exercise.mistake(
 )
 exercise.mistake(
     "the product has the value of a sum.", "Number(self.value * other.value", "Number(self.value + other.value"
-)
-exercise.mistake(
-    "a pass stops at the result's own inputs: go through the whole tape.",
-    "reversed(tape)",
-    "[result]",
 )

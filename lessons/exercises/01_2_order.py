@@ -85,15 +85,15 @@ def cases(draw, most=6, shuffled=True):
 
 
 @st.composite
-def woven(draw):
+def woven(draw, beside=False):
     """(steps, result): each number is made from the one before, and some from an older one as well."""
-    count = draw(st.integers(2, 6))
+    count = draw(st.integers(4 if beside else 2, 6))
     names = draw(st.permutations(range(count)))
     steps = [[] for _ in range(count)]
     for age in range(1, count):
         sources = [age - 1, *draw(st.lists(st.integers(0, age - 1), max_size=1))]
         steps[names[age]] = [(names[source], draw(FACTORS)) for source in draw(st.permutations(sources))]
-    return steps, names[-1]
+    return steps, names[draw(st.integers(2, count - 2)) if beside else -1]
 
 
 def truth(steps, result):
@@ -156,6 +156,11 @@ def by_age(answer, case):
 
 @exercise.law("a number that is reached along a short way and a long one waits for both shares", woven())
 def waits(answer, case):
+    agree("the derivatives", answer.gradients(*case), truth(*case))
+
+
+@exercise.law("what was made besides, from the same numbers, does not matter", woven(beside=True))
+def besides(answer, case):
     agree("the derivatives", answer.gradients(*case), truth(*case))
 
 
@@ -286,7 +291,8 @@ def reads(answer):
 
 
 def is_right_for_small_ones(answer):
-    return list(answer.gradients([[(1, 3.0), (2, 1.0)], [], [(1, 2.0)]], 0)) == [1.0, 5.0, 1.0]
+    woven = [[], [(0, 2.0)], [(1, 3.0), (0, 1.0)], [(2, 1.0), (1, 1.0)], [(3, 2.0), (3, 1.0)]]
+    return all(np.allclose(answer.gradients(steps, 4), truth(steps, 4)) for steps in (woven, diamonds(2)))
 
 
 @exercise.symptom("it goes along every path by itself: right, but with 2^60 paths it never ends.")

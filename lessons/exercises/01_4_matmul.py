@@ -58,7 +58,7 @@ exercise = Exercise(
 def cases(draw, stacks=((False, False), (False, True), (True, False), (True, True)), square=False):
     n, k, m, count = (draw(st.integers(1, 3)) for _ in range(4))
     if square:
-        k = m = n
+        k = m = count = n = draw(st.integers(2, 3))
     of_a, of_b = draw(st.sampled_from(stacks))
     a = draw(arrays(float, (count,) * of_a + (n, k), elements=NUMBERS))
     b = draw(arrays(float, (count,) * of_b + (k, m), elements=NUMBERS))
@@ -83,40 +83,35 @@ def compare(answer, case):
     agree("the gradient of b", by_b, by_each_entry(lambda one: np.sum(g * (a @ one)), b.shape))
 
 
-@exercise.law("there are two gradients, of the shapes of a and b", cases())
+ONE, STACKS, SHARED = [(False, False)], [(True, True)], [(False, True), (True, False)]
+
+
+@exercise.law("there are two gradients, of the shapes of a and b", cases(square=True))
 def shapes(answer, case):
     came = answer.matmul_rules(*case)
     hold(isinstance(came, (tuple, list)) and len(came) == 2, "what comes out", type(came), "a pair of arrays")
     for name, gradient, operand in zip("ab", came, case[1:], strict=True):
-        hold(
-            np.shape(gradient) == operand.shape,
-            f"the shape of the gradient of {name}",
-            np.shape(gradient),
-            operand.shape,
-        )
+        shape = operand.shape
+        hold(np.shape(gradient) == shape, f"the shape of the gradient of {name}", np.shape(gradient), shape)
 
 
-@exercise.law(
-    "moving one entry of a or b changes g · Y by its gradient: square matrices", cases([(False, False)], True)
-)
+@exercise.law("moving one entry of a or b changes g · Y by its gradient: square matrices", cases(ONE, square=True))
 def squares(answer, case):
     compare(answer, case)
 
 
-@exercise.law("moving one entry of a or b changes g · Y by its gradient: two matrices", cases([(False, False)]))
-def matrices(answer, case):
+@exercise.law("the same for two stacks of square matrices", cases(STACKS, square=True))
+def stacks_of_squares(answer, case):
     compare(answer, case)
 
 
-@exercise.law("moving one entry of a or b changes g · Y by its gradient: two stacks", cases([(True, True)]))
-def stacks(answer, case):
-    compare(answer, case)
-
-
-@exercise.law(
-    "a matrix that is used for a whole stack gets the sum of its shares", cases([(False, True), (True, False)])
-)
+@exercise.law("a matrix that is used for a whole stack gets the sum of its shares", cases(SHARED, square=True))
 def shared(answer, case):
+    compare(answer, case)
+
+
+@exercise.law("all of this holds for matrices of any shape", cases())
+def any_shape(answer, case):
     compare(answer, case)
 
 

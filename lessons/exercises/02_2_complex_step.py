@@ -148,6 +148,32 @@ def along(answer, case):
         agree("‖v‖ times the derivative of the length along u", np.sqrt(v @ v) * np.imag(came) * 1e200, v @ u)
 
 
+def moves(answer):
+    """By how much the arguments differ from x, in a case of two entries."""
+    x, seen = np.array([1.0, 2.0]), []
+
+    def f(t):
+        seen.append(t - x)
+        return (t * t * t).sum()
+
+    answer.gradient(f, x)
+    return np.array(seen)
+
+
+LARGE = "the step is too large for small x: nothing is subtracted, so h may be 1e-200."
+DIFFERENCE = "this is a difference quotient, which subtracts and loses digits: move along the imaginary axis."
+
+
+@exercise.symptom(LARGE)
+def large(answer):
+    return (abs(moves(answer).imag) > 1e-100).any()
+
+
+@exercise.symptom(DIFFERENCE)
+def difference(answer):
+    return not np.iscomplexobj(moves(answer)) and len(moves(answer)) > 2
+
+
 exercise.mistake(
     "the real part is taken; the derivative is in the imaginary part.", "f(moved).imag / h", "f(moved).real / h"
 )
@@ -162,11 +188,11 @@ exercise.mistake(
     "    for entry in np.ndindex(x.shape):\n        moved = x.astype(complex)\n",
     "    moved = x.astype(complex)\n    for entry in np.ndindex(x.shape):\n",
 )
-exercise.mistake("the step is too large for small x: nothing is subtracted, so h may be 1e-200.", "1e-200", "1e-8")
-exercise.mistake("h = 1e-20 is too large where x is smaller still; 1e-200 never is.", "1e-200", "1e-20")
+exercise.mistake(LARGE, "np.zeros(x.shape), 1e-200", "np.zeros(x.shape), 1e-8")
+exercise.mistake(LARGE, "np.zeros(x.shape), 1e-200", "np.zeros(x.shape), 1e-20")
 exercise.mistake("the entry is moved by h instead of ih.", "1j * h", "h")
 exercise.mistake(
-    "this is a difference quotient: it subtracts, and loses digits.",
+    DIFFERENCE,
     "        moved[entry] += 1j * h\n        slopes[entry] = f(moved).imag / h\n",
     "        h = 6e-6\n        moved = x.copy()\n        moved[entry] += h\n        above = f(moved)\n"
     "        moved[entry] -= 2 * h\n        slopes[entry] = (above - f(moved)) / (2 * h)\n",

@@ -100,10 +100,12 @@ def judge(exercise, path):
 
 def try_laws(exercise, answer, path):
     """The verdict on a module: "right", or "wrong" or "error" with the first law that does not hold."""
+    earlier = []  # calls of laws that hold
     for law in exercise.laws:
         recorder = Recorder(answer)
         failure = _first_failure(law, recorder)
         if failure is None:
+            earlier += recorder._calls[-20:]
             continue
         error, calls, printed = failure
         if not isinstance(error, BrokenLaw):
@@ -115,7 +117,7 @@ def try_laws(exercise, answer, path):
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
         verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed}
         _explore(law, recorder)
-        return verdict | {"causes": causes(exercise, answer, recorder)}
+        return verdict | {"causes": causes(exercise, answer, recorder, earlier)}
     return {"status": "right"}
 
 
@@ -201,21 +203,29 @@ def _smallest(law, recorder):
 # ---- the likely cause -----------------------------------------------------------------------------------------------
 
 
-def causes(exercise, answer, recorder):
+def causes(exercise, answer, recorder, earlier=()):
     """The likely causes of a wrong answer, the likeliest first; none where nothing explains every call."""
     found = [cause for cause, shows in exercise.symptoms if _shows(shows, answer)]
     if exercise.only_one and not found:
         calls = [call for call in recorder._calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
+        explain = []
         for mistake in exercise.mistakes:
             wrong = module(mistake.source, exercise.name)
             theirs = [_replayed(wrong, call) for call in calls]
             differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
             if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
-                found.append(mistake.cause)
-        found = found[:2] or _general(calls, right)
+                explain.append((mistake.cause, wrong))
+        if len(explain) > 1:  # some of them may have failed earlier
+            explain = [(cause, wrong) for cause, wrong in explain if _computes(wrong, earlier)] or explain
+        found = [cause for cause, _ in explain][:2] or _general(calls, right)
     return found
+
+
+def _computes(wrong, calls):
+    """Whether a known mistake gives what the answer gave, on these calls."""
+    return all(_same(call["result"], _replayed(wrong, call)) for call in calls if call["result"] is not None)
 
 
 def _general(calls, right):
