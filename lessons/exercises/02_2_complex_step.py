@@ -139,12 +139,20 @@ def scale(answer, case):
         agree("the length of a v", answer.length(a * v), abs(a) * answer.length(v))
 
 
+@exercise.law("for complex v, too, the square of the length is Σ v²", st.tuples(vectors(3), vectors(3)))
+def complex_vectors(answer, case):
+    v = 2.0**8 * np.array([3.0, 2.0, 2.0]) + case[0] + 1j * case[1]
+    came = answer.length(v)
+    hold(np.iscomplexobj(came), "the length of a complex vector", came, "a complex number")
+    square = np.sum(v * v)
+    agree("real and imaginary part of its square", [(came**2).real, (came**2).imag], [square.real, square.imag])
+
+
 @exercise.law("Im ‖v + ihu‖ / h is the derivative along u: times ‖v‖ it is v · u", st.tuples(vectors(3), vectors(3)))
 def along(answer, case):
     v, u = case
     if v.any():
         came = answer.length(v + 1e-200j * u)
-        hold(np.iscomplexobj(came), "the length of a complex vector", came, "a complex number")
         agree("‖v‖ times the derivative of the length along u", np.sqrt(v @ v) * np.imag(came) * 1e200, v @ u)
 
 
@@ -169,6 +177,11 @@ def large(answer):
     return (abs(moves(answer).imag) > 1e-100).any()
 
 
+@exercise.symptom("the entry is moved by h instead of ih.")
+def real_move(answer):
+    return np.iscomplexobj(moves(answer)) and not moves(answer).imag.any()
+
+
 @exercise.symptom(DIFFERENCE)
 def difference(answer):
     return not np.iscomplexobj(moves(answer)) and len(moves(answer)) > 2
@@ -190,7 +203,6 @@ exercise.mistake(
 )
 exercise.mistake(LARGE, "np.zeros(x.shape), 1e-200", "np.zeros(x.shape), 1e-8")
 exercise.mistake(LARGE, "np.zeros(x.shape), 1e-200", "np.zeros(x.shape), 1e-20")
-exercise.mistake("the entry is moved by h instead of ih.", "1j * h", "h")
 exercise.mistake(
     DIFFERENCE,
     "        moved[entry] += 1j * h\n        slopes[entry] = f(moved).imag / h\n",

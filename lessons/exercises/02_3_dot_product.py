@@ -105,34 +105,32 @@ def changed(layer, kind, entry):
         gradient.flat[entry % x.size] *= factor
         return gradient
 
-    def moved(x, u):  # what is missing in one place stands in another: the sum is right
-        gradient = transposed(x, u)
-        share = gradient.flat[entry % x.size]
-        gradient.flat[entry % x.size] -= share
-        gradient.flat[(entry + 1) % x.size] += share
-        return gradient
+    def shifted(x, u):  # each share stands in the next place: their sum is right
+        return np.roll(transposed(x, u).ravel(), 1).reshape(x.shape)
 
     rules = {
         "the sign flipped": lambda x, u: -transposed(x, u),
+        "the factor 2": lambda x, u: 2 * transposed(x, u),
         "the factor 1/2": lambda x, u: transposed(x, u) / 2,
         "0.5 % too much": lambda x, u: 1.005 * transposed(x, u),
-        "0.001 % too much": lambda x, u: 1.00001 * transposed(x, u),
+        "0.01 % too much": lambda x, u: 1.0001 * transposed(x, u),
         "u forgotten": lambda x, u: transposed(x, np.ones_like(u)),
         "the sum of u": lambda x, u: transposed(x, np.full_like(u, np.mean(u))),
         "zeros": lambda x, u: np.zeros(x.shape),
         "nan": lambda x, u: np.full(x.shape, np.nan),
         "one entry doubled": lambda x, u: at_entry(x, u, 2.0),
         "one entry zero": lambda x, u: at_entry(x, u, 0.0),
-        "one share in the wrong place": moved,
+        "all shares one place too far": shifted,
         "J u instead of Jᵀu": lambda x, u: layer.size * (A @ np.ravel(u)).reshape(x.shape),
     }
     return named(f"rule with: {kind}", rules[kind])
 
 
-SHAPES = st.sampled_from([(2,), (3,), (5,), (2, 3)])
+SHAPES = st.sampled_from([(2,), (3,), (6,), (2, 3)])
 OUTPUTS = st.sampled_from([(2,), (4,), (2, 2)])
 SEEDS = st.integers(0, 5)
 POINTS = st.tuples(SHAPES, SEEDS).map(lambda drawn: np.random.default_rng(drawn[1]).uniform(-1, 1, drawn[0]).round(2))
+WIDE = st.tuples(POINTS.filter(lambda x: x.size == 6), st.sampled_from([(8,), (2, 4)]), SEEDS)
 ONE = ["the sign flipped", "the factor 1/2", "0.5 % too much", "u forgotten", "zeros"]
 
 
@@ -158,10 +156,13 @@ CASES = st.tuples(POINTS, OUTPUTS, SEEDS)
 @exercise.law("the verdict is True or False", CASES)
 def verdict(answer, case):
     x, outputs, seed = case
-    layer = Layer(x.shape, outputs)
-    for rule in (right_rule(layer), changed(layer, "the sign flipped", 0)):
-        came = answer.rule_is_right(layer, rule, x, seed)
-        hold(isinstance(came, (bool, np.bool_)), "the verdict", came, "True or False")
+    none = Layer(x.shape, outputs, 0.0)
+    came = [answer.rule_is_right(none, right_rule(none), x, seed)]
+    for layer, point in [(Layer(x.shape, outputs), x), (Layer((1,), (1,)), np.array([0.5]))]:
+        for rule in (right_rule(layer), changed(layer, "the sign flipped", 0), changed(layer, "the factor 2", 0)):
+            came.append(answer.rule_is_right(layer, rule, point, seed))
+    for one in came:
+        hold(isinstance(one, (bool, np.bool_)), "the verdict", one, "True or False")
 
 
 @exercise.law("the right rule of a linear function passes", st.tuples(POINTS, OUTPUTS, SEEDS))
@@ -194,11 +195,11 @@ def one_entry(answer, case):
 
 @exercise.law(
     "a rule that is right for the sum over all entries of x, or of u, only does not pass",
-    st.tuples(CASES, st.sampled_from(["one share in the wrong place", "the sum of u"]), st.integers(0, 5)),
+    st.tuples(WIDE, st.sampled_from(["all shares one place too far", "the sum of u"])),
 )
 def sums(answer, case):
-    (x, outputs, seed), kind, entry = case
-    rejects(answer, kind, Layer(x.shape, outputs), x, seed, entry)
+    (x, outputs, seed), kind = case
+    rejects(answer, kind, Layer(x.shape, outputs), x, seed)
 
 
 @exercise.law("a rule that multiplies by J instead of Jᵀ does not pass", SEEDS)
@@ -217,10 +218,10 @@ def large_and_right(answer, case):
     accepts(answer, case, 2.0**40)
 
 
-@exercise.law("a rule that is too large by 0.001 % does not pass", CASES)
+@exercise.law("a rule that is too large by 0.01 % does not pass", CASES)
 def nearly(answer, case):
     x, outputs, seed = case
-    rejects(answer, "0.001 % too much", Layer(x.shape, outputs), x, seed)
+    rejects(answer, "0.01 % too much", Layer(x.shape, outputs), x, seed)
 
 
 @exercise.law("a rule that returns nan does not pass", CASES)

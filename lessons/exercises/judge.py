@@ -273,6 +273,8 @@ def _same(a, b):
     numbers = (float, int, complex, np.ndarray, np.generic)
     if isinstance(a, numbers) and isinstance(b, numbers):
         a, b = np.asarray(a), np.asarray(b)
+        if (a.dtype.kind == "c") != (b.dtype.kind == "c"):
+            return False
         if a.shape != b.shape or not all(x.dtype.kind in "biufc" for x in (a, b)):
             return a.shape == b.shape and bool((a == b).all())
         with np.errstate(all="ignore"):
