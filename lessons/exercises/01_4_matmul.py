@@ -95,22 +95,26 @@ def shapes(answer, case):
         hold(np.shape(gradient) == shape, f"the shape of the gradient of {name}", np.shape(gradient), shape)
 
 
-@exercise.law("moving one entry of a or b changes g · Y by its gradient: square matrices", cases(ONE, square=True))
+@exercise.law(
+    "moving one entry of a or b changes g · Y by its gradient: square matrices", cases(ONE, square=True), examples=20
+)
 def squares(answer, case):
     compare(answer, case)
 
 
-@exercise.law("the same for two stacks of square matrices", cases(STACKS, square=True))
+@exercise.law("the same for two stacks of square matrices", cases(STACKS, square=True), examples=20)
 def stacks_of_squares(answer, case):
     compare(answer, case)
 
 
-@exercise.law("a matrix that is used for a whole stack gets the sum of its shares", cases(SHARED, square=True))
+@exercise.law(
+    "a matrix that is used for a whole stack gets the sum of its shares", cases(SHARED, square=True), examples=20
+)
 def shared(answer, case):
     compare(answer, case)
 
 
-@exercise.law("all of this holds for matrices of any shape", cases())
+@exercise.law("all of this holds for matrices of any shape", cases(), examples=30)
 def any_shape(answer, case):
     compare(answer, case)
 

@@ -108,17 +108,19 @@ def equal(answer, case):
     agree("the loss", came, np.log(classes))
 
 
-@exercise.law("for one example the loss is minus the logarithm of the right class's probability", cases(2, 1))
+@exercise.law(
+    "for one example the loss is minus the logarithm of the right class's probability", cases(2, 1), examples=20
+)
 def one_example(answer, case):
     agree("the loss", answer.cross_entropy(*case), loss(*case))
 
 
-@exercise.law("the loss is the mean over the examples", cases(2))
+@exercise.law("the loss is the mean over the examples", cases(2), examples=20)
 def mean(answer, case):
     agree("the loss", answer.cross_entropy(*case), loss(*case))
 
 
-@exercise.law("for one example each entry of the gradient is the derivative of the loss", cases(2, 1))
+@exercise.law("for one example each entry of the gradient is the derivative of the loss", cases(2, 1), examples=20)
 def gradient_of_one(answer, case):
     agree("the gradient", answer.cross_entropy_gradient(*case), slopes(*case))
 
@@ -151,7 +153,7 @@ def far_apart(answer, case):
     agree("the gradient", answer.cross_entropy_gradient(t, np.array([label])), wanted)
 
 
-@exercise.law("t and labels stay as they were", cases(2))
+@exercise.law("t and labels stay as they were", cases(2), examples=20)
 def untouched(answer, case):
     t, labels = case
     before = t.copy(), labels.copy()
@@ -161,6 +163,10 @@ def untouched(answer, case):
         agree("labels afterwards", labels, before[1])
 
 
+exercise.mistake("the loss is a sum over the examples; it should be their mean.", "labels].mean()", "labels].sum()")
+exercise.mistake(
+    "the sign of the loss is flipped: the logarithm of a probability is negative.", "return -log_p", "return log_p"
+)
 exercise.mistake(
     "the gradient is that of a sum over the examples; the loss is their mean.", "return p / len(t)", "return p"
 )
@@ -170,10 +176,6 @@ exercise.mistake(
     "",
     "np.exp(t - t.max(axis=1, keepdims=True))",
     "np.exp(t)",
-)
-exercise.mistake("the loss is a sum over the examples; it should be their mean.", "labels].mean()", "labels].sum()")
-exercise.mistake(
-    "the sign of the loss is flipped: the logarithm of a probability is negative.", "return -log_p", "return log_p"
 )
 exercise.mistake(
     "the gradient is that of minus the loss: it is p - 1 for the right class.",

@@ -144,7 +144,7 @@ def finds(answer, f, x, place, factor):
 FACTORS = st.sampled_from([2.0, 0.0, -1.0])
 
 
-@exercise.law("differences and verdicts have the shape of x, and verdicts are True or False", cases())
+@exercise.law("differences and verdicts have the shape of x, and verdicts are True or False", cases(), examples=20)
 def shapes(answer, case):
     f, x = case
     came = answer.differences(f, x, 1e-5)
@@ -157,6 +157,7 @@ def shapes(answer, case):
 @exercise.law(
     "of a quadratic form the central difference is exact, with any step",
     st.tuples(st.integers(1, 3).flatmap(lambda n: st.tuples(vectors(n), vectors(n))), st.sampled_from([0.5, 1.0, 2.0])),
+    examples=20,
 )
 def quadratic(answer, case):
     (c, x), h = case
@@ -168,7 +169,11 @@ def quadratic(answer, case):
     agree("the differences", answer.differences(form, x, h), 2 * c * x)
 
 
-@exercise.law("the difference of x³ is too large by h², with step h", st.tuples(vectors(), st.sampled_from([0.5, 1.0])))
+@exercise.law(
+    "the difference of x³ is too large by h², with step h",
+    st.tuples(vectors(), st.sampled_from([0.5, 1.0])),
+    examples=20,
+)
 def cubic(answer, case):
     x, h = case
 
@@ -179,7 +184,7 @@ def cubic(answer, case):
     agree("the differences", answer.differences(cubes, x, h), 3 * x**2 + h**2)
 
 
-@exercise.law("x stays as it was", cases())
+@exercise.law("x stays as it was", cases(), examples=20)
 def untouched(answer, case):
     f, x = case
     before = x.copy()
@@ -187,7 +192,7 @@ def untouched(answer, case):
     agree("x afterwards", x, before, rtol=0.0, atol=0.0)
 
 
-@exercise.law("a right gradient raises no alarm", cases())
+@exercise.law("a right gradient raises no alarm", cases(), examples=20)
 def right(answer, case):
     f, x = case
     silent(answer, f, x, f.slopes(x))
@@ -204,6 +209,7 @@ def one_wrong(answer, case):
 @exercise.law(
     "an entry that is too large, or too small, by 0.01 % is found",
     st.tuples(cases(several=False), st.integers(0, 8), st.sampled_from([1.0001, 0.9999])),
+    examples=20,
 )
 def slightly_wrong(answer, case):
     (f, x), place, factor = case
@@ -211,14 +217,16 @@ def slightly_wrong(answer, case):
 
 
 @exercise.law(
-    "a wrong entry is found, however small f is", st.tuples(cases(SMALL, several=False), st.integers(0, 8), FACTORS)
+    "a wrong entry is found, however small f is",
+    st.tuples(cases(SMALL, several=False), st.integers(0, 8), FACTORS),
+    examples=20,
 )
 def at_every_scale(answer, case):
     (f, x), place, factor = case
     finds(answer, f, x, place, factor)
 
 
-@exercise.law("a right gradient raises no alarm, however large f is", cases(SMALL))
+@exercise.law("a right gradient raises no alarm, however large f is", cases(SMALL), examples=20)
 def right_at_every_scale(answer, case):
     f, x = case
     silent(answer, f, x, f.slopes(x))
@@ -232,7 +240,9 @@ def beside_large_ones(answer, case):
     finds(answer, f, x, place, factor)
 
 
-@exercise.law("a right gradient raises no alarm where f varies quickly", cases(speeds=st.sampled_from([300, 1000])))
+@exercise.law(
+    "a right gradient raises no alarm where f varies quickly", cases(speeds=st.sampled_from([300, 1000])), examples=20
+)
 def quick(answer, case):
     f, x = case
     silent(answer, f, x, f.slopes(x))
@@ -241,6 +251,7 @@ def quick(answer, case):
 @exercise.law(
     "a right gradient raises no alarm where f is large and its gradient small",
     st.tuples(st.sampled_from([1e4, 1e5]), vectors(elements=PLACES)),
+    examples=20,
 )
 def beside_a_constant(answer, case):
     shift, x = case
@@ -248,12 +259,12 @@ def beside_a_constant(answer, case):
     silent(answer, f, x, f.slopes(x))
 
 
-@exercise.law("a right gradient raises no alarm where large terms cancel", vectors(elements=PLACES))
+@exercise.law("a right gradient raises no alarm where large terms cancel", vectors(elements=PLACES), examples=20)
 def cancelling(answer, x):
     silent(answer, Cancelling(), x, 2 * x)
 
 
-@exercise.law("an entry that is nan is wrong", st.tuples(cases(several=False), st.integers(0, 8)))
+@exercise.law("an entry that is nan is wrong", st.tuples(cases(several=False), st.integers(0, 8)), examples=20)
 def not_a_number(answer, case):
     (f, x), place = case
     finds(answer, f, x, place, np.nan)
