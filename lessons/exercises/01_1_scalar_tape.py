@@ -223,3 +223,19 @@ exercise.mistake(
 exercise.mistake(
     "the product has the value of a sum.", "Number(self.value * other.value", "Number(self.value + other.value"
 )
+exercise.mistake(
+    "gradients of an earlier pass are still there: set them all to 0 before you hand on shares.",
+    """    for number in tape:
+        number.gradient = 0.0
+    result.gradient = 1.0
+    for number in reversed(tape):
+        for source, slope in number.steps:
+            source.gradient += slope * number.gradient
+""",
+    """    waiting = [(result, 1.0)]
+    while waiting:
+        number, share = waiting.pop()
+        number.gradient += share
+        waiting += [(source, slope * share) for source, slope in number.steps]
+""",
+)

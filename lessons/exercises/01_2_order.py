@@ -241,6 +241,39 @@ exercise.mistake(
 """,
 )
 exercise.mistake(
+    "a number hands on its gradient when it is first taken from the stack: later shares have not arrived yet.",
+    """    while ready:
+        number = ready.pop()
+""",
+    """    seen = set()
+    while ready:
+        number = ready.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+""",
+    """            waiting_for[source] -= 1
+            if waiting_for[source] == 0:
+                ready.append(source)
+""",
+    """            ready.append(source)
+""",
+)
+exercise.mistake(
+    "it goes through the numbers from 0 on: neither names nor their order say anything about ages.",
+    """    ready = [result]
+    while ready:
+        number = ready.pop()
+""",
+    """    for number in range(len(steps)):
+""",
+    """            waiting_for[source] -= 1
+            if waiting_for[source] == 0:
+                ready.append(source)
+""",
+    "",
+)
+exercise.mistake(
     "shares overwrite each other: they add up (`+=`).",
     "gradient[source] += slope",
     "gradient[source] = slope",

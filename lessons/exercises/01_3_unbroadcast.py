@@ -148,3 +148,14 @@ exercise.mistake(
     "g.sum(axis=tuple(range(g.ndim - len(shape))))",
     "g.sum(axis=tuple(range(len(shape), g.ndim)))",
 )
+exercise.mistake(
+    "the result is float64, whatever g is: keep the dtype of g.", "keepdims=True)", "keepdims=True, dtype=float)"
+)
+exercise.mistake(
+    "the axes of g and of `shape` are compared from the left; new axes stand in front, so align them on the right.",
+    """    g = g.sum(axis=tuple(range(g.ndim - len(shape))))  # axes that broadcasting put in front
+    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1)
+""",
+    """    stretched = tuple(axis for axis, (a, b) in enumerate(zip(g.shape, shape, strict=False)) if a != b)
+""",
+)

@@ -86,7 +86,7 @@ def compare(answer, case):
 ONE, STACKS, SHARED = [(False, False)], [(True, True)], [(False, True), (True, False)]
 
 
-@exercise.law("there are two gradients, of the shapes of a and b", cases(square=True))
+@exercise.law("there are two gradients, of the shapes of a and b", cases(ONE, square=True), examples=20)
 def shapes(answer, case):
     came = answer.matmul_rules(*case)
     hold(isinstance(came, (tuple, list)) and len(came) == 2, "what comes out", type(came), "a pair of arrays")
@@ -181,4 +181,21 @@ exercise.mistake(
     "the gradient g that comes in is not used.",
     "    by_a = g @",
     "    g = np.ones_like(g)\n    by_a = g @",
+)
+exercise.mistake(
+    "nothing is transposed: shapes that are not square show it.",
+    "by_a = g @ np.swapaxes(b, -1, -2)",
+    "by_a = g @ b",
+    "by_b = np.swapaxes(a, -1, -2) @ g",
+    "by_b = a @ g",
+)
+exercise.mistake(
+    "the shares of b are added up over the stack, those of a are not.",
+    "        by_a = by_a.sum(axis=0)\n",
+    "        pass\n",
+)
+exercise.mistake(
+    "the shares of a are added up over the stack, those of b are not.",
+    "        by_b = by_b.sum(axis=0)\n",
+    "        pass\n",
 )

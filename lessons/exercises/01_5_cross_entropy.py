@@ -241,3 +241,33 @@ exercise.mistake(
     "log_p = t - np.log(np.exp(t).sum(axis=1, keepdims=True))",
     "log_p = t",
 )
+OVERFLOW = "exp overflows for large logits: subtract the largest logit of each example before it."
+exercise.mistake(
+    OVERFLOW,
+    "    t = t - t.max(axis=1, keepdims=True)\n",
+    "",
+    "log_p = t - np.log(np.exp(t).sum(axis=1, keepdims=True))",
+    "log_p = np.log(np.exp(t) / np.exp(t).sum(axis=1, keepdims=True))",
+    "np.exp(t - t.max(axis=1, keepdims=True))",
+    "np.exp(t)",
+)
+exercise.mistake(
+    "exp overflows in the gradient: subtract the largest logit of each example there, too.",
+    "np.exp(t - t.max(axis=1, keepdims=True))",
+    "np.exp(t)",
+)
+exercise.mistake(
+    "exp overflows in the loss: subtract the largest logit of each example there, too.",
+    "    t = t - t.max(axis=1, keepdims=True)\n",
+    "",
+)
+exercise.mistake(
+    "the loss is divided by the number of classes as well: the mean is over examples only.",
+    "labels].mean()",
+    "labels].sum() / t.size",
+)
+
+
+@exercise.symptom("something is added to p, or p is clipped, before the logarithm: that changes the loss.")
+def added(answer):
+    return 0 < abs(answer.cross_entropy(np.zeros((1, 1)), np.array([0]))) < 1e-3

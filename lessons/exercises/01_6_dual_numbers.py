@@ -238,3 +238,13 @@ exercise.mistake(
     "len(x))])[1] for",
     "len(x))])[0] for",
 )
+exercise.mistake(
+    "the tangent of a quotient a/b is divided by a² where b² belongs.",
+    "(self.tangent - value * other.tangent) / other.value",
+    "(self.tangent * other.value - self.value * other.tangent) / self.value**2",
+)
+exercise.mistake(
+    "in `gradient` the earlier inputs still move: each run has a single 1 in its direction.",
+    "float(i == j)",
+    "float(j <= i)",
+)

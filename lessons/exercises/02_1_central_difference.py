@@ -231,6 +231,11 @@ exercise.mistake(
     "return (f(x + h) - f(x - h)) / h",
 )
 exercise.mistake(
+    "`/ 2 * h` divides by 2 and then multiplies by h: write `/ (2 * h)`.",
+    "return (f(x + h) - f(x - h)) / (2 * h)",
+    "return (f(x + h) - f(x - h)) / 2 * h",
+)
+exercise.mistake(
     FIXED,
     "np.where(x == 0, x.dtype.type(1), abs(x))",
     "np.ones_like(x)",

@@ -182,6 +182,11 @@ def real_move(answer):
     return np.iscomplexobj(moves(answer)) and not moves(answer).imag.any()
 
 
+@exercise.symptom("the imaginary step gets lost: make x complex before you move an entry, with x.astype(complex).")
+def lost_move(answer):
+    return not np.iscomplexobj(moves(answer)) and not moves(answer).any()
+
+
 @exercise.symptom(DIFFERENCE)
 def difference(answer):
     return not np.iscomplexobj(moves(answer)) and len(moves(answer)) > 2
@@ -233,4 +238,9 @@ exercise.mistake(
     "the length is not the sum of the entries: it is the root of the sum of their squares.",
     "np.sqrt(np.sum(v * v))",
     "np.sum(np.sqrt(v * v))",
+)
+exercise.mistake(
+    "one number is made for all entries together: move one entry at a time, and note what it gives.",
+    "    return slopes\n",
+    "    return f(x + 1j * h).imag / h\n",
 )

@@ -165,6 +165,20 @@ def verdict(answer, case):
         hold(isinstance(one, (bool, np.bool_)), "the verdict", one, "True or False")
 
 
+def directions(answer, kind=None):
+    """The vectors u with which a rule is asked, right or with a mistake of this kind."""
+    layer, asked = Layer((6,), (4,)), []
+    rule = changed(layer, kind, 0) if kind else layer.transposed
+
+    def noted(x, u):
+        asked.append(np.array(u))
+        return rule(x, u)
+
+    noted.__name__ = "the right rule"
+    answer.rule_is_right(layer, noted, np.linspace(-1, 1, 6), 0)
+    return asked
+
+
 @exercise.law("the right rule of a linear function passes", st.tuples(POINTS, OUTPUTS, SEEDS))
 def linear(answer, case):
     x, outputs, seed = case
@@ -237,6 +251,50 @@ def single_output(answer, case):
     rejects(answer, "the factor 1/2", Layer(x.shape, ()), x, seed)
 
 
+@exercise.law("there are three trials, each with a u of its own")
+def trials(answer):
+    asked = directions(answer)
+    hold(len(asked) >= 3, "how often a right rule is asked for Jᵀu", len(asked), 3)
+    differ = all(not np.allclose(asked[i], asked[j]) for i in range(3) for j in range(i))
+    same = "three vectors, two of which are equal"
+    hold(
+        differ or any(len(set(map(abs, np.round(u, 9)))) == 1 for u in asked),
+        "the vectors u",
+        same,
+        "unlike each other",
+    )
+
+
+@exercise.symptom("one trial without an alarm is enough for it: a right rule raises none in any of the three.")
+def any_trial(answer):
+    return len(directions(answer)) == 1 and len(directions(answer, "the sign flipped")) == 3
+
+
+@exercise.symptom("there is only one trial: `return True` belongs after the loop.")
+def one_trial(answer):
+    layer, x = Layer((6,), (4,)), np.linspace(-1, 1, 6)
+    accepted = answer.rule_is_right(layer, right_rule(layer), x, 0)
+    return bool(accepted) and len(directions(answer)) == 1 and len(directions(answer, "the sign flipped")) == 1
+
+
+@exercise.symptom("every trial draws the same directions: make one generator before the loop, and draw from it.")
+def same_directions(answer):
+    asked = directions(answer)
+    if not len(asked) > 1 or len(np.unique(np.round(np.ravel(asked[0]), 9))) == 1:
+        return False
+    return all(np.array_equal(u, asked[0]) for u in asked)
+
+
+ONE_SIDED = "only one side of the difference raises an alarm: take its absolute value."
+
+
+@exercise.symptom(ONE_SIDED)
+def one_sided(answer):
+    layer, x = Layer((6,), (4,), linear=True), np.linspace(-1, 1, 6)
+    rule = changed(layer, "the sign flipped", 0)
+    return 0 < sum(bool(answer.rule_is_right(layer, rule, x, seed)) for seed in range(32)) < 16
+
+
 exercise.mistake("every rule passes.", "            return False\n", "            pass\n")
 exercise.mistake("no rule passes: True is missing at the end.", "    return True\n", "    return False\n")
 exercise.mistake(
@@ -245,7 +303,7 @@ exercise.mistake(
     "1e-6",
 )
 exercise.mistake(
-    "only one side of the difference raises an alarm: take its absolute value.",
+    ONE_SIDED,
     "gap = abs(np.sum(u * pushed) - np.sum(rule(x, u) * v))",
     "gap = np.sum(u * pushed) - np.sum(rule(x, u) * v)",
 )

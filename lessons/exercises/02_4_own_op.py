@@ -206,7 +206,19 @@ exercise.mistake(
     "g * b / y",
     "g / (2 * y)",
 )
-exercise.mistake("the rules of a and b are exchanged.", "g * a / y", "g * b / y")
+exercise.mistake(
+    "the rules of a and b are exchanged.",
+    "unbroadcast(g * a / y, a)",
+    "unbroadcast(g * b / y, a)",
+    "(g * b / y, b)",
+    "(g * a / y, b)",
+)
+exercise.mistake(
+    "rule_a is that of b: the derivative with respect to a has a above the line.", "g * a / y", "g * b / y"
+)
+exercise.mistake(
+    "rule_b is that of a: the derivative with respect to b has b above the line.", "g * b / y", "g * a / y"
+)
 exercise.mistake("the sign of the rules is flipped.", "g * a / y", "-g * a / y", "g * b / y", "-g * b / y")
 exercise.mistake(
     "the first derivatives are right, but y is turned into a constant, so the second ones are wrong.",

@@ -343,3 +343,13 @@ exercise.mistake(
     "return ~(abs(claimed - slopes) <= tolerance)",
     "return np.full(x.shape, not (abs(claimed - slopes) <= tolerance).all())",
 )
+exercise.mistake(
+    "np.isclose and np.allclose add an absolute tolerance of 1e-8, which lets small entries pass.",
+    "~(abs(claimed - slopes) <= tolerance)",
+    "~np.isclose(claimed, slopes, rtol=1e-6)",
+)
+exercise.mistake(
+    "truncation is estimated with half the step, where it is four times too small: take the double one.",
+    "2 * STEP",
+    "STEP / 2",
+)

@@ -217,8 +217,9 @@ def causes(exercise, answer, recorder, earlier=()):
             differ = [not _same(a, b) for a, b in zip(right, theirs, strict=True)]
             if any(differ) and all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True)):
                 explain.append((mistake.cause, wrong))
-        if len(explain) > 1:  # some of them may have failed earlier
-            explain = [(cause, wrong) for cause, wrong in explain if _computes(wrong, earlier)] or explain
+        names = {call["name"] for call in calls}
+        earlier = [call for call in earlier if call["name"] in names]  # there, too, it must give what the answer gave
+        explain = [(cause, wrong) for cause, wrong in explain if _computes(wrong, earlier)]
         found = [cause for cause, _ in explain][:2] or _general(calls, right)
     return found
 
