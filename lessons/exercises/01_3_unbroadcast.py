@@ -149,9 +149,6 @@ exercise.mistake(
     "g.sum(axis=tuple(range(len(shape), g.ndim)))",
 )
 exercise.mistake(
-    "the result is float64, whatever g is: keep the dtype of g.", "keepdims=True)", "keepdims=True, dtype=float)"
-)
-exercise.mistake(
     "the axes of g and of `shape` are compared from the left; new axes stand in front, so align them on the right.",
     """    g = g.sum(axis=tuple(range(g.ndim - len(shape))))  # axes that broadcasting put in front
     stretched = tuple(axis for axis, size in enumerate(shape) if size == 1)
@@ -159,3 +156,10 @@ exercise.mistake(
     """    stretched = tuple(axis for axis, (a, b) in enumerate(zip(g.shape, shape, strict=False)) if a != b)
 """,
 )
+
+
+@exercise.symptom("the result is float64, whatever g is: keep the dtype of g.")
+def wider(answer):
+    g = np.array([[1.0, 2.0], [3.0, 5.0]])
+    right = np.array_equal(answer.unbroadcast(g, (1, 2)), [[4.0, 7.0]])
+    return right and answer.unbroadcast(g.astype(np.float32), (1, 2)).dtype == np.float64
