@@ -100,10 +100,12 @@ def judge(exercise, path):
 
 def try_laws(exercise, answer, path):
     """The verdict on a module: "right", or "wrong" or "error" with the first law that does not hold."""
+    earlier = []  # calls of laws that hold
     for law in exercise.laws:
         recorder = Recorder(answer)
         failure = _first_failure(law, recorder)
         if failure is None:
+            earlier += recorder._calls[-20:]
             continue
         error, calls, printed = failure
         if not isinstance(error, BrokenLaw):
@@ -115,7 +117,7 @@ def try_laws(exercise, answer, path):
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
         verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed}
         _explore(law, recorder)
-        return verdict | {"causes": causes(exercise, answer, recorder)}
+        return verdict | {"causes": causes(exercise, answer, recorder, earlier)}
     return {"status": "right"}
 
 
@@ -201,20 +203,22 @@ def _smallest(law, recorder, shrink=True):
 # ---- the likely cause -----------------------------------------------------------------------------------------------
 
 
-def causes(exercise, answer, recorder):
+def causes(exercise, answer, recorder, earlier=()):
     """The likely causes of a wrong answer, the likeliest first; none where nothing explains every call."""
     found = [cause for cause, shows in exercise.symptoms if _shows(shows, answer)]
     if exercise.only_one and not found:
         calls = [call for call in recorder._calls if call["result"] is not None]
         solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
+        names = {call["name"] for call in calls}
+        earlier = [call for call in earlier if call["name"] in names]  # there, too, it must give what the answer gave
         partly = []  # where some of several values are right, though not with this mistake
         for mistake in exercise.mistakes:
             wrong = module(mistake.source, exercise.name)
             theirs = [_replayed(wrong, call) for call in calls]
             if _explains(calls, right, theirs):
                 exactly = all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True))
-                (found if exactly else partly).append(mistake.cause)
+                (found if exactly and _computes(wrong, earlier) else partly).append(mistake.cause)
         found = list(dict.fromkeys(found or partly))[:2] or _general(calls, right)
     return found
 
@@ -239,6 +243,11 @@ def _explains(calls, right, theirs):
             return False
         explained = True
     return explained
+
+
+def _computes(wrong, calls):
+    """Whether a known mistake gives what the answer gave, on these calls."""
+    return all(_same(call["result"], _replayed(wrong, call)) for call in calls if call["result"] is not None)
 
 
 def _general(calls, right):
@@ -291,6 +300,8 @@ def _same(a, b):
     numbers = (float, int, complex, np.ndarray, np.generic)
     if isinstance(a, numbers) and isinstance(b, numbers):
         a, b = np.asarray(a), np.asarray(b)
+        if (a.dtype.kind == "c") != (b.dtype.kind == "c"):
+            return False
         if a.shape != b.shape or not all(x.dtype.kind in "biufc" for x in (a, b)):
             return a.shape == b.shape and bool((a == b).all())
         with np.errstate(all="ignore"):
