@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.exercises import BrokenLaw, load, module, shown
+from lessons.exercises import BrokenLaw, Law, load, module, shown
 
 ABOUT_IMPORTS = {"__import__", "eval", "exec", "compile", "globals", "importlib", "builtins", "sys"}
 MOST_CALLS = 200  # kept for the diagnosis
@@ -132,7 +132,32 @@ def passes(exercise, mistake):
 def _first_failure(law, recorder):
     """What the smallest case that breaks a law raises, the calls it made and what it printed; None if the law holds."""
     with np.errstate(all="ignore"):
-        return _tried(law, recorder) if law.cases is None else _smallest(law, recorder)
+        if law.cases is None:
+            return _tried(law, recorder)
+        failures = (_tried(law, recorder, copy.deepcopy(case)) for case in law.kept or ())
+        failure = next(filter(None, failures), None)
+        return None if law.kept and not failure else _smallest(law, recorder) or failure
+
+
+def keep_cases(law, seed=None):
+    """Draw the cases of a law now, for many answers, since drawing takes longer than trying; with a seed others, too."""
+    import hypothesis
+
+    if law.cases is None:
+        return
+    kept = []
+    collecting = Law(law.text, lambda _, case: kept.append(copy.deepcopy(case)), law.cases, law.examples)
+
+    @hypothesis.settings(max_examples=law.examples, database=None, deadline=None, phases=[hypothesis.Phase.generate])
+    @hypothesis.given(law.cases)
+    def others(case):
+        kept.append(copy.deepcopy(case))
+
+    with np.errstate(all="ignore"), contextlib.suppress(Exception):  # then they are drawn for each answer
+        _smallest(collecting, Recorder(None))
+        if seed is not None:
+            hypothesis.seed(seed)(others)()
+        law.kept = kept
 
 
 def _tried(law, recorder, *case):

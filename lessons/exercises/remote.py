@@ -1,13 +1,12 @@
 """An answer in a process that has nothing to lose: the laws are tried here, and only its functions run over there.
 
-What goes between the two processes is JSON: numbers, texts, arrays, lists, and for all else (functions, classes,
-objects of the answer) a number that names it. So an answer may change whatever it finds in its process, NumPy and this
+What goes between the two processes is JSON: numbers, texts, lists, arrays (their bytes follow), and for all else
+(functions, classes, objects of the answer) a number that names it. So an answer may change whatever it finds in its process, NumPy and this
 file included: all that comes of it is what its functions return. And it can call, over here, nothing but functions
 that a law has given it as arguments.
 """
 
 import ast
-import base64
 import builtins
 import contextlib
 import importlib
@@ -24,6 +23,10 @@ import traceback
 import types
 
 import numpy as np
+import numpy.fft
+import numpy.linalg
+import numpy.polynomial
+import numpy.random  # NumPy would load these when they are first used: too late in a process that reads no files
 
 LARGEST = 1 << 26  # bytes of a message
 DEEPEST = 50  # lists in lists
@@ -51,12 +54,13 @@ class Values:
     """How one end of the channel writes values and reads those of the other end.
 
     `held` are the things of this end that the other one knows by number; `proxy` makes something that stands for a
-    thing of the other end; `arrays` are those written or read since it was last emptied, in their order.
+    thing of the other end; `arrays` are those written or read since it was last emptied, in their order; `bytes` are what
+    they hold, of one message.
     """
 
     def __init__(self, proxy, may_hold):
         self.proxy, self.may_hold = proxy, may_hold
-        self.held, self.numbers, self.arrays = {}, {}, []
+        self.held, self.numbers, self.arrays, self.bytes = {}, {}, [], []
 
     def written(self, value, depth=0):
         """The value, made of what JSON knows."""
@@ -67,9 +71,9 @@ class Values:
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in KINDS:
             if isinstance(value, np.ndarray):
                 self.arrays.append(value)
-            data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+            self.bytes.append(value.tobytes())
             kind = "array" if isinstance(value, np.ndarray) else "number"
-            return {kind: [value.dtype.str, list(value.shape), data]}
+            return {kind: [value.dtype.str, list(value.shape), len(self.bytes) - 1]}
         if type(value) is complex:
             return {"complex": [value.real, value.imag]}
         if type(value) is list:
@@ -112,10 +116,10 @@ class Values:
             return value
         ((kind, content),) = value.items()
         if kind in ("array", "number"):
-            dtype, shape, data = content
+            dtype, shape, place = content
             if (dtype := np.dtype(str(dtype))).kind not in KINDS:
                 raise Gone(f"an array of {dtype}")
-            data = base64.b64decode(data)
+            data = self.bytes[place]
             made = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
             made = made.reshape([int(n) for n in shape])
             if kind == "number":
@@ -175,24 +179,36 @@ class Channel:
     def __init__(self, reader, writer):
         self.reader, self.writer = open(reader, "rb"), open(writer, "wb")
 
-    def send(self, message):
-        data = json.dumps(message).encode()
+    def send(self, message, values=None):
+        """Send a message, and the bytes of its arrays."""
+        pieces = [json.dumps(message).encode(), *(values.bytes if values else ())]
         try:
-            self.writer.write(struct.pack("<Q", len(data)) + data)
+            self.writer.write(struct.pack(f"<Q{len(pieces)}Q", len(pieces), *map(len, pieces)))
+            for piece in pieces:
+                self.writer.write(piece)
             self.writer.flush()
         except (OSError, ValueError):
             raise Gone("it has ended") from None
+        if values:
+            values.bytes = []
 
-    def receive(self):
+    def receive(self, values=None):
+        """The next message; the bytes of its arrays go to `values`."""
         try:
-            (size,) = struct.unpack("<Q", self._bytes(8))
-            if size > LARGEST:
-                raise Gone("it returned more than 64 MB")
-            message = json.loads(self._bytes(size))
+            (count,) = struct.unpack("<Q", self._bytes(8))
+            if count > LARGEST >> 6:
+                raise Gone("it returned too much")
+            sizes = struct.unpack(f"<{count}Q", self._bytes(8 * count))
+            if sum(sizes) > LARGEST:
+                raise Gone(f"it returned more than {LARGEST >> 20} MB")
+            text, *pieces = map(self._bytes, sizes)
+            message = json.loads(text)
         except (OSError, ValueError, RecursionError):
             raise Gone("it has ended") from None
         if not isinstance(message, dict):
             raise Gone("it says what nobody understands")
+        if values:
+            values.bytes = pieces
         return message
 
     def _bytes(self, count):
@@ -315,10 +331,14 @@ class RemoteClass(RemoteFunction):
 
 
 class Client:
-    """The answer's process as seen from here."""
+    """The answer's process as seen from here.
 
-    def __init__(self, channel, kinds=None):
-        self.channel, self.allowed, self.seen = channel, kinds, set()
+    `kinds` are what may come beside numbers and arrays ("function", "class", "object"), None anything; `takes_changes`
+    is whether arrays that the answer changes over there change here as well. `seen` says what came.
+    """
+
+    def __init__(self, channel, kinds=None, takes_changes=True):
+        self.channel, self.allowed, self.seen, self.takes_changes = channel, kinds, set(), takes_changes
         self.values = Values(self.proxy, callable)
         self.gone = None  # why nothing can be asked any more
         self.raised = None  # by a function of this side that the answer called
@@ -336,15 +356,17 @@ class Client:
         """Have something done there, and meanwhile call the functions that it asks for; what it returned."""
         if self.gone:
             raise Gone(self.gone)
-        self.values.arrays, self.raised = [], None
+        self.values.arrays, self.values.bytes, self.raised = [], [], None
         written = {"do": what, "with": self.values.written(arguments), "options": self.values.written(options)}
         given = list(self.values.arrays)
         try:
-            self.channel.send(written)
-            while "call" in (message := self.channel.receive()):
-                self.channel.send(self.called(message))
+            self.channel.send(written, self.values)
+            while "call" in (message := self.channel.receive(self.values)):
+                self.channel.send(self.called(message), self.values)
             for place, content in message.get("changed", {}).items():
-                _put(given[int(place)], self.values.read(content))
+                self.seen.add("changes")
+                if self.takes_changes:
+                    _put(given[int(place)], self.values.read(content))
             if error := message.get("error"):
                 raise self.failed(error)
             result = message["result"]
@@ -370,12 +392,14 @@ class Client:
         """Call a function of this side; the message that says what it returned."""
         try:
             function = self.values.held[message["call"]]
-            result = function(*self.values.read(message["with"]), **self.values.read(message["options"]))
+            arguments, options = self.values.read(message["with"]), self.values.read(message["options"])
+            self.values.bytes = []
+            result = function(*arguments, **options)
             return {"result": self.values.written(result)}
         except Gone:
             raise
         except Exception as error:
-            self.raised = error
+            self.raised, self.values.bytes = error, []
             return {"error": _about(error)}
 
     def failed(self, error):
@@ -425,9 +449,10 @@ class Server:
 
     def proxy(self, number, kind, name):
         def theirs(*arguments, **options):
+            self.values.bytes = []
             written = self.values.written(arguments), self.values.written(options)
-            self.channel.send({"call": number, "with": written[0], "options": written[1]})
-            while "do" in (message := self.channel.receive()):
+            self.channel.send({"call": number, "with": written[0], "options": written[1]}, self.values)
+            while "do" in (message := self.channel.receive(self.values)):
                 self.serve(message)
             if error := message.get("error"):
                 raise getattr(builtins, error[1][0] if error[1] else "Exception")(error[2])
@@ -439,13 +464,13 @@ class Server:
     def run(self):
         with contextlib.redirect_stdout(self.printed), np.errstate(all="ignore"):
             while True:
-                self.serve(self.channel.receive())
+                self.serve(self.channel.receive(self.values))
 
     def serve(self, message):
         self.values.arrays = []
         try:
             arguments, options = self.values.read(message["with"]), self.values.read(message["options"])
-            given = list(self.values.arrays)
+            given, self.values.bytes = list(self.values.arrays), []
             before = [_state(a) if isinstance(a, np.random.Generator) else a.copy() for a in given]
             result = self.values.written(self.do(message["do"], arguments, options))
             reply = {"result": result}
@@ -455,8 +480,8 @@ class Server:
         except Gone:
             raise
         except BaseException as error:  # SystemExit, too
-            reply = {"error": _about(error, self.file)}
-        self.channel.send(reply)
+            reply, self.values.bytes = {"error": _about(error, self.file)}, []
+        self.channel.send(reply, self.values)
 
     def do(self, what, arguments, options):
         if what == "load":
