@@ -24,7 +24,7 @@ from lessons.exercises import judge, remote, sandbox, screen
 from lessons.exercises.check import report
 from lessons.exercises.folder import exercises
 
-MEMORY = 1 << 30  # bytes for an answer, beyond what Python and NumPy take
+MEMORY = 2 << 30  # bytes for an answer, beyond what Python and NumPy take
 LARGEST = 1 << 20  # bytes of a file that is taken for an answer
 PATIENCE = 2  # answers of a submission that may run until their time is over; then
 IMPATIENT = 1.0  # second is left to each of the others, or as much as three times the solution takes

@@ -28,7 +28,7 @@ import numpy.linalg
 import numpy.polynomial
 import numpy.random  # NumPy would load these when they are first used: too late in a process that reads no files
 
-LARGEST = 1 << 26  # bytes of a message
+LARGEST = 1 << 28  # bytes of a message
 DEEPEST = 50  # lists in lists
 KEPT = 20_000  # characters of what an answer prints
 SIMPLE = (bool, int, float, str, type(None))
@@ -66,6 +66,8 @@ class Values:
         """The value, made of what JSON knows."""
         if depth > DEEPEST:
             raise TypeError("lists in lists without end")
+        if isinstance(value, Remote):
+            return {"yours": value._number}
         if type(value) in SIMPLE and not (isinstance(value, int) and abs(value) >> 4096):
             return value
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in KINDS:
@@ -95,8 +97,6 @@ class Values:
         if isinstance(value, np.random.Generator) and type(value.bit_generator) is np.random.PCG64:
             self.arrays.append(value)
             return {"generator": _state(value)}
-        if isinstance(value, Remote):
-            return {"yours": value._number}
         if (number := getattr(value, "_theirs", None)) is not None and type(value) is types.FunctionType:
             return {"yours": number}
         if not self.may_hold(value):
@@ -339,13 +339,16 @@ class Client:
 
     def __init__(self, channel, kinds=None, takes_changes=True):
         self.channel, self.allowed, self.seen, self.takes_changes = channel, kinds, set(), takes_changes
-        self.values = Values(self.proxy, callable)
+        self.values, self.proxies = Values(self.proxy, callable), {}
         self.gone = None  # why nothing can be asked any more
         self.raised = None  # by a function of this side that the answer called
 
     def proxy(self, number, kind, name):
-        made = {"object": Remote, "function": RemoteFunction, "class": RemoteClass}[kind]
-        return made(self, int(number), "".join(c for c in str(name)[:50] if c.isprintable()))
+        if number not in self.proxies:  # one for each thing, so that `is` works
+            made = {"object": Remote, "function": RemoteFunction, "class": RemoteClass}[kind]
+            name = "".join(c for c in str(name)[:50] if c.isprintable())
+            self.proxies[int(number)] = made(self, int(number), name)
+        return self.proxies[number]
 
     def load(self, source, file):
         """The answer's module."""

@@ -10,7 +10,7 @@ import sys
 import types
 from contextlib import suppress
 
-NAMES = {"getattr", "setattr", "delattr", "vars", "dir", "locals", "open", "input", "breakpoint", "object", "memoryview"}
+NAMES = {"getattr", "setattr", "delattr", "locals", "open", "input", "breakpoint"}
 NAMES |= {"__builtins__", "__loader__", "__spec__"}
 OPERATORS = {
     *("init", "call", "len", "iter", "next", "getitem", "setitem", "contains", "repr", "str", "enter", "exit", "name"),
