@@ -121,7 +121,7 @@ class Submission:
             folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))[:100] if depth < 3 else []
             for name in wanted.intersection(names) - self.answers.keys():
                 about = os.lstat(path := Path(place, name))
-                if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
+                if stat.S_ISREG(about.st_mode):
                     self.answers[name] = path
                     times.append(about.st_mtime)
         if times:
@@ -172,7 +172,9 @@ def judged(manner, text, seconds):
         if not manner.apart:
             return judged_together(manner, path, seconds)
         verdict = judged_apart(manner, path, seconds)
-        if verdict["status"] == "right" and "changes" in set(verdict["kinds"]) - (manner.kinds if manner.kinds is not None else {"changes"}):
+        if verdict["status"] == "right" and "changes" in set(verdict["kinds"]) - (
+            manner.kinds if manner.kinds is not None else {"changes"}
+        ):
             return judged_apart(manner, path, seconds, takes_changes=False)  # it may have made the laws easy to keep
         return verdict
 
@@ -185,7 +187,9 @@ def judged_apart(manner, path, seconds, takes_changes=True):
         nonlocal process, client
         about = {"source": source, "uses": list(exercise.uses), "seconds": seconds, "memory": MEMORY}
         if FORKS:
-            process = remote.Process(lambda channel: remote.serve(channel, **about, enter=sandbox.enter), IDLE * seconds)
+            process = remote.Process(
+                lambda channel: remote.serve(channel, **about, enter=sandbox.enter), IDLE * seconds
+            )
         else:
             process = remote.Started(about | {"cwd": str(path.parent)}, IDLE * seconds)
         client = remote.Client(process.channel, manner.kinds, takes_changes)

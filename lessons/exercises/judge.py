@@ -95,7 +95,11 @@ def judge(exercise, path, opened=None):
     if missing:
         return {"status": "error", "message": f"{missing[0]} is missing; keep the names of the stub", "line": 1}
     verdict = try_laws(exercise, answer, path)
-    if verdict["status"] == "right" and not opened and any(passes(exercise, mistake) for mistake in exercise.mistakes[:2]):
+    if (
+        verdict["status"] == "right"
+        and not opened
+        and any(passes(exercise, mistake) for mistake in exercise.mistakes[:2])
+    ):
         return {"status": "tampered"}
     return verdict
 
