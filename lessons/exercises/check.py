@@ -17,9 +17,7 @@ LINES = 20  # of what an answer prints
 def main(arguments):
     """Check exercises; the exit code: 0 all that were asked for are done, 1 one is not."""
     parser = Parser(prog="python -m lessons check", description=docstring(Path(__file__)))
-    parser.add_argument(
-        "which", nargs="*", metavar="N", help="an exercise, 3.2, or those of a lesson, 3; all, in order"
-    )
+    parser.add_argument("which", nargs="*", metavar="N", help="an exercise, 3.2, or those of a lesson, 3; all, in order")
     parser.add_argument("--dir", type=Path, default=Path(), help="the folder of your exercises (default: this one)")
     parser.add_argument("--hint", action="store_true", help="a hint for the first that is not done; again: another one")
     parser.add_argument("--watch", action="store_true", help="check again whenever you save, until all are done")

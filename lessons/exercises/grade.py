@@ -551,6 +551,7 @@ def main(arguments):
     manners = {exercise.number: manners[exercise.number] for exercise in chosen}
     total = len(submissions) * len(chosen)
     grade(submissions, manners, flags.jobs, progress(total))
+    gc.unfreeze()
     seconds = time.monotonic() - start
     print("\n".join(table(submissions, chosen, rules)))
     print(f"\n{len(submissions)} submissions, {len(chosen)} exercises, {seconds:.0f} s")

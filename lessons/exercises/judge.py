@@ -144,7 +144,7 @@ def _first_failure(law, recorder):
 
 
 def keep_cases(law, seed=None):
-    """Draw the cases of a law now, for many answers, since drawing takes longer than trying; with a seed others, too."""
+    """Draw the cases of a law now, for many answers: drawing takes longer than trying. With a seed, others as well."""
     import hypothesis
 
     if law.cases is None:

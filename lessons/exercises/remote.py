@@ -1,9 +1,9 @@
 """An answer in a process that has nothing to lose: the laws are tried here, and only its functions run over there.
 
 What goes between the two processes is JSON: numbers, texts, lists, arrays (their bytes follow), and for all else
-(functions, classes, objects of the answer) a number that names it. So an answer may change whatever it finds in its process, NumPy and this
-file included: all that comes of it is what its functions return. And it can call, over here, nothing but functions
-that a law has given it as arguments.
+(functions, classes, objects of the answer) a number that names it. So an answer may change whatever it finds in its
+process, NumPy and this file included: all that comes of it is what its functions return. And it can call, over here,
+nothing but functions that a law has given it as arguments.
 """
 
 import ast
@@ -32,6 +32,7 @@ LARGEST = 1 << 28  # bytes of a message
 DEEPEST = 50  # lists in lists
 KEPT = 20_000  # characters of what an answer prints
 SIMPLE = (bool, int, float, str, type(None))
+ITERATORS = (types.GeneratorType, map, zip, filter, type(iter([])))
 KINDS = "biufc"  # of numbers in arrays
 OPERATORS = [
     *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"),
@@ -39,7 +40,7 @@ OPERATORS = [
 ]
 
 
-class Gone(Exception):
+class Gone(Exception):  # noqa: N818
     """The other process has ended, or says what nobody can understand."""
 
 
@@ -54,8 +55,8 @@ class Values:
     """How one end of the channel writes values and reads those of the other end.
 
     `held` are the things of this end that the other one knows by number; `proxy` makes something that stands for a
-    thing of the other end; `arrays` are those written or read since it was last emptied, in their order; `bytes` are what
-    they hold, of one message.
+    thing of the other end; `arrays` are those written or read since it was last emptied, in their order; `bytes` are
+    what the arrays of one message hold.
     """
 
     def __init__(self, proxy, may_hold):
@@ -75,7 +76,7 @@ class Values:
                 self.arrays.append(value)
             self.bytes.append(value.tobytes())
             kind = "array" if isinstance(value, np.ndarray) else "number"
-            return {kind: [value.dtype.str, list(value.shape), len(self.bytes) - 1]}
+            return {kind: [value.dtype.str, list(value.shape), len(self.bytes) - 1, value.flags.writeable]}
         if type(value) is complex:
             return {"complex": [value.real, value.imag]}
         if type(value) is list:
@@ -84,6 +85,8 @@ class Values:
             return {type(value).__name__: [self.written(v, depth + 1) for v in value]}
         if type(value) is dict:
             return {"dict": [[self.written(k, depth + 1), self.written(v, depth + 1)] for k, v in value.items()]}
+        if isinstance(value, ITERATORS):
+            return {"iterator": [self.written(v, depth + 1) for v in value]}
         if type(value) is slice:
             return {"slice": [self.written(v, depth + 1) for v in (value.start, value.stop, value.step)]}
         if type(value) is range:
@@ -116,7 +119,7 @@ class Values:
             return value
         ((kind, content),) = value.items()
         if kind in ("array", "number"):
-            dtype, shape, place = content
+            dtype, shape, place, writeable = content
             if (dtype := np.dtype(str(dtype))).kind not in KINDS:
                 raise Gone(f"an array of {dtype}")
             data = self.bytes[place]
@@ -125,9 +128,12 @@ class Values:
             if kind == "number":
                 return made[()]
             self.arrays.append(made := made.copy())
+            made.flags.writeable = bool(writeable)
             return made
         if kind == "complex":
             return complex(*content)
+        if kind == "iterator":
+            return iter([self.read(v, depth + 1) for v in content])
         if kind in ("tuple", "set", "frozenset"):
             return getattr(builtins, kind)(self.read(v, depth + 1) for v in content)
         if kind == "dict":
@@ -575,7 +581,7 @@ class Process:
                 _kill(self.pid)
 
     def end(self, patience=0.0):
-        """End it and all that it started; with which exit code it ended by itself within `patience` seconds, or None."""
+        """End it and all that it started; its exit code if it ended by itself within `patience` seconds, or None."""
         self.timer.cancel()
         by_itself, until = None, time.monotonic() + patience
         while not (by_itself := os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):

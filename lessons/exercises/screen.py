@@ -1,8 +1,8 @@
 """Where laws and answer must share a process: what an answer may not reach for, and whether functions were exchanged.
 
-A few exercises hand the answer objects of the library, which do not travel between processes. There the answer's text is
-looked at more strictly before it runs: no way to frames, modules or the attributes that hold Python together. That
-keeps out the plain ways to a forged verdict, not every way that somebody may find.
+A few exercises hand the answer objects of the library, which do not travel between processes. There the text of the
+answer is looked at more strictly before it runs: no way to frames, modules or the attributes that hold Python together.
+That keeps out the plain ways to a forged verdict, not every way that somebody may find.
 """
 
 import ast
@@ -56,7 +56,7 @@ def refused(source, uses):
 def _attribute(node, modules, uses, goes_on):
     """What is wrong with an attribute; None if nothing is."""
     name = node.attr
-    if name.startswith("__") and name.strip("_") not in OPERATORS or name.startswith(OF_FRAMES):
+    if (name.startswith("__") and name.strip("_") not in OPERATORS) or name.startswith(OF_FRAMES):
         return f"{name} is not needed here"
     chain, base = [name], node.value
     while isinstance(base, ast.Attribute):

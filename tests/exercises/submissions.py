@@ -1,4 +1,4 @@
-"""Thirty submissions, of which sixteen are hostile: python tests/exercises/submissions.py [FOLDER] grades all exercises.
+"""Thirty submissions, sixteen of them hostile: python tests/exercises/submissions.py [-v] [N …] grades them.
 
 Each hostile one hands in wrong answers, and something that is to hide it or to harm others. `os` is had without an
 import, since `import os` is refused before anything runs.

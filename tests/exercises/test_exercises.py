@@ -47,9 +47,7 @@ def test_the_task_is_complete(exercise):
     assert exercise.docstring.startswith(f"{exercise.number} ")
     assert 2 <= len(exercise.hints) <= 3 and len(exercise.laws) >= 2 and len(exercise.mistakes) >= 3
     assert exercise.where.startswith(("lesson ", "further/"))
-    lines = sum(
-        len(region.splitlines()) for region in re.findall(r"# solution.*?\n(.*?)# end", exercise.source(), re.S)
-    )
+    lines = sum(len(region.splitlines()) for region in re.findall(r"# solution.*?\n(.*?)# end", exercise.source(), re.S))
     assert lines <= 40 * max(1, len(exercise.functions()))
 
 

@@ -60,7 +60,7 @@ def test_grade_tells_marks_in_a_table_in_csv_and_by_its_exit_code(exercise, tmp_
         ["bob", "-", "0", "0"],
         ["eve", "0", "0"],
     ]
-    rows = list(csv.DictReader((tmp_path / "marks.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((tmp_path / "marks.csv").read_text("utf-8").splitlines()))
     assert [(row["student"], float(row["points"]), row["3.1 verdict"]) for row in rows] == [
         ("ada", 4, "right"),
         ("bob", 0, "wrong"),
@@ -156,7 +156,7 @@ def test_values_travel_there_and_back():
         rng = np.random.default_rng(1)
         assert answer.same(rng)[0][0].random() == np.random.default_rng(1).random()
         with pytest.raises(AttributeError):
-            answer.other
+            print(answer.other)
         with pytest.raises(TypeError, match="lists without end"):
             endless = []
             endless.append(endless)
