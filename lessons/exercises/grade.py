@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 import tomllib
-import warnings
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,8 +27,8 @@ MEMORY = 2 << 30  # bytes for an answer, beyond what Python and NumPy take
 LARGEST = 1 << 20  # bytes of a file that is taken for an answer
 PATIENCE = 2  # answers of a submission that may run until their time is over; then
 IMPATIENT = 1.0  # second is left to each of the others, or as much as three times the solution takes
-IDLE = 2.0  # times its processor time an answer may take by the clock
-MORE = 20.0  # seconds for judging beyond those that the answer may take
+IDLE = 2.0  # times its processor time an answer may be waited for
+MORE = 60.0  # seconds by the clock for judging, beyond those that the answer may take
 MARKS = {"right": "+", "todo": ".", "missing": " ", "endless": "t", "tampered": "!", "forbidden": "!"}
 FORKS = sys.platform.startswith("linux")
 RULES = """\
@@ -260,9 +259,7 @@ class Job:
         self.reader, writer = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # fork, beside threads of BLAS, which it survives
-            self.pid = os.fork()
+        self.pid = remote.fork()
         if not self.pid:
             code = 1
             with suppress(BaseException):

@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 import types
+import warnings
 
 import numpy as np
 import numpy.fft
@@ -184,10 +185,12 @@ class Channel:
 
     def __init__(self, reader, writer):
         self.reader, self.writer = open(reader, "rb"), open(writer, "wb")
+        self.waited, self.since = 0.0, None  # how long for the other end, and since when now
 
     def send(self, message, values=None):
         """Send a message, and the bytes of its arrays."""
         pieces = [json.dumps(message).encode(), *(values.bytes if values else ())]
+        self.since = time.monotonic()  # a process that does not read keeps this one waiting, too
         try:
             self.writer.write(struct.pack(f"<Q{len(pieces)}Q", len(pieces), *map(len, pieces)))
             for piece in pieces:
@@ -195,11 +198,14 @@ class Channel:
             self.writer.flush()
         except (OSError, ValueError):
             raise Gone("it has ended") from None
+        finally:
+            self.waited, self.since = self.waited + time.monotonic() - self.since, None
         if values:
             values.bytes = []
 
     def receive(self, values=None):
         """The next message; the bytes of its arrays go to `values`."""
+        self.since = time.monotonic()
         try:
             (count,) = struct.unpack("<Q", self._bytes(8))
             if count > LARGEST >> 6:
@@ -211,6 +217,8 @@ class Channel:
             message = json.loads(text)
         except (OSError, ValueError, RecursionError):
             raise Gone("it has ended") from None
+        finally:
+            self.waited, self.since = self.waited + time.monotonic() - self.since, None
         if not isinstance(message, dict):
             raise Gone("it says what nobody understands")
         if values:
@@ -555,13 +563,16 @@ def import_for(source, uses):
 
 
 class Process:
-    """A process in which `target(channel)` runs, killed after `seconds`: a fork of this one."""
+    """A fork of this process, in which `target(channel)` runs, killed once it has been waited for `seconds` in all.
+
+    What is computed on this side meanwhile does not count, so that a busy machine costs nobody a mark.
+    """
 
     def __init__(self, target, seconds):
         self.late, self.over = False, False
         there_reads, here_writes = os.pipe()
         here_reads, there_writes = os.pipe()
-        self.pid = os.fork()
+        self.pid = fork()
         if not self.pid:
             with contextlib.suppress(BaseException):
                 target(Channel(*_alone(there_reads, there_writes)))
@@ -569,27 +580,35 @@ class Process:
         os.close(there_reads)
         os.close(there_writes)
         self.channel = Channel(here_reads, here_writes)
-        self.lock = threading.Lock()
-        self.timer = threading.Timer(seconds, self.kill)
-        self.timer.daemon = True
-        self.timer.start()
+        self._watch(seconds)
 
-    def kill(self):
-        with self.lock:
-            if not self.over:
-                self.late = True
-                _kill(self.pid)
+    def _watch(self, seconds):
+        self.lock, self.done = threading.Lock(), threading.Event()
+        threading.Thread(target=self._wait, args=(seconds,), daemon=True).start()
+
+    def _wait(self, seconds):
+        while not self.done.wait(0.1):
+            since = self.channel.since
+            if self.channel.waited + (time.monotonic() - since if since else 0) > seconds:
+                with self.lock:
+                    if not self.over:
+                        self.late = True
+                        self._kill()
+                return
+
+    def _kill(self):
+        _kill(self.pid)
 
     def end(self, patience=0.0):
         """End it and all that it started; its exit code if it ended by itself within `patience` seconds, or None."""
-        self.timer.cancel()
+        self.done.set()
         by_itself, until = None, time.monotonic() + patience
         while not (by_itself := os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
             if time.monotonic() >= until:
                 break
             time.sleep(0.005)
         with self.lock:
-            _kill(self.pid)
+            self._kill()
             _, status = os.waitpid(self.pid, 0)
             self.over = True
         self.channel.close()
@@ -615,19 +634,10 @@ class Started(Process):
         self.process.stdin.close()
         self.process.stdout.close()
         self.channel.send(about)
-        self.lock = threading.Lock()
-        self.timer = threading.Timer(seconds, self.kill)
-        self.timer.daemon = True
-        self.timer.start()
-
-    def kill(self):
-        with self.lock:
-            if not self.over:
-                self.late = True
-                self._kill()
+        self._watch(seconds)
 
     def end(self, patience=0.0):
-        self.timer.cancel()
+        self.done.set()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
         code = self.process.poll()
@@ -649,6 +659,13 @@ def serve(channel, source, uses, seconds, memory, enter):
     import_for(source, uses)
     enter(seconds, memory)
     Server(channel).run()
+
+
+def fork():
+    """os.fork, without the warning that there are threads: those of BLAS survive it, those of this file wait."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _kill(pid):

@@ -42,7 +42,7 @@ def hand_in(folder, exercise, **texts):
 
 
 def verdict_on(exercise, text, **manner):
-    return grade.judged(grade.Manner(exercise, kinds=set(), **manner), text, 5.0)
+    return grade.judged(grade.Manner(exercise, kinds=set(), **manner), text, 10.0)
 
 
 # ---- what the teacher gets ------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_values_travel_there_and_back():
         given += [np.zeros((2, 0)), np.array(3), (1, [2, {"three": 4}]), float, np.dtype("float32"), {1, 2}]
         (came, _) = answer.same(*given)
         for a, b in zip(came, given, strict=True):
-            assert type(a) is type(b) and np.array_equal(a, b), (a, b)
+            assert type(a) is type(b) and (a == b if not isinstance(b, np.ndarray) else np.array_equal(a, b)), (a, b)
         assert answer.twice(lambda x: x * 3)(2) == 18
         rng = np.random.default_rng(1)
         assert answer.same(rng)[0][0].random() == np.random.default_rng(1).random()
@@ -181,7 +181,7 @@ def test_values_travel_there_and_back():
     ],
 )  # fmt: skip
 def test_an_answer_that_misbehaves_when_it_is_called(exercise, code, status):
-    verdict = grade.judged(grade.Manner(exercise, kinds=set()), "import numpy as np\n" + code, 1.0)
+    verdict = grade.judged(grade.Manner(exercise, kinds=set()), "import numpy as np\n" + code, 3.0)
     assert verdict["status"] in (status, "wrong" if status == "error" else status), verdict
 
 
@@ -223,7 +223,7 @@ def test_a_new_interpreter_serves_as_well_as_a_fork(exercise, tmp_path, monkeypa
         "m = np",
         "print.__self__",
         "(lambda: 0).__globals__",
-        "np.testing.sys.modules",
+        "np.ma.core.builtins",
         "np.linalg.norm = abs",
         "getattr(np, 'os')",
         "(x for x in ()).gi_frame",
