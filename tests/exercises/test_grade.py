@@ -230,6 +230,8 @@ def test_a_new_interpreter_serves_as_well_as_a_fork(exercise, tmp_path, monkeypa
         "open('/etc/passwd')",
         "from numpy import *",
         "l = np.linalg",
+        "np.load(File(), allow_pickle=True)",
+        "from numpy import load",
         "[].__class__.__base__.__subclasses__()",
     ],
 )
