@@ -195,7 +195,10 @@ def judged_apart(manner, path, seconds, takes_changes=True):
         return client.load(source, path.name)
 
     try:
-        verdict = judge.judge(exercise, path, opened)
+        try:
+            verdict = judge.judge(exercise, path, opened)
+        except remote.Gone as error:
+            client.gone, verdict = str(error), {}
         if client and not client.gone:
             with suppress(Exception):
                 verdict["printed"] = str(client.ask("printed"))
@@ -267,6 +270,7 @@ class Job:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.setpgid(0, 0)
                 os.close(self.reader)
+                sandbox.limit_memory(2 * MEMORY)  # what an answer returns may be a range(10**9)
                 verdict = json.dumps(work()).encode()
                 with open(writer, "wb") as file:
                     file.write(verdict)

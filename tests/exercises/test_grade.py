@@ -25,6 +25,18 @@ def exercise():
     return exercises(["3.1"])[0]
 
 
+LIES = """
+remote = print.__self__.__import__('lessons.exercises.remote').exercises.remote
+def send(self, message, values=None):
+    data = {}
+    self.writer.write(remote.struct.pack('<QQ', 1, len(data)) + data)
+    self.writer.flush()
+remote.Channel.send = send
+def weight_norm(v, g):
+    return v
+"""
+
+
 def submissions_module():
     """The thirty submissions, which are a script beside this file."""
     import importlib.util
@@ -178,6 +190,10 @@ def test_values_travel_there_and_back():
         ("def weight_norm(v, g):\n    v[:], g[:] = 1, 0\n    return 0 * v", "wrong"),
         ("def weight_norm(v, g): return " + "(" * 5000 + "v" + ")" * 5000, "syntax"),
         ("def weight_norm(v, g):\n    return np.array([[object()]])", "error"),
+        (LIES.format("b'[' * 100_000"), "error"),
+        (LIES.format("bytes(64)"), "error"),
+        (LIES.format("""b'{"call": 1, "with": [], "options": []}'"""), "endless"),
+        (LIES.format("""b'{"result": {"array": ["O", [1], 0, true]}}'"""), "error"),
     ],
 )  # fmt: skip
 def test_an_answer_that_misbehaves_when_it_is_called(exercise, code, status):
