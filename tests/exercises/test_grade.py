@@ -284,6 +284,7 @@ def test_the_sandbox_holds():
     assert sandbox.missing() == ""
 
 
+@linux
 @pytest.mark.grading
 def test_thirty_submissions_get_the_right_marks():
     """On all exercises: minutes. CI runs it."""
