@@ -157,6 +157,7 @@ class Law:
 
     def __init__(self, text, function, cases, examples):
         self.text, self.function, self.cases, self.examples = text, function, cases, examples
+        self.kept = None  # cases that were drawn before, see judge.keep_cases
 
 
 class Mistake:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.exercises import BrokenLaw, load, module, shown
+from lessons.exercises import BrokenLaw, Law, load, module, shown
 
 ABOUT_IMPORTS = {"__import__", "eval", "exec", "compile", "globals", "importlib", "builtins", "sys"}
 MOST_CALLS = 200  # kept for the diagnosis
@@ -64,7 +64,7 @@ class Recorder:
         return call
 
 
-def judge(exercise, path):
+def judge(exercise, path, opened=None):
     """The verdict on the answer in the file at `path`: a dictionary whose "status" is one of
 
     - "right": all laws hold;
@@ -72,6 +72,8 @@ def judge(exercise, path):
     - "syntax", "forbidden", "error": it cannot be read, uses what it must not, or fails by itself; "message", "line";
     - "wrong": "law", the "call" that broke it, "what", "came", "wanted", and "causes", the likely ones.
     - "tampered": after the answer was loaded, a wrong answer passed as well.
+
+    `opened` makes a module of the source, or what stands for one; by default it is loaded into this process.
     """
     try:
         source = Path(path).read_text("utf-8")
@@ -86,14 +88,18 @@ def judge(exercise, path):
         message, line = forbidden
         return {"status": "forbidden", "message": message, "line": line}
     try:
-        answer = module(source, exercise.name, path)
+        answer = opened(source) if opened else module(source, exercise.name, path)
     except BaseException as error:  # SystemExit and KeyboardInterrupt are an answer's fault, too
         return _error(error, path)
     missing = [name for name in sorted(exercise.functions()) if not _has(answer, name)]
     if missing:
         return {"status": "error", "message": f"{missing[0]} is missing; keep the names of the stub", "line": 1}
     verdict = try_laws(exercise, answer, path)
-    if verdict["status"] == "right" and any(passes(exercise, mistake) for mistake in exercise.mistakes[:2]):
+    if (
+        verdict["status"] == "right"
+        and not opened
+        and any(passes(exercise, mistake) for mistake in exercise.mistakes[:2])
+    ):
         return {"status": "tampered"}
     return verdict
 
@@ -133,7 +139,32 @@ def passes(exercise, mistake):
 def _first_failure(law, recorder, shrink=True):
     """What the smallest case that breaks a law raises, the calls it made and what it printed; None if the law holds."""
     with np.errstate(all="ignore"):
-        return _tried(law, recorder) if law.cases is None else _smallest(law, recorder, shrink)
+        if law.cases is None:
+            return _tried(law, recorder)
+        failures = (_tried(law, recorder, copy.deepcopy(case)) for case in law.kept or ())
+        failure = next(filter(None, failures), None)
+        return None if law.kept and not failure else _smallest(law, recorder, shrink) or failure
+
+
+def keep_cases(law, seed=None):
+    """Draw the cases of a law now, for many answers: drawing takes longer than trying. With a seed, others as well."""
+    import hypothesis
+
+    if law.cases is None:
+        return
+    kept = []
+    collecting = Law(law.text, lambda _, case: kept.append(copy.deepcopy(case)), law.cases, law.examples)
+
+    @hypothesis.settings(max_examples=law.examples, database=None, deadline=None, phases=[hypothesis.Phase.generate])
+    @hypothesis.given(law.cases)
+    def others(case):
+        kept.append(copy.deepcopy(case))
+
+    with np.errstate(all="ignore"), contextlib.suppress(Exception):  # then they are drawn for each answer
+        _smallest(collecting, Recorder(None))
+        if seed is not None:
+            hypothesis.seed(seed)(others)()
+        law.kept = kept
 
 
 def _tried(law, recorder, *case):
@@ -365,7 +396,8 @@ def _is_of_package(node, tree):
 def _error(error, path):
     """A verdict on what an answer raised: the message, and the line of the answer that it came from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return {"status": "error", "message": _words(error), "line": lines[-1] if lines else None}
+    line = lines[-1] if lines else getattr(error, "line", None)  # the line in another process
+    return {"status": "error", "message": _words(error), "line": line}
 
 
 def _words(error):
