@@ -34,7 +34,7 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 LAWS = "\n# %% Laws\n"
-REGION = re.compile(r"^( *)# solution(?: \d+)?\n(.*?)^ *# end of solution\n", re.MULTILINE | re.DOTALL)
+REGION = re.compile(r"^( *)# solution(?: (\d+))?\n(.*?)^ *# end of solution\n", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"(\d\d|engine)_(\d+)_\w+")
 
 
@@ -196,6 +196,11 @@ class Exercise:
     def functions(self):
         """The names of the functions that hold a region of this exercise, "Tensor.sum" for a method."""
         return {name for name, place in self._places().items() if place == self._place}
+
+    @property
+    def mark(self):
+        """What follows `# solution` where a region of this exercise begins: " 4", or nothing."""
+        return f" {self._place}" if self.shared else ""
 
     @property
     def _place(self):

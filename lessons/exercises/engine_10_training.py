@@ -1,17 +1,18 @@
 """engine.10 A network trains on it
 
-    Module.parameters()            a list of the Tensors among the attributes of a module, in the order in which they were
-                                   assigned: also those in lists, tuples and dictionaries, in modules among them, and so
-                                   on, however deep; each once, even if it is in several places (`vars(module)` has the
-                                   attributes)
-    WeightNorm(weight, bias)       the layer of lesson 03, a Module. weight is an array (outputs, inputs), no row of it zero;
-                                   bias is an array (outputs,). It has the tensors `v`, which begins as weight, `g`,
-                                   (outputs,), which begins as the lengths of its rows, and `b`
+    Module.parameters()            a list of the Tensors among the attributes of a module, in the order in which
+                                   they were assigned: also those in lists, tuples and dictionaries, in modules
+                                   among them, and so on, however deep; each once, even if it is in several places
+                                   (`vars(module)` has the attributes)
+    WeightNorm(weight, bias)       the layer of lesson 03, a Module. weight is an array (outputs, inputs), no row of
+                                   it zero; bias is an array (outputs,). It has the tensors `v`, which begins as
+                                   weight, `g`, (outputs,), which begins as the lengths of its rows, and `b`
         layer(x)                   x wᵀ + b for a Tensor x (examples, inputs), where w = g v/‖v‖, row by row
-    SGD(parameters, lr, momentum=0.0)      gradient descent for these tensors, with learning rate η (lr) and momentum μ
+    SGD(parameters, lr, momentum=0.0)      gradient descent for these tensors, with learning rate η (lr) and
+                                           momentum μ
         optimizer.zero_grad()      sets .grad of each to None
-        optimizer.step()           one step: for each parameter, velocity ← μ · velocity + gradient, and then
-                                   data ← data - η · velocity; velocities begin as zeros. One whose .grad is None stays
+        optimizer.step()           one step: for each parameter, velocity ← μ · velocity + gradient, and then data ←
+                                   data - η · velocity; velocities begin as zeros. One whose .grad is None stays
 
 For example:
 
@@ -21,9 +22,9 @@ For example:
     optimizer.step()                    # p.data is [0], the velocity is 2
     optimizer.step()                    # p.data is [-1.5], the velocity is 3
 
-When all of it is right, lesson 03's network trains with weight normalization on your engine: 300 steps, in which its loss
-must be that of NumPy code with all formulas written out. This check takes some seconds. The curve is then drawn into
-my_engine.png, beside that of minigrad.
+When all of it is right, lesson 03's network trains with weight normalization on your engine: 300 steps, in which
+its loss must be that of NumPy code with all formulas written out. This check takes some seconds. The curve is then
+drawn into my_engine.png, beside that of minigrad.
 """
 
 # %% Laws
@@ -40,9 +41,11 @@ exercise = Exercise(
     __file__,
     "lesson 03, In a layer; lesson 01, part 8",
     hints=[
-        "parameters: keep a list of things still to be looked at, with the module itself to begin with; what a container or a"
+        "parameters: keep a list of things still to be looked at, with the module itself to begin with; what"
+        " a container or a"
         " module holds goes to its front. The keys of a dictionary are in order, each once, and tensors may be keys.",
-        "WeightNorm: `sum(self.v ** 2, axis=1) ** 0.5` has the lengths, (outputs,); g over these needs a second axis of 1"
+        "WeightNorm: `sum(self.v ** 2, axis=1) ** 0.5` has the lengths, (outputs,); g over these needs a"
+        " second axis of 1"
         " entry before it multiplies v, row by row.",
         "SGD keeps a list of velocities, plain arrays, one for each parameter. A step assigns to `parameter.data`.",
     ],
@@ -57,7 +60,18 @@ exercise = Exercise(
 def nests(draw):
     """A nest of containers and modules ("module", …) around the numbers of tensors, some of them in several places."""
     leaf = st.integers(0, 4)
-    return draw(st.lists(st.recursive(leaf, lambda inner: st.tuples(st.sampled_from(["list", "tuple", "dict", "module"]), st.lists(inner, max_size=3)), max_leaves=8), max_size=3))
+    return draw(
+        st.lists(
+            st.recursive(
+                leaf,
+                lambda inner: st.tuples(
+                    st.sampled_from(["list", "tuple", "dict", "module"]), st.lists(inner, max_size=3)
+                ),
+                max_leaves=8,
+            ),
+            max_size=3,
+        )
+    )
 
 
 def build(answer, nest, tensors):
@@ -97,10 +111,17 @@ def parameters(answer, nest):
 def steps(draw):
     """A start, gradients for some steps (None for none), a learning rate and a momentum."""
     vector = arrays(float, (2,), elements=NUMBERS)
-    return draw(vector), draw(st.lists(st.none() | vector, min_size=1, max_size=4)), draw(st.sampled_from([0.5, 0.25, 1.0])), draw(st.sampled_from([0.0, 0.5, 0.75]))
+    return (
+        draw(vector),
+        draw(st.lists(st.none() | vector, min_size=1, max_size=4)),
+        draw(st.sampled_from([0.5, 0.25, 1.0])),
+        draw(st.sampled_from([0.0, 0.5, 0.75])),
+    )
 
 
-@exercise.law("velocity ← μ · velocity + gradient, data ← data - η · velocity; nothing where there is no gradient", steps())
+@exercise.law(
+    "velocity ← μ · velocity + gradient, data ← data - η · velocity; nothing where there is no gradient", steps()
+)
 def descent(answer, case):
     start, slopes, lr, momentum = case
     p, q = answer.Tensor(start), answer.Tensor([1.0])
@@ -111,7 +132,8 @@ def descent(answer, case):
         if slope is not None:
             velocity = momentum * velocity + slope
             wanted = wanted - lr * velocity
-        given = f"lr={lr}, momentum={momentum}, from {start.tolist()}, gradients {[None if s is None else s.tolist() for s in slopes[:t]]}"
+        came = [None if slope is None else slope.tolist() for slope in slopes[:t]]
+        given = f"lr={lr}, momentum={momentum}, from {start.tolist()}, gradients {came}"
         agree(f"a parameter after {t} steps, {given}", p.data, wanted)
 
 
@@ -134,14 +156,21 @@ def layers(draw):
     return weight, draw(arrays(float, len(weight), elements=NUMBERS)), ramp((2, weight.shape[1]))
 
 
-@exercise.law("a layer starts as x weightᵀ + bias, with v = weight, g = ‖v‖ and b = bias, its three parameters", layers())
+@exercise.law(
+    "a layer starts as x weightᵀ + bias, with v = weight, g = ‖v‖ and b = bias, its three parameters", layers()
+)
 def start(answer, case):
     weight, bias, x = case
     layer = answer.WeightNorm(weight, bias)
     where = f", weight = {weight.tolist()}, bias = {bias.tolist()}"
     for letter, wanted in (("v", weight), ("g", np.linalg.norm(weight, axis=1)), ("b", bias)):
         agree(f"layer.{letter}{where}", array_of(f"layer.{letter}", getattr(layer, letter, None), answer), wanted)
-    agree(f"layer(x){where}, x = {x.tolist()}", array_of("layer(x)", layer(answer.Tensor(x)), answer), x @ weight.T + bias, atol=1e-8)
+    agree(
+        f"layer(x){where}, x = {x.tolist()}",
+        array_of("layer(x)", layer(answer.Tensor(x)), answer),
+        x @ weight.T + bias,
+        atol=1e-8,
+    )
     hold(len(layer.parameters()) == 3, "how many parameters the layer has", len(layer.parameters()), 3)
 
 
@@ -159,7 +188,12 @@ def split(answer, case):
     y.backward(answer.Tensor(back))
     slope_v = array_of("v.grad", layer.v.grad, answer)
     size = np.abs(back).sum() * np.abs(x).max() * (1 + np.abs(g).max())
-    agree(f"v.grad · v, row by row{where}", (slope_v * v).sum(axis=1), np.zeros(len(v)), atol=1e-12 * size * (1 + np.abs(v).max()))
+    agree(
+        f"v.grad · v, row by row{where}",
+        (slope_v * v).sum(axis=1),
+        np.zeros(len(v)),
+        atol=1e-12 * size * (1 + np.abs(v).max()),
+    )
     for i, letter in enumerate("vgb"):
         values = [v, g, bias]
         f = lambda new, i=i, values=values: (back * output(*values[:i], new, *values[i + 1 :])).sum()
@@ -230,7 +264,12 @@ def training(answer):
     for t in (0, 1, 2, 10, 100, STEPS - 1):
         agree(f"the loss after {t} steps", came[t], wanted[t], rtol=1e-6, atol=0)
     agree("the losses of all steps", came, wanted, rtol=1e-6, atol=0)
-    hold(came[-50:].mean() < came[:10].mean() / 10, "the loss at the end, over that at the start", came[-50:].mean() / came[:10].mean(), "less than 0.1")
+    hold(
+        came[-50:].mean() < came[:10].mean() / 10,
+        "the loss at the end, over that at the start",
+        came[-50:].mean() / came[:10].mean(),
+        "less than 0.1",
+    )
 
 
 @exercise.after
@@ -244,7 +283,11 @@ def figure(answer, folder):
     import wn
 
     x, y, weights, biases, batches = task()
-    net = mg.nn.Sequential(mg.nn.Linear(10, 32, rng=np.random.default_rng(0)), mg.nn.ReLU(), mg.nn.Linear(32, 1, rng=np.random.default_rng(0)))
+    net = mg.nn.Sequential(
+        mg.nn.Linear(10, 32, rng=np.random.default_rng(0)),
+        mg.nn.ReLU(),
+        mg.nn.Linear(32, 1, rng=np.random.default_rng(0)),
+    )
     for layer, weight, bias in zip((net[0], net[2]), weights, biases, strict=True):
         layer.weight.data, layer.bias.data = weight, bias
     wn.apply_weight_norm(net)
@@ -274,14 +317,22 @@ def holding(answer, *things):
     return module.parameters()
 
 
-@exercise.symptom("parameters lists a tensor that is in two places twice.", "        return list(found)\n", "        return [*found, *found]\n")
+@exercise.symptom(
+    "parameters lists a tensor that is in two places twice.",
+    "        return list(found)\n",
+    "        return [*found, *found]\n",
+)
 def repeated(answer):
     t, module = answer.Tensor([1.0]), answer.Module()
     module.a = module.b = t
     return len(module.parameters()) == 2
 
 
-@exercise.symptom("parameters does not look into modules.", "waiting[:0] = vars(module).values()", "waiting[:0] = vars(module).values() if module is self else ()")
+@exercise.symptom(
+    "parameters does not look into modules.",
+    "waiting[:0] = vars(module).values()",
+    "waiting[:0] = vars(module).values() if module is self else ()",
+)
 def not_in_modules(answer):
     inner, outer = answer.Module(), answer.Module()
     inner.t = answer.Tensor([1.0])
@@ -289,12 +340,18 @@ def not_in_modules(answer):
     return len(inner.parameters()) == 1 and len(outer.parameters()) == 0
 
 
-@exercise.symptom("parameters does not look into lists and tuples.", "case list() | tuple() as several:", "case list() | tuple() as several if False:")
+@exercise.symptom(
+    "parameters does not look into lists and tuples.",
+    "case list() | tuple() as several:",
+    "case list() | tuple() as several if False:",
+)
 def not_in_lists(answer):
     return len(holding(answer, answer.Tensor([1.0]))) == 0
 
 
-@exercise.symptom("parameters does not look into dictionaries.", "case dict() as several:", "case dict() as several if False:")
+@exercise.symptom(
+    "parameters does not look into dictionaries.", "case dict() as several:", "case dict() as several if False:"
+)
 def not_in_dictionaries(answer):
     module = answer.Module()
     module.a, module.b = answer.Tensor([1.0]), {"c": answer.Tensor([1.0])}
@@ -316,22 +373,38 @@ def stepped(answer, momentum, steps, lr=0.5):
     return p.data[0]
 
 
-@exercise.symptom("The step goes up the gradient: it is to be subtracted.", "parameter.data - self.lr * self.velocities[i]", "parameter.data + self.lr * self.velocities[i]")
+@exercise.symptom(
+    "The step goes up the gradient: it is to be subtracted.",
+    "parameter.data - self.lr * self.velocities[i]",
+    "parameter.data + self.lr * self.velocities[i]",
+)
 def upwards(answer):
     return stepped(answer, 0.0, 1) == 2.0
 
 
-@exercise.symptom("The learning rate is missing.", "parameter.data - self.lr * self.velocities[i]", "parameter.data - self.velocities[i]")
+@exercise.symptom(
+    "The learning rate is missing.",
+    "parameter.data - self.lr * self.velocities[i]",
+    "parameter.data - self.velocities[i]",
+)
 def without_rate(answer):
     return stepped(answer, 0.0, 1) == -1.0
 
 
-@exercise.symptom("The momentum has no effect.", "self.momentum * self.velocities[i] + parameter.grad.data", "0 * self.velocities[i] + parameter.grad.data")
+@exercise.symptom(
+    "The momentum has no effect.",
+    "self.momentum * self.velocities[i] + parameter.grad.data",
+    "0 * self.velocities[i] + parameter.grad.data",
+)
 def without_momentum(answer):
     return stepped(answer, 0.5, 2) == -1.0
 
 
-@exercise.symptom("The gradient is weighted by 1 - μ: here it is added to μ · velocity as it is.", "self.momentum * self.velocities[i] + parameter.grad.data", "self.momentum * self.velocities[i] + (1 - self.momentum) * parameter.grad.data")
+@exercise.symptom(
+    "The gradient is weighted by 1 - μ: here it is added to μ · velocity as it is.",
+    "self.momentum * self.velocities[i] + parameter.grad.data",
+    "self.momentum * self.velocities[i] + (1 - self.momentum) * parameter.grad.data",
+)
 def averaged(answer):
     return stepped(answer, 0.5, 1) == 0.5
 
@@ -349,7 +422,11 @@ def one_velocity(answer):
     return q.data[0] != 0
 
 
-@exercise.symptom("A parameter without a gradient is an error: it is to stay as it is.", "            if parameter.grad is not None:\n", "            if True:\n")
+@exercise.symptom(
+    "A parameter without a gradient is an error: it is to stay as it is.",
+    "            if parameter.grad is not None:\n",
+    "            if True:\n",
+)
 def no_gradient(answer):
     try:
         p = answer.Tensor([1.0])
@@ -359,7 +436,11 @@ def no_gradient(answer):
         return stepped(answer, 0.0, 1) == 0.0
 
 
-@exercise.symptom("zero_grad does not set .grad to None.", "            parameter.grad = None\n", "            parameter.grad = Tensor(np.zeros(parameter.shape))\n")
+@exercise.symptom(
+    "zero_grad does not set .grad to None.",
+    "            parameter.grad = None\n",
+    "            parameter.grad = Tensor(np.zeros(parameter.shape))\n",
+)
 def not_none(answer):
     p = answer.Tensor([1.0])
     p.grad = answer.Tensor([1.0])
@@ -379,15 +460,39 @@ def layer_output(answer):
 
 for cause, w, old, new in (
     ("The division by ‖v‖ is missing.", [[60, 80], [0, 8]], "self.g / sum(self.v**2, axis=1) ** 0.5", "self.g"),
-    ("It divides by ‖v‖² instead of ‖v‖: the root is missing.", [[0.6, 0.8], [0, 0.5]], "sum(self.v**2, axis=1) ** 0.5", "sum(self.v**2, axis=1)"),
-    ("It takes the length of all of v; each row has a length of its own.", np.array([[60, 80], [0, 8]]) / np.sqrt(116), "sum(self.v**2, axis=1) ** 0.5", "sum(self.v**2) ** 0.5"),
-    ("It takes the lengths of the columns: axis=1 is along the rows.", [[10, 80 / np.sqrt(80)], [0, 8 / np.sqrt(80)]], "sum(self.v**2, axis=1) ** 0.5", "sum(self.v**2, axis=0) ** 0.5"),
-    ("It does not use g.", [[0.6, 0.8], [0, 1]], "self.g / sum(self.v**2, axis=1) ** 0.5", "1 / sum(self.v**2, axis=1) ** 0.5"),
+    (
+        "It divides by ‖v‖² instead of ‖v‖: the root is missing.",
+        [[0.6, 0.8], [0, 0.5]],
+        "sum(self.v**2, axis=1) ** 0.5",
+        "sum(self.v**2, axis=1)",
+    ),
+    (
+        "It takes the length of all of v; each row has a length of its own.",
+        np.array([[60, 80], [0, 8]]) / np.sqrt(116),
+        "sum(self.v**2, axis=1) ** 0.5",
+        "sum(self.v**2) ** 0.5",
+    ),
+    (
+        "It takes the lengths of the columns: axis=1 is along the rows.",
+        [[10, 40 / 3], [0, 8 / np.sqrt(80)]],
+        "sum(self.v**2, axis=1) ** 0.5",
+        "sum(self.v**2, axis=0) ** 0.5",
+    ),
+    (
+        "It does not use g.",
+        [[0.6, 0.8], [0, 1]],
+        "self.g / sum(self.v**2, axis=1) ** 0.5",
+        "1 / sum(self.v**2, axis=1) ** 0.5",
+    ),
 ):
     exercise.symptom(cause, old, new)(lambda answer, w=w: equal(layer_output(answer), X @ np.array(w).T + BIAS))
 
 
-@exercise.symptom("g is applied column by column: its row needs a second axis, (outputs, 1).", "reshape(self.g / sum(self.v**2, axis=1) ** 0.5, (-1, 1)) * self.v", "self.g / sum(self.v**2, axis=1) ** 0.5 * self.v")
+@exercise.symptom(
+    "g is applied column by column: its row needs a second axis, (outputs, 1).",
+    "reshape(self.g / sum(self.v**2, axis=1) ** 0.5, (-1, 1)) * self.v",
+    "self.g / sum(self.v**2, axis=1) ** 0.5 * self.v",
+)
 def by_columns(answer):
     v = 2 * WEIGHT
     return equal(layer_output(answer), X @ (np.array([10.0, 2.0]) / np.linalg.norm(v, axis=1) * v).T + BIAS)
@@ -403,12 +508,20 @@ def unbiased(answer):
     return equal(layer_output(answer), X @ np.array([[6, 8], [0, 2.0]]).T)
 
 
-@exercise.symptom("g begins as ones: it is to begin as the lengths of the rows, so that w begins as weight.", "Tensor(np.linalg.norm(weight, axis=1))", "Tensor(np.ones(len(weight)))")
+@exercise.symptom(
+    "g begins as ones: it is to begin as the lengths of the rows, so that w begins as weight.",
+    "Tensor(np.linalg.norm(weight, axis=1))",
+    "Tensor(np.ones(len(weight)))",
+)
 def ones(answer):
     return equal(answer.WeightNorm(WEIGHT, BIAS).g.data, [1, 1])
 
 
-@exercise.symptom("Lengths are constants in it (.data), and ∇_v L lacks what comes through ‖v‖.", "sum(self.v**2, axis=1) ** 0.5", "np.linalg.norm(self.v.data, axis=1)")
+@exercise.symptom(
+    "Lengths are constants in it (.data), and ∇_v L lacks what comes through ‖v‖.",
+    "sum(self.v**2, axis=1) ** 0.5",
+    "np.linalg.norm(self.v.data, axis=1)",
+)
 def constant_lengths(answer):
     layer = answer.WeightNorm(WEIGHT, BIAS)
     layer(answer.Tensor(X)).backward(answer.Tensor([[1.0, 1.0]]))

@@ -13,12 +13,12 @@ this one; you write where the dots are, in the functions that it names.
     add(a, b)        a + b, entry by entry, of two tensors of one shape; returns a Tensor
     multiply(a, b)   a · b, entry by entry, likewise
 
-The step (source, rule) of a result says that the source was used in it, and what to do on the way back. A *rule* is a
-function of one argument: it takes `g`, the gradient of some loss with respect to the result, and returns the share of
-the source, g times the slope of the result with respect to the source. Lesson 01 kept the slopes themselves with its
-single numbers; functions will do for arrays of any kind. Both g and the share are Tensors of the result's shape. Write
-rules with functions of your own engine (`multiply(g, …)`), never with NumPy on `.data`: then the share remembers how it
-was made as well, and step 8 has its second derivatives.
+The step (source, rule) of a result says that the source was used in it, and what to do on the way back. A *rule* is
+a function of one argument: it takes `g`, the gradient of some loss with respect to the result, and returns the
+share of the source, g times the slope of the result with respect to the source. Lesson 01 kept the slopes
+themselves with its single numbers; functions will do for arrays of any kind. Both g and the share are Tensors of
+the result's shape. Write rules with functions of your own engine (`multiply(g, …)`), never with NumPy on `.data`:
+then the share remembers how it was made as well, and step 8 has its second derivatives.
 
 For example:
 
@@ -88,7 +88,10 @@ def rules(answer, case):
     for name, slope_a, slope_b in (("add", np.ones(x.shape), np.ones(x.shape)), ("multiply", y, x)):
         words = f"{name}(a, {'a' if same else 'b'}), where a = {x}" + ("" if same else f", b = {y}")
         totals = shares(answer, getattr(answer, name)(a, b), g)
-        for letter, source, slope in (("a", a, g * (slope_a + same * slope_b)), ("b", b, g * (slope_b + same * slope_a))):
+        for letter, source, slope in (
+            ("a", a, g * (slope_a + same * slope_b)),
+            ("b", b, g * (slope_b + same * slope_a)),
+        ):
             hold(source in totals, f"the steps of {words}", f"none to {letter}", f"one with {letter} as its source")
             agree(f"the share of {letter} in {words}, g = {g}", totals[source], slope)
         hold(len(totals) == 2 - same, f"how many tensors the steps of {words} lead to", len(totals), 2 - same)
@@ -127,7 +130,9 @@ def sums(answer, g):
     return [rule(answer.Tensor([g])) for _, rule in steps]
 
 
-@exercise.symptom("Integers stay integers: an array of float64 is asked for.", "np.array(data, dtype=float)", "np.array(data)")
+@exercise.symptom(
+    "Integers stay integers: an array of float64 is asked for.", "np.array(data, dtype=float)", "np.array(data)"
+)
 def integers(answer):
     return answer.Tensor([1, 2]).data.dtype.kind == "i"
 
@@ -169,7 +174,9 @@ def as_a_product(answer):
 
 
 @exercise.symptom(
-    "Steps are kept while Tensor.recording is False.", "self.steps = steps if Tensor.recording else ()", "self.steps = steps"
+    "Steps are kept while Tensor.recording is False.",
+    "self.steps = steps if Tensor.recording else ()",
+    "self.steps = steps",
 )
 def always_recorded(answer):
     with answer.recording(False):

@@ -1,20 +1,20 @@
 """engine.2 The way back
 
-    in_order(result)      a list: the result and every tensor that it was made from, at whatever distance; each once, and
-                          each before all the tensors that it was made from itself
-    go_back(result, g)    a dictionary {tensor: its gradient} with the same tensors: the gradient of the result is g, a
-                          Tensor of its shape; that of any other tensor is the sum of all its shares, a Tensor
+    in_order(result)      a list: the result and every tensor that it was made from, at whatever distance; each
+                          once, and each before all the tensors that it was made from itself
+    go_back(result, g)    a dictionary {tensor: its gradient} with the same tensors: the gradient of the result is
+                          g, a Tensor of its shape; that of any other tensor is the sum of all its shares, a Tensor
     Tensor.backward(g)    goes back from this tensor (self) and adds to `.grad` of each leaf that it was made from
 
 In `in_order(result)` you meet tensors by their `steps`, but a tensor may be reached in several ways. One order that
-fits is lesson 01's: the youngest first, if each tensor knows when it was made. Each rule is called once. There may be
-2⁶⁰ paths through 60 tensors, and chains of 10,000 tensors: Python allows only 1000 calls within calls, so do it without
-recursion. Keep no list of all tensors: one that nobody refers to any more must be freed.
+fits is lesson 01's: the youngest first, if each tensor knows when it was made. Each rule is called once. There may
+be 2⁶⁰ paths through 60 tensors, and chains of 10,000 tensors: Python allows only 1000 calls within calls, so do it
+without recursion. Keep no list of all tensors: one that nobody refers to any more must be freed.
 
-A *leaf* is a tensor without steps. Only leaves get a `.grad`, a Tensor; a second call of backward adds to it. `g` may be
-a Tensor only; when it is left out, it is 1 if this tensor has one entry, and else there is a RuntimeError: nobody can
-tell which of the entries is meant. Nothing of the way back is recorded: run it within `with recording(False):`, which
-is there already. (But go_back itself leaves the switch alone: step 8 needs it recorded.)
+A *leaf* is a tensor without steps. Only leaves get a `.grad`, a Tensor; a second call of backward adds to it. `g`
+may be a Tensor only; when it is left out, it is 1 if this tensor has one entry, and else there is a RuntimeError:
+nobody can tell which of the entries is meant. Nothing of the way back is recorded: run it within `with
+recording(False):`, which is there already. (But go_back itself leaves the switch alone: step 8 needs it recorded.)
 
 For example:
 
@@ -37,13 +37,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from lessons.exercises import BrokenLaw, Exercise, agree, hold
-from lessons.exercises.engine import array_of, equal, gradients, ramp, refused, small_integers
+from lessons.exercises.engine import array_of, equal, gradients, refused, small_integers
 
 exercise = Exercise(
     __file__,
     "lesson 01, parts 2 and 5",
     hints=[
-        "Give each tensor a number when it is made, one higher than the last: `itertools.count()` counts. Then collect the"
+        "Give each tensor a number when it is made, one higher than the last: `itertools.count()` counts."
+        " Then collect the"
         " tensors with a list of those still to be looked at, and sort them by that number.",
         "go_back starts with {result: g}. In the order of in_order, each tensor's gradient is complete when its turn"
         " comes; each of its rules makes a share of it, which is added to what the source has already, if anything.",
@@ -61,14 +62,18 @@ def programs(draw):
     """Two arrays, and up to five operations on these and on what came before."""
     given = [draw(arrays(float, (2,), elements=small_integers)) for _ in range(2)]
     steps = draw(st.integers(1, 5))
-    return given, [(draw(st.sampled_from(["add", "multiply"])), *[draw(st.integers(0, i + 1)) for _ in "ab"]) for i in range(steps)]
+    return given, [
+        (draw(st.sampled_from(["add", "multiply"])), *[draw(st.integers(0, i + 1)) for _ in "ab"]) for i in range(steps)
+    ]
 
 
 def words(program):
     """A program as a learner would write it: a and b are given."""
     given, operations = program
     lines = [f"{letter} = Tensor({x.tolist()})" for letter, x in zip("ab", given, strict=True)]
-    return "; ".join(lines + [f"{'cdefg'[i]} = {op}({'abcdefg'[p]}, {'abcdefg'[q]})" for i, (op, p, q) in enumerate(operations)])
+    return "; ".join(
+        lines + [f"{'cdefg'[i]} = {op}({'abcdefg'[p]}, {'abcdefg'[q]})" for i, (op, p, q) in enumerate(operations)]
+    )
 
 
 def run(answer, program):
@@ -155,7 +160,11 @@ def start(answer):
     for shape in ((), (1,), (1, 1)):
         x = answer.Tensor(np.full(shape, 3.0))
         answer.multiply(x, x).backward()
-        agree(f"x.grad after multiply(x, x).backward(), x of shape {shape}", array_of("x.grad", x.grad, answer), np.full(shape, 6.0))
+        agree(
+            f"x.grad after multiply(x, x).backward(), x of shape {shape}",
+            array_of("x.grad", x.grad, answer),
+            np.full(shape, 6.0),
+        )
     x = answer.Tensor([1.0, 2.0])
     refused("multiply(x, x).backward(), x of shape (2,)", RuntimeError, answer.multiply(x, x).backward)
 
@@ -253,7 +262,13 @@ def misplaced(answer, turned=False):
     """Whether in_order has something before a tensor that was made from it, each once, in one of some programs."""
     answer.Tensor.recording = True
     found = False
-    for operations in ([(0, 0), (0, 2)], [(0, 0), (2, 0)], [(0, 0), (2, 0), (3, 2)], [(0, 0), (0, 2), (2, 3)], [(0, 0), (2, 2)]):
+    for operations in (
+        [(0, 0), (0, 2)],
+        [(0, 0), (2, 0)],
+        [(0, 0), (2, 0), (3, 2)],
+        [(0, 0), (0, 2), (2, 3)],
+        [(0, 0), (2, 2)],
+    ):
         made = run(answer, ([np.ones(1)] * 2, [("add", *pair) for pair in operations]))
         came = list(answer.in_order(made[-1]))
         if len(set(came)) < len(came):
@@ -263,9 +278,7 @@ def misplaced(answer, turned=False):
     return found
 
 
-@exercise.symptom(
-    "The order is turned around: the oldest comes first.", "tensor.age, reverse=True)", "tensor.age)"
-)
+@exercise.symptom("The order is turned around: the oldest comes first.", "tensor.age, reverse=True)", "tensor.age)")
 def turned_around(answer):
     return misplaced(answer) and not misplaced(answer, turned=True)
 
@@ -329,20 +342,26 @@ def after(answer, times=1):
 
 
 @exercise.symptom(
-    ".grad is replaced: a second call of backward adds to what is there.", "Tensor(before + gradient.data)", "Tensor(gradient.data)"
+    ".grad is replaced: a second call of backward adds to what is there.",
+    "Tensor(before + gradient.data)",
+    "Tensor(gradient.data)",
 )
 def overwritten(answer):
     return equal(after(answer, 2)[0].grad.data, [108.0])
 
 
-@exercise.symptom("Tensors that were computed have a .grad, too; leaves only are to have one.", "if not tensor.steps:", "if True:")
+@exercise.symptom(
+    "Tensors that were computed have a .grad, too; leaves only are to have one.", "if not tensor.steps:", "if True:"
+)
 def all_have_one(answer):
     x, y, z = after(answer)
     return x.grad is not None and (y.grad is not None or z.grad is not None)
 
 
 @exercise.symptom(
-    "backward() on several entries starts with ones; it is to be an error.", "if g is None and self.data.size != 1:", "if False:"
+    "backward() on several entries starts with ones; it is to be an error.",
+    "if g is None and self.data.size != 1:",
+    "if False:",
 )
 def not_refused(answer):
     answer.Tensor.recording = True
@@ -351,14 +370,20 @@ def not_refused(answer):
     return True
 
 
-@exercise.symptom("The g that is given has no effect.", "gradients = {result: g}", "gradients = {result: Tensor(np.ones(result.shape))}")
+@exercise.symptom(
+    "The g that is given has no effect.",
+    "gradients = {result: g}",
+    "gradients = {result: Tensor(np.ones(result.shape))}",
+)
 def without_g(answer):
     f = lambda x: answer.multiply(x, x)
     return equal(gradients(answer, f, [3.0], g=[5.0])[0], [6.0])
 
 
 @exercise.symptom(
-    "The way back is recorded: within `with recording(False):` it is not.", "with recording(False):\n            gradients", "with recording(True):\n            gradients"
+    "The way back is recorded: within `with recording(False):` it is not.",
+    "with recording(False):\n            gradients",
+    "with recording(True):\n            gradients",
 )
 def recorded(answer):
     answer.Tensor.recording = True
@@ -383,7 +408,8 @@ def hoarded(answer):
 
 @exercise.symptom(
     "Two leaves share one .grad, and a change of one is a change of both: make a new Tensor for each.",
-    "                before = 0.0 if tensor.grad is None else tensor.grad.data\n                tensor.grad = Tensor(before + gradient.data)",
+    "                before = 0.0 if tensor.grad is None else tensor.grad.data\n"
+    "                tensor.grad = Tensor(before + gradient.data)",
     "                tensor.grad = gradient if tensor.grad is None else add(tensor.grad, gradient)",
 )
 def one_for_two(answer):

@@ -1,17 +1,19 @@
 """engine.3 Broadcasting
 
-NumPy repeats what is smaller: numbers of shape (3,) beside some of shape (2, 3) are used in both rows. What is used many
-times gets the sum of its shares. Write the repetition and the sum as operations of your engine; each goes back by the
-other.
+NumPy repeats what is smaller: numbers of shape (3,) beside some of shape (2, 3) are used in both rows. What is used
+many times gets the sum of its shares. Write the repetition and the sum as operations of your engine; each goes back
+by the other.
 
-    broadcast_to(x, shape)   x repeated to this shape, by NumPy's rules (`np.broadcast_to`); a Tensor with one step, to x
-    sum_to(x, shape)         the opposite way: the sum of x over the axes along which an array of this shape would be
-                             repeated to get the shape of x; a Tensor of this shape with one step, to x
-    alike(a, b)              a pair of Tensors of one shape, to which both broadcast (`np.broadcast_shapes`); a and b may
-                             be Tensors, numbers or arrays, of which `tensor` makes Tensors. The two lead back to a and b
+    broadcast_to(x, shape)   x repeated to this shape, by NumPy's rules (`np.broadcast_to`); a Tensor with one step,
+                             to x
+    sum_to(x, shape)         the opposite way: the sum of x over the axes along which an array of this shape would
+                             be repeated to get the shape of x; a Tensor of this shape with one step, to x
+    alike(a, b)              a pair of Tensors of one shape, to which both broadcast (`np.broadcast_shapes`); a and
+                             b may be Tensors, numbers or arrays, of which `tensor` makes Tensors. The two lead back
+                             to a and b
 
-With `alike` the operators + - * work, also with numbers and arrays: they are written in Tensor already. / and ** wait for
-step 4, the others for 5 and 7. (Rules are functions of your engine here, too: sum_to and broadcast_to.)
+With `alike` the operators + - * work, also with numbers and arrays: they are written in Tensor already. / and **
+wait for step 4, the others for 5 and 7. (Rules are functions of your engine here, too: sum_to and broadcast_to.)
 
 For example:
 
@@ -37,7 +39,8 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 4",
     hints=[
-        "NumPy aligns shapes from the right. x is repeated along axes that it lacks on the left, and along those where it"
+        "NumPy aligns shapes from the right. x is repeated along axes that it lacks on the left, and along"
+        " those where it"
         " has 1 entry and the result more.",
         "In sum_to, `len(x.shape) - len(shape)` axes on the left are new; axis i of `shape` is axis i + new of x. Sum"
         " over all of these axes at once, and `reshape(shape)` puts the ones back.",
@@ -105,7 +108,11 @@ def of_one_shape(answer, case):
         agree(what, array_of(what, tensor, answer), np.broadcast_to(x, np.broadcast_shapes(a.shape, b.shape)))
 
 
-@exercise.law("+, - and * of any two shapes agree with differences; each gradient has the shape of its tensor", pairs(), examples=25)
+@exercise.law(
+    "+, - and * of any two shapes agree with differences; each gradient has the shape of its tensor",
+    pairs(),
+    examples=25,
+)
 def operators(answer, case):
     a, b = case
     for words, f in (("a + b", np.add), ("a - b", np.subtract), ("a * b", np.multiply)):
@@ -131,7 +138,12 @@ def recorded(answer):
         ("broadcast_to", lambda x: answer.broadcast_to(x, (2, 3)), narrow),
         ("sum_to", lambda x: answer.sum_to(x, (1, 3)), wide),
     ):
-        hold(remembers(answer, f, given), f"the share that the rule of {words} makes", "no step leads to g", "one that does")
+        hold(
+            remembers(answer, f, given),
+            f"the share that the rule of {words} makes",
+            "no step leads to g",
+            "one that does",
+        )
 
 
 def summed(answer, shape, by):
@@ -165,13 +177,17 @@ def not_front(answer):
 
 
 @exercise.symptom(
-    "sum_to does not sum over axes that were stretched from 1 entry.", "axis < new or shape[axis - new] == 1", "axis < new"
+    "sum_to does not sum over axes that were stretched from 1 entry.",
+    "axis < new or shape[axis - new] == 1",
+    "axis < new",
 )
 def not_stretched(answer):
     return front(answer) and fails(lambda: stretched(answer)) and fails(lambda: lost(answer))
 
 
-@exercise.symptom("sum_to takes means instead of sums.", "x.data.sum(axis=tuple(axes))", "x.data.mean(axis=tuple(axes))")
+@exercise.symptom(
+    "sum_to takes means instead of sums.", "x.data.sum(axis=tuple(axes))", "x.data.mean(axis=tuple(axes))"
+)
 def means(answer):
     return equal(summed(answer, (2, 3), (3,)), [2.5, 3.5, 4.5])
 
@@ -209,7 +225,9 @@ def not_repeated(answer):
     "    return (a, broadcast_to(b, a.shape)) if a.shape == shape else (a, b)",
 )
 def one_only(answer):
-    both = [answer.alike(answer.Tensor(np.ones(x)), answer.Tensor(np.ones(y))) for x, y in (((2, 3), (3,)), ((3,), (2, 3)))]
+    both = [
+        answer.alike(answer.Tensor(np.ones(x)), answer.Tensor(np.ones(y))) for x, y in (((2, 3), (3,)), ((3,), (2, 3)))
+    ]
     return any(a.shape == b.shape == (2, 3) for a, b in both) and not all(a.shape == b.shape for a, b in both)
 
 

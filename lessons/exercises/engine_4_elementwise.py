@@ -2,11 +2,12 @@
 
     exp(x), log(x), tanh(x)      entry by entry; x is a Tensor of any shape
     relu(x)                      max(x, 0), entry by entry; its slope is 1 above 0, and 0 at 0 and below
-    power(x, p)                  x to the power p, a number such as 2, -1 or 0.5; with p = 0 the slope is 0, even at x = 0
+    power(x, p)                  x to the power p, a number such as 2, -1 or 0.5; with p = 0 the slope is 0, even at
+                                 x = 0
 
-Each returns a Tensor with one step, to x. Its rule is g times the slope, written with your engine: with operators and
-with these functions themselves, so that the share remembers g and x. (`x / y` and `x ** p` work as soon as power does.)
-Take the slope of tanh from its result: tanh' = 1 - tanh².
+Each returns a Tensor with one step, to x. Its rule is g times the slope, written with your engine: with operators
+and with these functions themselves, so that the share remembers g and x. (`x / y` and `x ** p` work as soon as
+power does.) Take the slope of tanh from its result: tanh' = 1 - tanh².
 
 For example:
 
@@ -21,7 +22,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lessons.exercises import Exercise, agree, hold
-from lessons.exercises.cases import NUMBERS, POSITIVE
+from lessons.exercises.cases import POSITIVE
 from lessons.exercises.engine import AWAY_FROM_0, COMPUTES, array_of, check, equal, gradients, remembers, tensors_of
 
 exercise = Exercise(
@@ -53,13 +54,20 @@ def negative(answer, x):
         check(answer, f"{name}(x)", getattr(answer, name), FUNCTIONS[name], x=x)
 
 
-@exercise.law("power: values and gradients for whole, broken and negative p", st.tuples(tensors_of(elements=POSITIVE), st.sampled_from(POWERS)))
+@exercise.law(
+    "power: values and gradients for whole, broken and negative p",
+    st.tuples(tensors_of(elements=POSITIVE), st.sampled_from(POWERS)),
+)
 def powers(answer, case):
     x, p = case
     check(answer, f"power(x, {p})", lambda x: answer.power(x, p), lambda x: x**p, x=x)
 
 
-@exercise.law("a negative number to a whole power is no trouble", st.tuples(tensors_of(elements=AWAY_FROM_0), st.sampled_from([2, 3, -1])), examples=15)
+@exercise.law(
+    "a negative number to a whole power is no trouble",
+    st.tuples(tensors_of(elements=AWAY_FROM_0), st.sampled_from([2, 3, -1])),
+    examples=15,
+)
 def negative_powers(answer, case):
     x, p = case
     check(answer, f"power(x, {p})", lambda x: answer.power(x, p), lambda x: x**p, x=x)
@@ -67,7 +75,11 @@ def negative_powers(answer, case):
 
 @exercise.law("at 0: the slope of relu, of x² and of x⁰ is 0")
 def at_0(answer):
-    for words, f in (("relu(x)", answer.relu), ("power(x, 2)", lambda x: answer.power(x, 2)), ("power(x, 0)", lambda x: answer.power(x, 0))):
+    for words, f in (
+        ("relu(x)", answer.relu),
+        ("power(x, 2)", lambda x: answer.power(x, 2)),
+        ("power(x, 0)", lambda x: answer.power(x, 0)),
+    ):
         x = answer.Tensor([0.0])
         f(x).backward(answer.Tensor([1.0]))
         agree(f"x.grad after {words}.backward(), x = [0]", array_of("x.grad", x.grad, answer), [0.0])
@@ -84,7 +96,12 @@ def quotients(answer, x):
 def recorded(answer):
     for name in (*FUNCTIONS, "power"):
         f = (lambda x: answer.power(x, 3)) if name == "power" else getattr(answer, name)
-        hold(remembers(answer, f, [1.0, 2.0]), f"the share that the rule of {name} makes", "no step leads to g", "one that does")
+        hold(
+            remembers(answer, f, [1.0, 2.0]),
+            f"the share that the rule of {name} makes",
+            "no step leads to g",
+            "one that does",
+        )
 
 
 def slope(answer, f, x=2.0, g=1.0):
@@ -110,25 +127,47 @@ OF = {
 E, T = np.exp(2.0), np.tanh(2.0)
 for cause, name, wrong, changes in (
     ("The rule of exp multiplies g by x: the slope of eˣ is eˣ.", "exp", 2.0, ("g * exp(x)", "g * x")),
-    ("The rule of exp takes a power rule: the slope of eˣ is eˣ, without a factor x.", "exp", 2 * E, ("g * exp(x)", "g * x * exp(x)")),
+    (
+        "The rule of exp takes a power rule: the slope of eˣ is eˣ, without a factor x.",
+        "exp",
+        2 * E,
+        ("g * exp(x)", "g * x * exp(x)"),
+    ),
     ("The rule of log multiplies by x: the slope is 1/x.", "log", 2.0, ("g / x", "g * x")),
     ("The rule of log divides by log x: the slope is 1/x.", "log", 1 / np.log(2), ("g / x", "g / log(x)")),
     ("The rule of tanh lacks the square: 1 - tanh².", "tanh", 1 - T, ("tanh(x) ** 2", "tanh(x)")),
     ("The rule of tanh takes 1 - x²: it is 1 - tanh² x.", "tanh", -3.0, ("1 - tanh(x) ** 2", "1 - x**2")),
-    ("The rule of tanh has the sign turned around: it is 1 - tanh².", "tanh", T**2 - 1, ("1 - tanh(x) ** 2", "tanh(x) ** 2 - 1")),
-    ("The rule of relu multiplies g by relu(x): the slope is 1 where x is above 0.", "relu", 2.0, ("g * (x.data > 0)", "g * relu(x)")),
+    (
+        "The rule of tanh has the sign turned around: it is 1 - tanh².",
+        "tanh",
+        T**2 - 1,
+        ("1 - tanh(x) ** 2", "tanh(x) ** 2 - 1"),
+    ),
+    (
+        "The rule of relu multiplies g by relu(x): the slope is 1 where x is above 0.",
+        "relu",
+        2.0,
+        ("g * (x.data > 0)", "g * relu(x)"),
+    ),
     ("The rule of relu passes g on everywhere: only where x is above 0.", "relu", None, ("g * (x.data > 0)", "g")),
     ("The slope of relu at 0 is to be 0.", "relu", None, ("x.data > 0", "x.data >= 0")),
     ("The rule of power lacks the factor p.", "power", 4.0, ("p * power(x, p - 1)", "power(x, p - 1)")),
     ("The rule of power lacks the -1: the slope is p xᵖ⁻¹.", "power", 24.0, ("p * power(x, p - 1)", "p * power(x, p)")),
-    ("The slope of x⁰ is 0 everywhere; 0 · x⁻¹ is NaN at 0.", "power", None, ("p * power(x, p - 1) if p else 0", "p * power(x, p - 1)")),
+    (
+        "The slope of x⁰ is 0 everywhere; 0 · x⁻¹ is NaN at 0.",
+        "power",
+        None,
+        ("p * power(x, p - 1) if p else 0", "p * power(x, p - 1)"),
+    ),
 ):
     if wrong is not None:
         exercise.symptom(cause, *changes)(rule(OF[name], wrong))
     elif "everywhere: only" in cause:
         exercise.symptom(cause, *changes)(lambda m: equal(slope(m, m.relu, -1.0), 1.0))
     elif "at 0 is" in cause:
-        exercise.symptom(cause, *changes)(lambda m: equal(slope(m, m.relu, 0.0), 1.0) and equal(slope(m, m.relu, -1.0), 0.0))
+        exercise.symptom(cause, *changes)(
+            lambda m: equal(slope(m, m.relu, 0.0), 1.0) and equal(slope(m, m.relu, -1.0), 0.0)
+        )
     else:
         exercise.symptom(cause, *changes)(lambda m: np.isnan(slope(m, lambda x: m.power(x, 0), 0.0)))
 for name, old, new in (
@@ -138,7 +177,9 @@ for name, old, new in (
     ("relu", "g * (x.data > 0)", "Tensor(x.data > 0)"),
     ("power", "g * (p * power(x, p - 1) if p else 0)", "p * power(x, p - 1) if p else Tensor(np.zeros(x.shape))"),
 ):
-    exercise.symptom(f"The rule of {name} does not use g: the share is g times the slope.", old, new)(without_g(OF[name]))
+    exercise.symptom(f"The rule of {name} does not use g: the share is g times the slope.", old, new)(
+        without_g(OF[name])
+    )
 for name, old, new in (
     ("exp", "g * exp(x)", "Tensor(g.data * np.exp(x.data))"),
     ("log", "g / x", "Tensor(g.data / x.data)"),

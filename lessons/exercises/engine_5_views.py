@@ -1,14 +1,16 @@
 """engine.5 Views
 
-    reshape(x, shape)            the same entries in another shape, as `x.data.reshape(shape)` has them; shape may have a -1
-    transpose(x, axes=None)      axis i of the result is axis axes[i] of x, as in `x.data.transpose(axes)`; axes is a tuple
-                                 of 0, 1, …, each once; without it the order of the axes is turned around
-    index(x, key)                x.data[key], for every key that NumPy takes: numbers, slices, tuples, lists, arrays, masks
+    reshape(x, shape)            the same entries in another shape, as `x.data.reshape(shape)` has them; shape may
+                                 have a -1
+    transpose(x, axes=None)      axis i of the result is axis axes[i] of x, as in `x.data.transpose(axes)`; axes is
+                                 a tuple of 0, 1, …, each once; without it the order of the axes is turned around
+    index(x, key)                x.data[key], for every key that NumPy takes: numbers, slices, tuples, lists,
+                                 arrays, masks
     put_back(x, key, shape)      the opposite way: zeros of this shape, to which x is added at [key]. A list such as
                                  [0, 0, 1] names a place twice, and what goes there twice is added twice
 
-Each returns a Tensor with one step, to x. Nothing is computed here, entries only move, so each rule is one of these four
-functions that moves them back. Then `x[key]` works, too: it is written in Tensor already.
+Each returns a Tensor with one step, to x. Nothing is computed here, entries only move, so each rule is one of these
+four functions that moves them back. Then `x[key]` works, too: it is written in Tensor already.
 
 For example:
 
@@ -33,9 +35,11 @@ exercise = Exercise(
     hints=[
         "Ask of each function: where has entry number i gone, and how does the gradient that arrives there come home?"
         " After reshape, by a reshape to x.shape.",
-        "Axis axes[i] of x went to place i. So axis j of x is to be found at the place where axes has j: `np.argsort(axes)`"
+        "Axis axes[i] of x went to place i. So axis j of x is to be found at the place where axes has j:"
+        " `np.argsort(axes)`"
         " lists these places. Without axes the way back turns the order around, too.",
-        "`whole[key] += x.data` adds once only where key names a place twice; `np.add.at(whole, key, x.data)` adds each."
+        "`whole[key] += x.data` adds once only where key names a place twice; `np.add.at(whole, key,"
+        " x.data)` adds each."
         " The rules of index and of put_back are each other.",
     ],
     uses=("math", "numpy", "contextlib", "copy", "itertools"),
@@ -43,7 +47,18 @@ exercise = Exercise(
     written_in="my_engine.py",
 )
 KEYS = {
-    (4,): (2, -1, slice(1, 3), slice(None, None, -1), [0, 0, 2], [3, 3, 3], [[0, 1], [1, 3]], [True, False, True, True], ..., None),
+    (4,): (
+        2,
+        -1,
+        slice(1, 3),
+        slice(None, None, -1),
+        [0, 0, 2],
+        [3, 3, 3],
+        [[0, 1], [1, 3]],
+        [True, False, True, True],
+        ...,
+        None,
+    ),
     (3, 2): (0, (2, 1), (slice(None), 1), ([0, 0, 2], [1, 1, 0]), ([0, 0, 1],), (..., [1, 1]), (slice(0, 2), None, 0)),
     (2, 3, 2): (1, (slice(None), [0, 0, 2]), (..., 0), (1, slice(None), [1, 0, 1])),
 }
@@ -101,14 +116,23 @@ def adjoint(answer, case):
     agree(what, came, wanted)
     leaf = answer.Tensor(y)
     answer.put_back(leaf, key, x.shape).backward(answer.Tensor(x))
-    agree(f"y.grad after put_back(y, {key}, {x.shape}).backward(g), g = {x.tolist()}", array_of("y.grad", leaf.grad, answer), x[key])
+    agree(
+        f"y.grad after put_back(y, {key}, {x.shape}).backward(g), g = {x.tolist()}",
+        array_of("y.grad", leaf.grad, answer),
+        x[key],
+    )
 
 
 @exercise.law("shares remember how they were made")
 def recorded(answer):
     for name, f in OF.items():
         given = ramp((2,)) if name == "put_back" else ramp((2, 3))
-        hold(remembers(answer, lambda x, f=f: f(answer, x), given), f"the share that the rule of {name} makes", "no step leads to g", "one that does")
+        hold(
+            remembers(answer, lambda x, f=f: f(answer, x), given),
+            f"the share that the rule of {name} makes",
+            "no step leads to g",
+            "one that does",
+        )
 
 
 OF = {
@@ -123,7 +147,11 @@ def gradient(m, name, x, g=None):
     return gradients(m, lambda x: OF[name](m, x), x, g=g)[0]
 
 
-@exercise.symptom("The rule of reshape passes g on as it is: it goes back to the shape of x.", "lambda g: reshape(g, x.shape)", "lambda g: g")
+@exercise.symptom(
+    "The rule of reshape passes g on as it is: it goes back to the shape of x.",
+    "lambda g: reshape(g, x.shape)",
+    "lambda g: g",
+)
 def as_it_is(m):
     return gradient(m, "reshape", ramp((2, 3))).shape == (3, 2)
 
@@ -169,12 +197,20 @@ def assigned(m):
     return equal(m.put_back(m.Tensor([1.0, 2.0]), [0, 0], (2,)).data, [2, 0])
 
 
-@exercise.symptom("The rule of index passes g on as it is: put_back gives it the shape of x.", "lambda g: put_back(g, key, x.shape)", "lambda g: g")
+@exercise.symptom(
+    "The rule of index passes g on as it is: put_back gives it the shape of x.",
+    "lambda g: put_back(g, key, x.shape)",
+    "lambda g: g",
+)
 def not_put_back(m):
     return gradient(m, "index", ramp((2, 3))).shape == (3,)
 
 
-@exercise.symptom("The rule of put_back passes g on as it is: the share of x is g at the key.", "lambda g: index(g, key)", "lambda g: g")
+@exercise.symptom(
+    "The rule of put_back passes g on as it is: the share of x is g at the key.",
+    "lambda g: index(g, key)",
+    "lambda g: g",
+)
 def not_taken(m):
     return gradient(m, "put_back", ramp((2,))).shape == (3,)
 
@@ -185,5 +221,7 @@ for name, old, new in (
     ("index", "lambda g: put_back(g, key, x.shape)", "lambda g: Tensor(put_back(g, key, x.shape).data)"),
     ("put_back", "lambda g: index(g, key)", "lambda g: Tensor(g.data[key])"),
 ):
-    forgets = lambda m, name=name: not remembers(m, lambda x: OF[name](m, x), ramp((2,) if name == "put_back" else (2, 3)))
+    forgets = lambda m, name=name: (
+        not remembers(m, lambda x: OF[name](m, x), ramp((2,) if name == "put_back" else (2, 3)))
+    )
     exercise.symptom(f"The rule of {name} {COMPUTES}", old, new)(forgets)

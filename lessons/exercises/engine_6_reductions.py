@@ -8,10 +8,10 @@
 keepdims the reduced axes stay, with 1 entry. Each returns a Tensor that leads back to x. (In this file the three names
 now stand for your functions, not for Python's.)
 
-Each entry that was summed gets the gradient of its sum. Mind where its axis was: g of shape (2,), from a sum over axis 1
-of (2, 2), has to become a column before it is repeated. Each of the entries that a mean was taken of gets its part. With
-max, the entry that is the largest gets all of the gradient; where several are equal and the largest, they share it
-evenly, among those that were reduced together.
+Each entry that was summed gets the gradient of its sum. Mind where its axis was: g of shape (2,), from a sum over
+axis 1 of (2, 2), has to become a column before it is repeated. Each of the entries that a mean was taken of gets
+its part. With max, the entry that is the largest gets all of the gradient; where several are equal and the largest,
+they share it evenly, among those that were reduced together.
 
 For example:
 
@@ -35,10 +35,12 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 4",
     hints=[
-        "Whatever keepdims is, find out the shape that the result would have with it: then reshape(g, that shape) stands in"
+        "Whatever keepdims is, find out the shape that the result would have with it: then reshape(g, that"
+        " shape) stands in"
         " the right place to be repeated.",
         "A mean is a sum times a number: how many entries the result has, over how many x has.",
-        "For max, `x.data == x.data.max(axis=axis, keepdims=True)` marks the largest; divided by how many are marked along"
+        "For max, `x.data == x.data.max(axis=axis, keepdims=True)` marks the largest; divided by how many"
+        " are marked along"
         " the axis, these are the shares. They are constants, an array; multiply g by it.",
     ],
     uses=("math", "numpy", "contextlib", "copy", "itertools"),
@@ -93,7 +95,11 @@ def ties(answer, case):
     top = x == x.max(axis=axis, keepdims=True)
     agree(f"the sum over the axis of {what}", came.sum(axis=axis, keepdims=keepdims), ramp(shape))
     agree(f"what is not the largest in {what}", came * ~top, np.zeros(x.shape))
-    agree(f"the largest, each times their number, in {what}", came * top.sum(axis=axis, keepdims=True), top * ramp(shape).reshape(top.sum(axis=axis, keepdims=True).shape))
+    agree(
+        f"the largest, each times their number, in {what}",
+        came * top.sum(axis=axis, keepdims=True),
+        top * ramp(shape).reshape(top.sum(axis=axis, keepdims=True).shape),
+    )
 
 
 @exercise.law("the sum of no entries is 0, and goes back")
@@ -137,20 +143,34 @@ def wrong_axis(answer):
     return equal(gradient(answer, "sum"), [[1, 2], [1, 2]])
 
 
-@exercise.symptom("The rule of sum divides g by the number of entries; that is for the mean.", "broadcast_to(reshape(g, kept), x.shape)", "broadcast_to(reshape(g, kept), x.shape) * (g.data.size / x.data.size)")
+@exercise.symptom(
+    "The rule of sum divides g by the number of entries; that is for the mean.",
+    "broadcast_to(reshape(g, kept), x.shape)",
+    "broadcast_to(reshape(g, kept), x.shape) * (g.data.size / x.data.size)",
+)
 def divided(answer):
     return equal(gradient(answer, "sum", axis=0), [[0.5, 1], [0.5, 1]])
 
 
-@exercise.symptom("mean divides by the number of all entries; only those along the axis count.", "(total.data.size / x.data.size)", "(1 / x.data.size)")
+@exercise.symptom(
+    "mean divides by the number of all entries; only those along the axis count.",
+    "(total.data.size / x.data.size)",
+    "(1 / x.data.size)",
+)
 def by_all(answer):
     answer.Tensor.recording = True
     return equal(answer.mean(answer.Tensor(SQUARE), axis=0).data, [1.25, 1.25])
 
 
-@exercise.symptom("The gradient of the mean is not divided by the number of entries.", "    return total * (total.data.size / x.data.size)\n", "    return Tensor(total.data * (total.data.size / x.data.size), (total, lambda g: g))\n")
+@exercise.symptom(
+    "The gradient of the mean is not divided by the number of entries.",
+    "    return total * (total.data.size / x.data.size)\n",
+    "    return Tensor(total.data * (total.data.size / x.data.size), (total, lambda g: g))\n",
+)
 def undivided(answer):
-    return equal(gradient(answer, "mean", axis=0), [[1, 2], [1, 2]]) and equal(answer.mean(answer.Tensor(SQUARE), axis=0).data, [2.5, 2.5])
+    return equal(gradient(answer, "mean", axis=0), [[1, 2], [1, 2]]) and equal(
+        answer.mean(answer.Tensor(SQUARE), axis=0).data, [2.5, 2.5]
+    )
 
 
 @exercise.symptom("mean does not use its keepdims.", "total = sum(x, axis, keepdims)", "total = sum(x, axis)")
@@ -162,42 +182,79 @@ def mean_without_keepdims(answer):
 TIED = np.array([[4.0, 4.0], [1.0, 0.0]])
 
 
-@exercise.symptom("Each of several equal largest entries gets the whole gradient; they share it.", "largest / largest.sum(axis=axis, keepdims=True)", "1.0 * largest")
+@exercise.symptom(
+    "Each of several equal largest entries gets the whole gradient; they share it.",
+    "largest / largest.sum(axis=axis, keepdims=True)",
+    "1.0 * largest",
+)
 def whole(answer):
     return equal(gradient(answer, "max", TIED), [[1, 1], [2, 0]])
 
 
-@exercise.symptom("The first of several equal largest entries gets all of the gradient; they share it.", "    share = largest / largest.sum(axis=axis, keepdims=True)\n", "    first = 0 if axis is None or isinstance(axis, tuple) or not x.shape else axis\n    share = largest * (np.cumsum(np.reshape(largest, x.shape), axis=first) == 1) if x.shape else 1.0\n")
+@exercise.symptom(
+    "The first of several equal largest entries gets all of the gradient; they share it.",
+    "    share = largest / largest.sum(axis=axis, keepdims=True)\n",
+    "    first = 0 if axis is None or isinstance(axis, tuple) or not x.shape else axis\n"
+    "    share = largest * (np.cumsum(np.reshape(largest, x.shape), axis=first) == 1) if x.shape else 1.0\n",
+)
 def first(answer):
     return equal(gradient(answer, "max", TIED), [[1, 0], [2, 0]])
 
 
-@exercise.symptom("The gradient is shared among the largest of all of x: only those along the axis count.", "largest / largest.sum(axis=axis, keepdims=True)", "largest / largest.sum()")
+@exercise.symptom(
+    "The gradient is shared among the largest of all of x: only those along the axis count.",
+    "largest / largest.sum(axis=axis, keepdims=True)",
+    "largest / largest.sum()",
+)
 def among_all(answer):
     return equal(gradient(answer, "max", TIED), np.array([[1, 1], [2, 0]]) / 3)
 
 
-@exercise.symptom("max takes the largest of all of x for the marks: compare along the axis.", "largest = x.data == kept", "largest = x.data == x.data.max()")
+@exercise.symptom(
+    "max takes the largest of all of x for the marks: compare along the axis.",
+    "largest = x.data == kept",
+    "largest = x.data == x.data.max()",
+)
 def of_all(answer):
-    return fails(lambda: equal(gradient(answer, "max"), [[0, 1], [2, 0]])) and equal(answer.max(answer.Tensor(SQUARE), axis=1).data, [2, 4]) and not np.nan_to_num(gradient(answer, "max"))[0].any()
+    return (
+        fails(lambda: equal(gradient(answer, "max"), [[0, 1], [2, 0]]))
+        and equal(answer.max(answer.Tensor(SQUARE), axis=1).data, [2, 4])
+        and not np.nan_to_num(gradient(answer, "max"))[0].any()
+    )
 
 
-@exercise.symptom("The gradient of max stands along the wrong axis: reshape it first, as keepdims would have it.", "reshape(g, kept.shape) * share", "g * share")
+@exercise.symptom(
+    "The gradient of max stands along the wrong axis: reshape it first, as keepdims would have it.",
+    "reshape(g, kept.shape) * share",
+    "g * share",
+)
 def max_along_the_wrong_axis(answer):
     return equal(gradient(answer, "max"), [[0, 2], [1, 0]])
 
 
-@exercise.symptom("max passes g on to all entries, not only to the largest.", "reshape(g, kept.shape) * share", "reshape(g, kept.shape) * np.ones(x.shape)")
+@exercise.symptom(
+    "max passes g on to all entries, not only to the largest.",
+    "reshape(g, kept.shape) * share",
+    "reshape(g, kept.shape) * np.ones(x.shape)",
+)
 def to_all(answer):
     return equal(gradient(answer, "max"), [[1, 1], [2, 2]])
 
 
-@exercise.symptom(f"The rule of sum {COMPUTES}", "broadcast_to(reshape(g, kept), x.shape)", "Tensor(broadcast_to(reshape(g, kept), x.shape).data)")
+@exercise.symptom(
+    f"The rule of sum {COMPUTES}",
+    "broadcast_to(reshape(g, kept), x.shape)",
+    "Tensor(broadcast_to(reshape(g, kept), x.shape).data)",
+)
 def forgetful_sum(answer):
     return not leads_back(answer, lambda x: answer.sum(x, axis=1))
 
 
-@exercise.symptom(f"The rule of max {COMPUTES}", "lambda g: reshape(g, kept.shape) * share", "lambda g: Tensor(g.data.reshape(kept.shape) * share)")
+@exercise.symptom(
+    f"The rule of max {COMPUTES}",
+    "lambda g: reshape(g, kept.shape) * share",
+    "lambda g: Tensor(g.data.reshape(kept.shape) * share)",
+)
 def forgetful_max(answer):
     return not leads_back(answer, lambda x: answer.max(x, axis=1))
 

@@ -3,10 +3,10 @@
     flipped(x)       x with its last two axes exchanged: a matrix, or each matrix of a stack, transposed
     matmul(a, b)     a @ b, of two Tensors with two axes or more; returns a Tensor with a step to each
 
-With two axes these are matrices, (n, k) and (k, m). With more, the last two axes hold matrices and the others number
-them, as in NumPy: (5, n, k) @ (5, k, m) are five products, and stacks broadcast: in (5, n, k) @ (k, m) one matrix is used
-five times. So its gradient is summed up, with sum_to. Lesson 01 has the rules for two matrices: g bᵀ and aᵀ g. Write them
-with your engine, where `@` works now.
+With two axes these are matrices, (n, k) and (k, m). With more, the last two axes hold matrices and the others
+number them, as in NumPy: (5, n, k) @ (5, k, m) are five products, and stacks broadcast: in (5, n, k) @ (k, m) one
+matrix is used five times. So its gradient is summed up, with sum_to. Lesson 01 has the rules for two matrices: g bᵀ
+and aᵀ g. Write them with your engine, where `@` works now.
 
 For example:
 
@@ -80,7 +80,11 @@ def recorded(answer):
     hold(ok, "a share that a rule of matmul makes", "no step leads to g", "one that does")
 
 
-A, B, G = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[2.0, 7.0], [1.0, 4.0]]), np.array([[1.0, 10.0], [100.0, 1000.0]])
+A, B, G = (
+    np.array([[1.0, 2.0], [3.0, 5.0]]),
+    np.array([[2.0, 7.0], [1.0, 4.0]]),
+    np.array([[1.0, 10.0], [100.0, 1000.0]]),
+)
 BY_A, BY_B = "sum_to(g @ flipped(b), a.shape)", "sum_to(flipped(a) @ g, b.shape)"
 
 
@@ -98,12 +102,16 @@ def without_flip_of_a(answer):
     return equal(both(answer)[1], A @ G)
 
 
-@exercise.symptom("The share of a has its factors in the wrong order: it is g bᵀ.", BY_A, "sum_to(flipped(b) @ g, a.shape)")
+@exercise.symptom(
+    "The share of a has its factors in the wrong order: it is g bᵀ.", BY_A, "sum_to(flipped(b) @ g, a.shape)"
+)
 def turned_around(answer):
     return equal(both(answer)[0], B.T @ G)
 
 
-@exercise.symptom("The share of b has its factors in the wrong order: it is aᵀ g.", BY_B, "sum_to(g @ flipped(a), b.shape)")
+@exercise.symptom(
+    "The share of b has its factors in the wrong order: it is aᵀ g.", BY_B, "sum_to(g @ flipped(a), b.shape)"
+)
 def turned_around_too(answer):
     return equal(both(answer)[1], G @ A.T)
 
@@ -117,13 +125,19 @@ def exchanged_rules(answer):
     return equal(shares[0], A.T @ G) and equal(shares[1], G @ B.T)
 
 
-@exercise.symptom("The rules multiply entry by entry: they are matrix products.", BY_A, "sum_to(g * flipped(b), a.shape)")
+@exercise.symptom(
+    "The rules multiply entry by entry: they are matrix products.", BY_A, "sum_to(g * flipped(b), a.shape)"
+)
 def entry_by_entry(answer):
     by_a, by_b = both(answer)
     return equal(by_a, G * B.T) or equal(by_a, G * B) or equal(by_b, A.T * G) or equal(by_b, A * G)
 
 
-@exercise.symptom("A matrix that several of a stack were multiplied by gets a gradient for each: sum them up, with sum_to.", BY_B, "flipped(a) @ g")
+@exercise.symptom(
+    "A matrix that several of a stack were multiplied by gets a gradient for each: sum them up, with sum_to.",
+    BY_B,
+    "flipped(a) @ g",
+)
 def not_summed(answer):
     shapes = [gradients(answer, answer.matmul, ramp(a), ramp(b)) for a, b in (((2, 1, 3), (3, 1)), ((1, 3), (2, 3, 1)))]
     return shapes[0][1].shape == (2, 3, 1) or shapes[1][0].shape == (2, 1, 3)
@@ -139,7 +153,11 @@ def all_turned(answer):
     return answer.flipped(answer.Tensor(ramp((5, 2, 3)))).shape == (3, 2, 5)
 
 
-@exercise.symptom("flipped works on matrices only, not on stacks of them.", "    *stack, rows, columns = range(len(x.shape))\n", "    (rows, columns), stack = range(len(x.shape)), ()\n")
+@exercise.symptom(
+    "flipped works on matrices only, not on stacks of them.",
+    "    *stack, rows, columns = range(len(x.shape))\n",
+    "    (rows, columns), stack = range(len(x.shape)), ()\n",
+)
 def matrices_only(answer):
     answer.Tensor.recording = True
     try:

@@ -1,15 +1,15 @@
 """engine.8 Derivatives of derivatives
 
-    grad(result, inputs, create_graph=False)     a list of Tensors: for each of the inputs, the gradient of the sum of the
-                                                 result's entries, in the shape of that input
+    grad(result, inputs, create_graph=False)     a list of Tensors: for each of the inputs, the gradient of the sum
+                                                 of the result's entries, in the shape of that input
 
 For an input that the result was not made from, it is zeros. No tensor's `.grad` changes.
 
-With create_graph=True the way back is recorded, so that you can go back through it again and have the derivative of the
-derivative, and so on. Without it, nothing is recorded: the gradients have no steps. `recording` is the switch, in both
-directions, and is as it was afterwards. There is nothing else to do, if your rules are written with functions of the
-engine. Where one computes with `.data` instead, the derivative of its share is missing, and the laws of this step say
-which one; mend it there. (Earlier steps are then checked again.)
+With create_graph=True the way back is recorded, so that you can go back through it again and have the derivative of
+the derivative, and so on. Without it, nothing is recorded: the gradients have no steps. `recording` is the switch,
+in both directions, and is as it was afterwards. There is nothing else to do, if your rules are written with
+functions of the engine. Where one computes with `.data` instead, the derivative of its share is missing, and the
+laws of this step say which one; mend it there. (Earlier steps are then checked again.)
 
 For example:
 
@@ -22,7 +22,6 @@ For example:
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from lessons.exercises import Exercise, agree, differences, hold
 from lessons.exercises.engine import array_of, equal
@@ -49,7 +48,10 @@ PROGRAMS = {  # in words: (of tensors, of arrays), both of x, an array (2, 2)
     "relu(x) * x": [lambda m, x: m.relu(x) * x, lambda x: x * x],
     "x ** 0.5": [lambda m, x: x**0.5, lambda x: x**0.5],
     "1 / x": [lambda m, x: 1 / x, lambda x: 1 / x],
-    "broadcast_to(x, (3, 2, 2)) ** 2": [lambda m, x: m.broadcast_to(x, (3, 2, 2)) ** 2, lambda x: np.stack([x] * 3) ** 2],
+    "broadcast_to(x, (3, 2, 2)) ** 2": [
+        lambda m, x: m.broadcast_to(x, (3, 2, 2)) ** 2,
+        lambda x: np.stack([x] * 3) ** 2,
+    ],
     "sum_to(x, (1, 2)) ** 3": [lambda m, x: m.sum_to(x, (1, 2)) ** 3, lambda x: x.sum(axis=0, keepdims=True) ** 3],
     "reshape(x, (4,)) ** 3 * reshape(x, (4,))[::-1]": [
         lambda m, x: m.reshape(x, (4,)) ** 3 * m.reshape(x, (4,))[::-1],
@@ -81,10 +83,16 @@ def complex_step(f, x):
     return gradient
 
 
-POINTS = st.permutations([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]).map(lambda p: np.array(p[:4]).reshape(2, 2))  # no ties, no zeros
+POINTS = st.permutations([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]).map(
+    lambda p: np.array(p[:4]).reshape(2, 2)
+)  # no ties, no zeros
 
 
-@exercise.law("grad gives the gradient of the sum of a result's entries", st.tuples(st.sampled_from(sorted(PROGRAMS)), POINTS), examples=30)
+@exercise.law(
+    "grad gives the gradient of the sum of a result's entries",
+    st.tuples(st.sampled_from(sorted(PROGRAMS)), POINTS),
+    examples=30,
+)
 def first(answer, case):
     words, x = case
     f, truth = PROGRAMS[words]
@@ -107,23 +115,43 @@ def second_of(answer, f, x, c):
 C = np.array([[1.0, 2.0], [3.0, 4.0]])
 
 
-@exercise.law("with create_graph=True, the derivative of each derivative is right", st.tuples(st.sampled_from(sorted(PROGRAMS)), POINTS), examples=50)
+@exercise.law(
+    "with create_graph=True, the derivative of each derivative is right",
+    st.tuples(st.sampled_from(sorted(PROGRAMS)), POINTS),
+    examples=50,
+)
 def second(answer, case):
     words, x = case
     f, truth = PROGRAMS[words]
-    what = f"s = grad({words}, [x], create_graph=True)[0]; grad(s * c, [x])[0], where x = {x.tolist()}, c = {C.tolist()}"
+    what = (
+        f"s = grad({words}, [x], create_graph=True)[0]; grad(s * c, [x])[0], where x = {x.tolist()}, c = {C.tolist()}"
+    )
     wanted = differences(lambda x: (C * complex_step(truth, x)).sum(), x)
-    agree(what, array_of(what, second_of(answer, f, x, C), answer), wanted, rtol=1e-6, atol=1e-9 * (1 + abs(wanted).max()) * 100)
+    agree(
+        what,
+        array_of(what, second_of(answer, f, x, C), answer),
+        wanted,
+        rtol=1e-6,
+        atol=1e-9 * (1 + abs(wanted).max()) * 100,
+    )
 
 
-@exercise.law("and the derivative of that: tanh‴ = -2 (1 - tanh²)(1 - 3 tanh²)", st.sampled_from([0.0, 0.25, -0.5, 1.0]))
+@exercise.law(
+    "and the derivative of that: tanh‴ = -2 (1 - tanh²)(1 - 3 tanh²)", st.sampled_from([0.0, 0.25, -0.5, 1.0])
+)
 def third(answer, number):
     x = answer.Tensor([number])
     y = answer.tanh(x)
     for _ in range(3):
         (y,) = answer.grad(y, [x], create_graph=True)
     t2 = np.tanh(number) ** 2
-    agree(f"tanh‴ at {number}", array_of("the third derivative", y, answer), [-2 * (1 - t2) * (1 - 3 * t2)], rtol=1e-12, atol=1e-12)
+    agree(
+        f"tanh‴ at {number}",
+        array_of("the third derivative", y, answer),
+        [-2 * (1 - t2) * (1 - 3 * t2)],
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 @exercise.law("several inputs, in their order; zeros for one that the result was not made from")
@@ -174,12 +202,18 @@ def flat(answer, words):
     return not np.allclose(second_of(answer, f, at, C).data, wanted, rtol=1e-5)
 
 
-@exercise.symptom("create_graph has no effect: the way back is never recorded.", "with recording(create_graph):", "with recording(False):")
+@exercise.symptom(
+    "create_graph has no effect: the way back is never recorded.",
+    "with recording(create_graph):",
+    "with recording(False):",
+)
 def never(answer):
     return len(cube(answer, create_graph=True)[1][0].steps) == 0
 
 
-@exercise.symptom("The way back is recorded without create_graph=True, too.", "with recording(create_graph):", "with recording(True):")
+@exercise.symptom(
+    "The way back is recorded without create_graph=True, too.", "with recording(create_graph):", "with recording(True):"
+)
 def always(answer):
     return len(cube(answer)[1][0].steps) > 0
 
@@ -197,13 +231,22 @@ def as_it_is(answer):
         return len(answer.grad(y, [x], create_graph=True)[0].steps) == 0 and not never(answer)
 
 
-@exercise.symptom("Tensor.recording is not as it was before; a with statement puts it back.", "    with recording(create_graph):\n", "    Tensor.recording = create_graph\n    if True:\n")
+@exercise.symptom(
+    "Tensor.recording is not as it was before; a with statement puts it back.",
+    "    with recording(create_graph):\n",
+    "    Tensor.recording = create_graph\n    if True:\n",
+)
 def left(answer):
     cube(answer)
     return not answer.Tensor.recording
 
 
-@exercise.symptom("It leaves gradients in .grad; grad returns them, and changes nothing.", "        gradients = go_back(result, Tensor(np.ones(result.shape)))\n", "        gradients = go_back(result, Tensor(np.ones(result.shape)))\n        for x in inputs:\n            x.grad = gradients.get(x)\n")
+@exercise.symptom(
+    "It leaves gradients in .grad; grad returns them, and changes nothing.",
+    "        gradients = go_back(result, Tensor(np.ones(result.shape)))\n",
+    "        gradients = go_back(result, Tensor(np.ones(result.shape)))\n"
+    "        for x in inputs:\n            x.grad = gradients.get(x)\n",
+)
 def in_grad(answer):
     return cube(answer)[0].grad is not None
 
@@ -214,12 +257,20 @@ def unconnected(answer):
     return answer.grad(x * x, [answer.Tensor([[1.0]])])[0]
 
 
-@exercise.symptom("For an input that the result was not made from it gives None; zeros are asked for.", "Tensor(np.zeros(x.shape)) for x in inputs", "None for x in inputs")
+@exercise.symptom(
+    "For an input that the result was not made from it gives None; zeros are asked for.",
+    "Tensor(np.zeros(x.shape)) for x in inputs",
+    "None for x in inputs",
+)
 def none(answer):
     return unconnected(answer) is None
 
 
-@exercise.symptom("An input that the result was not made from is an error; zeros are asked for.", "gradients[x] if x in gradients else Tensor(np.zeros(x.shape))", "gradients[x]")
+@exercise.symptom(
+    "An input that the result was not made from is an error; zeros are asked for.",
+    "gradients[x] if x in gradients else Tensor(np.zeros(x.shape))",
+    "gradients[x]",
+)
 def missing(answer):
     try:
         unconnected(answer)
@@ -228,7 +279,11 @@ def missing(answer):
         return True
 
 
-@exercise.symptom("The zeros for an input that the result was not made from have another shape than it.", "Tensor(np.zeros(x.shape)) for x", "Tensor(0.0) for x")
+@exercise.symptom(
+    "The zeros for an input that the result was not made from have another shape than it.",
+    "Tensor(np.zeros(x.shape)) for x",
+    "Tensor(0.0) for x",
+)
 def other_zeros(answer):
     return unconnected(answer).shape != (1, 1)
 
