@@ -75,7 +75,7 @@ def values(answer, case):
 @exercise.law("a tensor made of numbers has no steps and no gradient")
 def leaf(answer):
     t = answer.Tensor([1.0])
-    hold(isinstance(t.steps, tuple) and not t.steps, "Tensor([1.0]).steps", t.steps, ())
+    hold(isinstance(t.steps, (tuple, list)) and not t.steps, "Tensor([1.0]).steps", t.steps, ())
     hold(t.grad is None, "Tensor([1.0]).grad", t.grad, None)
 
 
@@ -131,10 +131,12 @@ def sums(answer, g):
 
 
 @exercise.symptom(
-    "Integers stay integers: an array of float64 is asked for.", "np.array(data, dtype=float)", "np.array(data)"
+    "The numbers are kept in the form in which they come: make an array of float64 of them.",
+    "np.array(data, dtype=float)",
+    "np.array(data)",
 )
-def integers(answer):
-    return answer.Tensor([1, 2]).data.dtype.kind == "i"
+def as_they_come(answer):
+    return any(getattr(answer.Tensor(x).data, "dtype", None) != float for x in ([1, 2], [1.5, 2.5]))
 
 
 @exercise.symptom(
@@ -184,12 +186,12 @@ def always_recorded(answer):
 
 
 @exercise.symptom(
-    "The rules of multiply return arrays; a share is a Tensor.",
+    "A rule returns an array; a share is a Tensor.",
     "(a, lambda g: multiply(g, b)), (b, lambda g: multiply(g, a))",
     "(a, lambda g: g.data * b.data), (b, lambda g: g.data * a.data)",
 )
 def arrays_come(answer):
-    return all(isinstance(share, np.ndarray) for share in products(answer, 5.0))
+    return any(isinstance(share, (np.ndarray, np.generic)) for share in (*products(answer, 5.0), *sums(answer, 5.0)))
 
 
 @exercise.symptom(
@@ -220,3 +222,41 @@ def in_a_list(answer):
     answer.Tensor.recording = True
     steps = answer.add(answer.Tensor([2.0]), answer.Tensor([3.0])).steps
     return len(steps) == 1 and all(isinstance(pair, tuple) and len(pair) == 2 for pair in steps[0])
+
+
+@exercise.symptom(
+    "There is a step to one operand only: each has its share.", "(a, lambda g: g), (b, lambda g: g)", "(a, lambda g: g)"
+)
+def one_operand(answer):
+    answer.Tensor.recording = True
+    a, b = answer.Tensor([2.0]), answer.Tensor([3.0])
+    return any(len({source for source, _ in op(a, b).steps}) == 1 for op in (answer.add, answer.multiply))
+
+
+@exercise.symptom("The pairs are turned around: the source comes first, then its rule.")
+def turned_around(answer):
+    answer.Tensor.recording = True
+    (first, second), *_ = answer.add(answer.Tensor([2.0]), answer.Tensor([3.0])).steps
+    return callable(first) and isinstance(second, answer.Tensor)
+
+
+@exercise.symptom(
+    "A new tensor has a gradient already: it is None until somebody goes back.",
+    "next(Tensor.ages), None",
+    "next(Tensor.ages), 0.0",
+)
+def with_gradient(answer):
+    return answer.Tensor([1.0]).grad is not None
+
+
+@exercise.symptom("A share has the wrong sign.")
+def wrong_sign(answer):
+    return any(share.data[0] < 0 for share in (*products(answer, 5.0), *sums(answer, 5.0)))
+
+
+@exercise.symptom(
+    "t.shape is not that of the array, a tuple.", "        return self.data.shape\n", "        return self.data.size\n"
+)
+def other_shape(answer):
+    answer.Tensor.recording = True
+    return answer.Tensor([[1.0, 2.0, 3.0]]).shape != (1, 3)

@@ -11,10 +11,10 @@ fits is lesson 01's: the youngest first, if each tensor knows when it was made. 
 be 2⁶⁰ paths through 60 tensors, and chains of 10,000 tensors: Python allows only 1000 calls within calls, so do it
 without recursion. Keep no list of all tensors: one that nobody refers to any more must be freed.
 
-A *leaf* is a tensor without steps. Only leaves get a `.grad`, a Tensor; a second call of backward adds to it. `g`
-may be a Tensor only; when it is left out, it is 1 if this tensor has one entry, and else there is a RuntimeError:
-nobody can tell which of the entries is meant. Nothing of the way back is recorded: run it within `with
-recording(False):`, which is there already. (But go_back itself leaves the switch alone: step 8 needs it recorded.)
+A *leaf* is a tensor without steps. Only leaves get a `.grad`, each a Tensor of its own; a second call of backward adds
+to it. `g` is a Tensor of the shape of self. When it is left out, it is 1 if self has one entry, and otherwise there is
+a RuntimeError: nobody can tell which of the entries is meant. Nothing of the way back is recorded: run it within
+`with recording(False):`, which is written already. (go_back itself leaves the switch alone: step 8 needs it recorded.)
 
 For example:
 
@@ -43,9 +43,8 @@ exercise = Exercise(
     __file__,
     "lesson 01, parts 2 and 5",
     hints=[
-        "Give each tensor a number when it is made, one higher than the last: `itertools.count()` counts."
-        " Then collect the"
-        " tensors with a list of those still to be looked at, and sort them by that number.",
+        "Give each tensor a number when it is made, one higher than the last: `itertools.count()` counts. Then collect"
+        " the tensors with a list of those still to be looked at, and sort them by that number.",
         "go_back starts with {result: g}. In the order of in_order, each tensor's gradient is complete when its turn"
         " comes; each of its rules makes a share of it, which is added to what the source has already, if anything.",
         "backward calls go_back within `with recording(False):` and looks at all (tensor, gradient) of what it returns;"
