@@ -390,13 +390,15 @@ def recorded(answer):
 
 
 @exercise.symptom(
-    "Tensor.recording stays False after backward; `with recording(False):` puts it back.",
+    "Tensor.recording stays False after the way back; `with recording(False):` in backward puts it back.",
     "        with recording(False):\n            gradients",
     "        Tensor.recording = False\n        if True:\n            gradients",
 )
 def left_off(answer):
-    after(answer)
-    return not answer.Tensor.recording
+    x, _, _ = after(answer)
+    by_backward = not answer.Tensor.recording
+    answer.go_back(x, answer.Tensor([1.0]))
+    return by_backward or not answer.Tensor.recording
 
 
 @exercise.symptom("Something keeps all tensors, a list perhaps; a tensor that nobody refers to is then never freed.")
@@ -415,4 +417,37 @@ def one_for_two(answer):
     answer.Tensor.recording = True
     a, b = answer.Tensor([1.0]), answer.Tensor([2.0])
     answer.add(a, b).backward(answer.Tensor([1.0]))
-    return a.grad is b.grad
+    return a.grad is b.grad and isinstance(a.grad, answer.Tensor)
+
+
+@exercise.symptom(
+    "The result itself is missing in in_order.", "return sorted(found, key", "return sorted(found - {result}, key"
+)
+def without_the_result(answer):
+    answer.Tensor.recording = True
+    x = answer.Tensor([1.0])
+    y = answer.add(x, x)
+    return y not in answer.in_order(y)
+
+
+@exercise.symptom(
+    ".grad is an array; a Tensor is asked for.",
+    "tensor.grad = Tensor(before + gradient.data)",
+    "tensor.grad = before + gradient.data",
+    "0.0 if tensor.grad is None else tensor.grad.data",
+    "0.0 if tensor.grad is None else tensor.grad",
+)
+def an_array(answer):
+    return isinstance(after(answer)[0].grad, np.ndarray)
+
+
+@exercise.symptom(
+    "What goes back without g does not have the shape of the result: ones, one for each entry.",
+    "Tensor(np.ones(self.shape)) if g is None",
+    "Tensor(1.0) if g is None",
+)
+def without_shape(answer):
+    answer.Tensor.recording = True
+    x = answer.Tensor([[3.0]])
+    answer.add(x, x).backward()
+    return x.grad.shape != (1, 1)

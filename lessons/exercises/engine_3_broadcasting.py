@@ -173,7 +173,16 @@ def stretched(answer):
     "axis >= new and shape[axis - new] == 1",
 )
 def not_front(answer):
-    return stretched(answer) and fails(lambda: front(answer))
+    return stretched(answer) and fails(lambda: front(answer)) and fails(lambda: from_the_left(answer))
+
+
+@exercise.symptom(
+    "sum_to aligns the shapes from the left; NumPy aligns them from the right.",
+    "axis < new or shape[axis - new] == 1",
+    "axis >= len(shape) or shape[axis] == 1",
+)
+def from_the_left(answer):
+    return equal(summed(answer, (2, 2), (2,)), [3, 7])
 
 
 @exercise.symptom(
@@ -207,7 +216,10 @@ def lost(answer):
     "(x, lambda g: g)",
 )
 def passed_on(answer):
-    return gradients(answer, lambda x: answer.broadcast_to(x, (2, 3)), [1.0, 2.0, 3.0])[0].shape == (2, 3)
+    return front(answer) and gradients(answer, lambda x: answer.broadcast_to(x, (2, 3)), [1.0, 2.0, 3.0])[0].shape == (
+        2,
+        3,
+    )
 
 
 @exercise.symptom(
