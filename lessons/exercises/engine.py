@@ -75,17 +75,17 @@ def remembers(answer, f, *given):
     answer.Tensor.recording = True
     y = f(*map(answer.Tensor, given))
     g = answer.Tensor(ramp(y.shape))
-    return all(_leads_to(rule(g), g) for _, rule in y.steps)
+    return all(leads_to(rule(g), g) for _, rule in y.steps)
 
 
-def _leads_to(result, source):
-    waiting = [result]
+def leads_to(result, source):
+    """Whether a tensor was made from another."""
+    found, waiting = {result}, [result]
     while waiting:
-        here = waiting.pop()
-        if here is source:
-            return True
-        waiting += [earlier for earlier, _ in here.steps]
-    return False
+        earlier = {tensor for tensor, _ in waiting.pop().steps} - found
+        found |= earlier
+        waiting += earlier
+    return source in found
 
 
 def refused(what, kind, function):

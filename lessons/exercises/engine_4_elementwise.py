@@ -23,7 +23,17 @@ from hypothesis import strategies as st
 
 from lessons.exercises import Exercise, agree, hold
 from lessons.exercises.cases import POSITIVE
-from lessons.exercises.engine import AWAY_FROM_0, COMPUTES, array_of, check, equal, gradients, remembers, tensors_of
+from lessons.exercises.engine import (
+    AWAY_FROM_0,
+    COMPUTES,
+    array_of,
+    check,
+    equal,
+    gradients,
+    leads_to,
+    remembers,
+    tensors_of,
+)
 
 exercise = Exercise(
     __file__,
@@ -92,29 +102,17 @@ def quotients(answer, x):
     check(answer, "x ** 2 / (1 + x ** 2)", *[lambda x: x**2 / (1 + x**2)] * 2, x=x)
 
 
-@exercise.law("shares remember how they were made")
+@exercise.law("shares remember g, and x as well where the slope depends on it")
 def recorded(answer):
-    for name in (*FUNCTIONS, "power"):
-        f = (lambda x: answer.power(x, 3)) if name == "power" else getattr(answer, name)
-        hold(
-            remembers(answer, f, [1.0, 2.0]),
-            f"the share that the rule of {name} makes",
-            "no step leads to g",
-            "one that does",
-        )
+    for name in OF:
+        what = f"the share that the rule of {name} makes"
+        hold(kept_in_mind(answer, name), what, "no step leads to g, or none to x", "steps that lead there")
 
 
-def slope(answer, f, x=2.0, g=1.0):
-    return gradients(answer, f, x, g=g)[0]
-
-
-def rule(f, wrong):
-    """A symptom: the slope at 2 is `wrong`, a number."""
-    return lambda answer: equal(slope(answer, lambda x: f(answer, x)), wrong)
-
-
-def without_g(f):
-    return lambda answer: equal(slope(answer, lambda x: f(answer, x), g=5.0), slope(answer, lambda x: f(answer, x)))
+def kept_in_mind(answer, name):
+    f, x = (lambda x: OF[name](answer, x)), answer.Tensor([1.0, 2.0])
+    ((_, rule),) = f(x).steps
+    return remembers(answer, f, [1.0, 2.0]) and (name == "relu" or leads_to(rule(answer.Tensor([1.0, 1.0])), x))
 
 
 OF = {
@@ -125,51 +123,60 @@ OF = {
     "power": lambda m, x: m.power(x, 3),
 }
 E, T = np.exp(2.0), np.tanh(2.0)
-for cause, name, wrong, changes in (
-    ("The rule of exp multiplies g by x: the slope of eˣ is eˣ.", "exp", 2.0, ("g * exp(x)", "g * x")),
-    (
-        "The rule of exp takes a power rule: the slope of eˣ is eˣ, without a factor x.",
-        "exp",
-        2 * E,
-        ("g * exp(x)", "g * x * exp(x)"),
-    ),
-    ("The rule of log multiplies by x: the slope is 1/x.", "log", 2.0, ("g / x", "g * x")),
-    ("The rule of log divides by log x: the slope is 1/x.", "log", 1 / np.log(2), ("g / x", "g / log(x)")),
-    ("The rule of tanh lacks the square: 1 - tanh².", "tanh", 1 - T, ("tanh(x) ** 2", "tanh(x)")),
-    ("The rule of tanh takes 1 - x²: it is 1 - tanh² x.", "tanh", -3.0, ("1 - tanh(x) ** 2", "1 - x**2")),
-    (
-        "The rule of tanh has the sign turned around: it is 1 - tanh².",
-        "tanh",
-        T**2 - 1,
-        ("1 - tanh(x) ** 2", "tanh(x) ** 2 - 1"),
-    ),
-    (
-        "The rule of relu multiplies g by relu(x): the slope is 1 where x is above 0.",
-        "relu",
-        2.0,
-        ("g * (x.data > 0)", "g * relu(x)"),
-    ),
-    ("The rule of relu passes g on everywhere: only where x is above 0.", "relu", None, ("g * (x.data > 0)", "g")),
-    ("The slope of relu at 0 is to be 0.", "relu", None, ("x.data > 0", "x.data >= 0")),
-    ("The rule of power lacks the factor p.", "power", 4.0, ("p * power(x, p - 1)", "power(x, p - 1)")),
-    ("The rule of power lacks the -1: the slope is p xᵖ⁻¹.", "power", 24.0, ("p * power(x, p - 1)", "p * power(x, p)")),
-    (
-        "The slope of x⁰ is 0 everywhere; 0 · x⁻¹ is NaN at 0.",
-        "power",
-        None,
-        ("p * power(x, p - 1) if p else 0", "p * power(x, p - 1)"),
-    ),
+SLOPES = {"exp": E, "log": 1 / 2, "tanh": 1 - T**2, "relu": 1.0, "power": 12.0}  # at 2
+
+
+def slope(answer, name, x=2.0, g=1.0):
+    return gradients(answer, lambda x: OF[name](answer, x), x, g=g)[0]
+
+
+for cause, name, wrong, old, new in (  # `wrong` is what comes out at 2
+    ("The rule of exp multiplies g by x: the slope of eˣ is eˣ.", "exp", 2.0, "g * exp(x)", "g * x"),
+    ("The rule of exp has a factor x: the slope of eˣ is eˣ.", "exp", 2 * E, "g * exp(x)", "g * x * exp(x)"),
+    ("The rule of log multiplies by x: the slope is 1/x.", "log", 2.0, "g / x", "g * x"),
+    ("The rule of log divides by log x: the slope is 1/x.", "log", 1 / np.log(2), "g / x", "g / log(x)"),
+    ("The rule of tanh lacks the square: 1 - tanh².", "tanh", 1 - T, "tanh(x) ** 2", "tanh(x)"),
+    ("The rule of tanh adds the square: 1 - tanh².", "tanh", 1 + T**2, "1 - tanh(x) ** 2", "1 + tanh(x) ** 2"),
+    ("The rule of tanh takes 1 - x²: it is 1 - tanh² x.", "tanh", -3.0, "1 - tanh(x) ** 2", "1 - x**2"),
+    ("The rule of relu multiplies by relu(x): the slope is 1.", "relu", 2.0, "g * (x.data > 0)", "g * relu(x)"),
+    ("The rule of power lacks the factor p.", "power", 4.0, "p * power(x, p - 1)", "power(x, p - 1)"),
+    ("The rule of power lacks the -1: p xᵖ⁻¹.", "power", 24.0, "p * power(x, p - 1)", "p * power(x, p)"),
+    ("The rule of power takes p - 1 as the factor: p xᵖ⁻¹.", "power", 8.0, "p * power(", "(p - 1) * power("),
 ):
-    if wrong is not None:
-        exercise.symptom(cause, *changes)(rule(OF[name], wrong))
-    elif "everywhere: only" in cause:
-        exercise.symptom(cause, *changes)(lambda m: equal(slope(m, m.relu, -1.0), 1.0))
-    elif "at 0 is" in cause:
-        exercise.symptom(cause, *changes)(
-            lambda m: equal(slope(m, m.relu, 0.0), 1.0) and equal(slope(m, m.relu, -1.0), 0.0)
-        )
-    else:
-        exercise.symptom(cause, *changes)(lambda m: np.isnan(slope(m, lambda x: m.power(x, 0), 0.0)))
+    exercise.symptom(cause, old, new)(lambda m, name=name, wrong=wrong: equal(slope(m, name), wrong))
+for name, right in SLOPES.items():
+    turned = lambda m, name=name, right=right: equal(slope(m, name), -right)
+    exercise.symptom(f"The share that {name} makes has the wrong sign.")(turned)
+
+
+def everywhere(m):
+    return equal(slope(m, "relu", -1.0), 1.0) and equal(slope(m, "relu", -1.0, g=-1.0), -1.0)
+
+
+exercise.symptom("The rule of relu passes g on everywhere: only where x is above 0.", "g * (x.data > 0)", "g")(
+    everywhere
+)
+
+
+@exercise.symptom("The rule of relu looks at the sign of g: it is x that counts.", "(x.data > 0)", "(g.data > 0)")
+def looks_at_g(m):
+    return equal(slope(m, "relu", -1.0), 1.0) and equal(slope(m, "relu", -1.0, g=-1.0), 0.0)
+
+
+@exercise.symptom("The slope of relu at 0 is to be 0.", "x.data > 0", "x.data >= 0")
+def slope_at_0(m):
+    return slope(m, "relu", 0.0) != 0 and equal(slope(m, "relu", -1.0), 0.0)
+
+
+@exercise.symptom("The slope of x⁰ is 0 everywhere; 0 · x⁻¹ is NaN at 0.", "1) if p else 0", "1)")
+def not_a_number(m):
+    return np.isnan(gradients(m, lambda x: m.power(x, 0), 0.0, g=1.0)[0])
+
+
+def without_g(name):
+    return lambda m: equal(slope(m, name, g=5.0), slope(m, name))
+
+
 for name, old, new in (
     ("exp", "g * exp(x)", "exp(x)"),
     ("log", "g / x", "1 / x"),
@@ -177,15 +184,14 @@ for name, old, new in (
     ("relu", "g * (x.data > 0)", "Tensor(x.data > 0)"),
     ("power", "g * (p * power(x, p - 1) if p else 0)", "p * power(x, p - 1) if p else Tensor(np.zeros(x.shape))"),
 ):
-    exercise.symptom(f"The rule of {name} does not use g: the share is g times the slope.", old, new)(
-        without_g(OF[name])
-    )
+    cause = f"The rule of {name} does not use g: the share is g times the slope."
+    exercise.symptom(cause, old, new)(without_g(name))
 for name, old, new in (
-    ("exp", "g * exp(x)", "Tensor(g.data * np.exp(x.data))"),
-    ("log", "g / x", "Tensor(g.data / x.data)"),
+    ("exp", "g * exp(x)", "g * np.exp(x.data)"),
+    ("log", "g / x", "g / x.data"),
     ("tanh", "g * (1 - tanh(x) ** 2)", "Tensor(g.data * (1 - np.tanh(x.data) ** 2))"),
     ("relu", "g * (x.data > 0)", "Tensor(g.data * (x.data > 0))"),
-    ("power", "g * (p * power(x, p - 1) if p else 0)", "Tensor(g.data * p * x.data ** (p - 1.0) if p else 0 * g.data)"),
+    ("power", "power(x, p - 1) if", "x.data ** (p - 1.0) if"),
 ):
-    forgets = lambda m, f=OF[name]: not remembers(m, lambda x: f(m, x), [2.0]) and not without_g(f)(m)
+    forgets = lambda m, name=name: not without_g(name)(m) and not kept_in_mind(m, name)
     exercise.symptom(f"The rule of {name} {COMPUTES}", old, new)(forgets)

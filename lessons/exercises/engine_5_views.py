@@ -126,9 +126,8 @@ def adjoint(answer, case):
 @exercise.law("shares remember how they were made")
 def recorded(answer):
     for name, f in OF.items():
-        given = ramp((2,)) if name == "put_back" else ramp((2, 3))
         hold(
-            remembers(answer, lambda x, f=f: f(answer, x), given),
+            remembers(answer, lambda x, f=f: f(answer, x), given(name)),
             f"the share that the rule of {name} makes",
             "no step leads to g",
             "one that does",
@@ -141,6 +140,10 @@ OF = {
     "index": lambda m, x: m.index(x, 0),
     "put_back": lambda m, x: m.put_back(x, [0, 2], (3,)),
 }
+
+
+def given(name):
+    return ramp((2,) if name == "put_back" else (2, 3))
 
 
 def gradient(m, name, x, g=None):
@@ -221,7 +224,39 @@ for name, old, new in (
     ("index", "lambda g: put_back(g, key, x.shape)", "lambda g: Tensor(put_back(g, key, x.shape).data)"),
     ("put_back", "lambda g: index(g, key)", "lambda g: Tensor(g.data[key])"),
 ):
-    forgets = lambda m, name=name: (
-        not remembers(m, lambda x: OF[name](m, x), ramp((2,) if name == "put_back" else (2, 3)))
-    )
-    exercise.symptom(f"The rule of {name} {COMPUTES}", old, new)(forgets)
+    exercise.symptom(f"The rule of {name} {COMPUTES}", old, new)(lambda m, name=name: forgets(m, name))
+
+
+def steps(m, name):
+    m.Tensor.recording = True
+    return OF[name](m, m.Tensor(given(name))).steps
+
+
+def forgets(m, name):
+    return not no_step(m) and not remembers(m, lambda x: OF[name](m, x), given(name))
+
+
+@exercise.symptom(
+    "A result has no step: it does not lead back to x.", "Tensor(whole, (x, lambda g: index(g, key)))", "Tensor(whole)"
+)
+def no_step(m):
+    return not all(steps(m, name) for name in OF)
+
+
+@exercise.symptom(
+    "The rule of index takes entries of g at the key once more: they are to be put back there.",
+    "lambda g: put_back(g, key, x.shape)",
+    "lambda g: g[key]",
+)
+def taken_again(m):
+    return gradient(m, "index", ramp((2, 3))).shape == ()
+
+
+@exercise.symptom(
+    "The rule of transpose permutes by `axes` read from the end: that is not the inverse permutation.",
+    "np.argsort(axes)",
+    "axes[::-1]",
+)
+def read_from_the_end(m):
+    g = ramp((2, 2, 2))
+    return equal(gradients(m, lambda x: m.transpose(x, (1, 2, 0)), g, g=g)[0], g.transpose(0, 2, 1))

@@ -175,8 +175,47 @@ def undivided(answer):
 
 @exercise.symptom("mean does not use its keepdims.", "total = sum(x, axis, keepdims)", "total = sum(x, axis)")
 def mean_without_keepdims(answer):
+    return keepdims_ignored(answer, "mean") and not keepdims_ignored(answer, "sum")
+
+
+def keepdims_ignored(answer, name):
     answer.Tensor.recording = True
-    return answer.mean(answer.Tensor(SQUARE), axis=1, keepdims=True).shape == (2,)
+    return getattr(answer, name)(answer.Tensor(SQUARE), axis=1, keepdims=True).shape == (2,)
+
+
+@exercise.symptom(
+    "sum does not use its keepdims.",
+    "Tensor(x.data.sum(axis=axis, keepdims=keepdims)",
+    "Tensor(x.data.sum(axis=axis)",
+)
+def sum_without_keepdims(answer):
+    return keepdims_ignored(answer, "sum")
+
+
+@exercise.symptom(
+    "max does not use its keepdims.",
+    "Tensor(kept if keepdims else x.data.max(axis=axis)",
+    "Tensor(x.data.max(axis=axis)",
+)
+def max_without_keepdims(answer):
+    return keepdims_ignored(answer, "max")
+
+
+@exercise.symptom(
+    "The rule of sum does not use g.", "broadcast_to(reshape(g, kept), x.shape)", "Tensor(np.ones(x.shape))"
+)
+def sum_without_g(answer):
+    return equal(gradient(answer, "sum"), np.ones((2, 2)))
+
+
+@exercise.symptom(
+    "mean divides by the length of the first axis, whatever `axis` is.",
+    "(total.data.size / x.data.size)",
+    "(1 / (x.shape[0] if x.shape else 1))",
+)
+def by_the_first(answer):
+    answer.Tensor.recording = True
+    return equal(answer.mean(answer.Tensor(ramp((2, 4))), axis=1).data, [5, 13])
 
 
 TIED = np.array([[4.0, 4.0], [1.0, 0.0]])
@@ -247,7 +286,7 @@ def to_all(answer):
     "Tensor(broadcast_to(reshape(g, kept), x.shape).data)",
 )
 def forgetful_sum(answer):
-    return not leads_back(answer, lambda x: answer.sum(x, axis=1))
+    return not sum_without_g(answer) and not leads_back(answer, lambda x: answer.sum(x, axis=1))
 
 
 @exercise.symptom(

@@ -49,11 +49,12 @@ def factors(draw, stacks=True):
     return [draw(arrays(float, shape, elements=NUMBERS)) for shape in ((*left, n, k), (*right, k, m))]
 
 
-@exercise.law("flipped exchanges the last two axes", st.lists(SIZES, min_size=2, max_size=4))
+@exercise.law("flipped exchanges the last two axes, and those of the gradient", st.lists(SIZES, min_size=2, max_size=4))
 def exchanged(answer, shape):
     x = ramp(tuple(shape))
     what = f"flipped(x), x of shape {x.shape}"
     agree(what, array_of(what, answer.flipped(answer.Tensor(x)), answer), np.moveaxis(x, -1, -2))
+    check(answer, "flipped(x)", answer.flipped, lambda x: np.moveaxis(x, -1, -2), x=x)
 
 
 @exercise.law("matrices: values and gradients", factors(stacks=False))
@@ -170,3 +171,45 @@ def matrices_only(answer):
 @exercise.symptom(f"A rule of matmul {COMPUTES}", BY_A, "Tensor(sum_to(g @ flipped(b), a.shape).data)")
 def forgetful(answer):
     return not remembers(answer, answer.matmul, A, B)
+
+
+@exercise.symptom(
+    "flipped has no step: it does not lead back to x.",
+    "return transpose(x, (*stack, columns, rows))",
+    "return Tensor(np.swapaxes(x.data, -1, -2))",
+)
+def no_step(answer):
+    answer.Tensor.recording = True
+    return len(answer.flipped(answer.Tensor(A)).steps) == 0
+
+
+@exercise.symptom(
+    "flipped exchanges the first two axes: it is to be the last two.",
+    "return transpose(x, (*stack, columns, rows))",
+    "return transpose(x, (1, 0, *range(2, len(x.shape))))",
+)
+def first_two(answer):
+    answer.Tensor.recording = True
+    return answer.flipped(answer.Tensor(ramp((5, 2, 3)))).shape == (2, 5, 3)
+
+
+@exercise.symptom(
+    "The rules turn the order of all axes around, which is right for matrices only: flipped is for stacks, too.",
+    "flipped(b), a.shape)",
+    "transpose(b), a.shape)",
+)
+def transposed(answer):
+    answer.Tensor.recording = True
+    if (
+        all_turned(answer)
+        or first_two(answer)
+        or not equal(both(answer)[0], G @ B.T)
+        or not equal(both(answer)[1], A.T @ G)
+    ):
+        return False
+    a, b = ramp((3, 2, 2)), ramp((3, 2, 2))
+    try:
+        by_a, by_b = gradients(answer, answer.matmul, a, b, g=ramp((3, 2, 2)))
+    except ValueError:
+        return True
+    return not equal(by_a, ramp((3, 2, 2)) @ b.swapaxes(1, 2)) or not equal(by_b, a.swapaxes(1, 2) @ ramp((3, 2, 2)))
