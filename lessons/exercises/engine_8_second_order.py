@@ -208,14 +208,28 @@ def flat(answer, words):
     "with recording(False):",
 )
 def never(answer):
-    return len(cube(answer, create_graph=True)[1][0].steps) == 0
+    return recorded(answer) == (False, False)
+
+
+def recorded(answer):
+    """Whether grad records without and with create_graph."""
+    return tuple(len(cube(answer, create_graph=create)[1][0].steps) > 0 for create in (False, True))
+
+
+@exercise.symptom(
+    "create_graph is turned around: what is recorded is the way back without it.",
+    "with recording(create_graph):",
+    "with recording(not create_graph):",
+)
+def turned_around(answer):
+    return recorded(answer) == (True, False)
 
 
 @exercise.symptom(
     "The way back is recorded without create_graph=True, too.", "with recording(create_graph):", "with recording(True):"
 )
 def always(answer):
-    return len(cube(answer)[1][0].steps) > 0
+    return recorded(answer) == (True, True)
 
 
 @exercise.symptom(
@@ -228,7 +242,7 @@ def as_it_is(answer):
     x = answer.Tensor([2.0])
     y = x * x
     with answer.recording(False):
-        return len(answer.grad(y, [x], create_graph=True)[0].steps) == 0 and not never(answer)
+        return len(answer.grad(y, [x], create_graph=True)[0].steps) == 0 and recorded(answer) == (False, True)
 
 
 @exercise.symptom(
@@ -238,7 +252,11 @@ def as_it_is(answer):
 )
 def left(answer):
     cube(answer)
-    return not answer.Tensor.recording
+    off = not answer.Tensor.recording
+    x = answer.Tensor([2.0])
+    with answer.recording(False):
+        answer.grad(x, [x])
+        return off or answer.Tensor.recording
 
 
 @exercise.symptom(
@@ -276,7 +294,32 @@ def missing(answer):
         unconnected(answer)
         return False
     except KeyError:
-        return True
+        return isinstance(cube(answer)[1], (list, tuple))
+
+
+@exercise.symptom(
+    "grad returns the dictionary; a list is asked for, with a Tensor for each input.",
+    "        return [gradients[x] if x in gradients else Tensor(np.zeros(x.shape)) for x in inputs]\n",
+    "        return gradients\n",
+)
+def dictionary(answer):
+    return isinstance(cube(answer)[1], dict)
+
+
+@exercise.symptom(
+    "The gradients are in another order than the inputs.",
+    "else Tensor(np.zeros(x.shape)) for x in inputs]",
+    "else Tensor(np.zeros(x.shape)) for x in inputs][::-1]",
+)
+def another_order(answer):
+    answer.Tensor.recording = True
+    x, y = answer.Tensor([2.0]), answer.Tensor([3.0])
+    return [tensor.data[0] for tensor in answer.grad(x * y, [x, y])] == [2.0, 3.0]
+
+
+@exercise.symptom("grad returns arrays; Tensors are asked for.", "[gradients[x] if", "[gradients[x].data if")
+def arrays_come(answer):
+    return isinstance(cube(answer)[1][0], np.ndarray)
 
 
 @exercise.symptom(
