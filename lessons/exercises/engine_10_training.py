@@ -406,7 +406,38 @@ def without_momentum(answer):
     "self.momentum * self.velocities[i] + (1 - self.momentum) * parameter.grad.data",
 )
 def averaged(answer):
-    return stepped(answer, 0.5, 1) == 0.5
+    return stepped(answer, 0.75, 1) == 0.75
+
+
+@exercise.symptom("The learning rate is applied twice: to the velocity and to the step.")
+def rate_twice(answer):
+    return stepped(answer, 0.0, 1) == 0.5
+
+
+@exercise.symptom("The step looks ahead, as Nesterov's does: it is η times the velocity.")
+def ahead(answer):
+    return stepped(answer, 0.5, 1) == -0.5
+
+
+@exercise.symptom("SGD goes through an iterator twice: make a list of the parameters first.")
+def iterator(answer):
+    p = answer.Tensor([1.0])
+    optimizer = answer.SGD(iter([p]), 0.5)
+    for _ in range(2):
+        p.grad = answer.Tensor([2.0])
+        optimizer.step()
+    return p.data[0] > -1.0 and stepped(answer, 0.0, 2) == -1.0
+
+
+@exercise.symptom(
+    "The parameters are in another order than the attributes.",
+    "        return list(found)\n",
+    "        return list(found)[::-1]\n",
+)
+def another_order(answer):
+    inner, outer, (a, b) = answer.Module(), answer.Module(), map(answer.Tensor, ([1.0], [2.0]))
+    inner.a, outer.inner, outer.b = a, inner, b
+    return [tensor.data[0] for tensor in outer.parameters()] == [2.0, 1.0]
 
 
 @exercise.symptom(
