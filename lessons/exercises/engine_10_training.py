@@ -51,7 +51,7 @@ exercise = Exercise(
     ],
     uses=("math", "numpy", "contextlib", "copy", "itertools"),
     only_one=False,
-    seconds=30.0,
+    seconds=60.0,
     written_in="my_engine.py",
 )
 
