@@ -170,7 +170,8 @@ class Exercise:
         lines, stub = text.split("\n"), self.stub().split("\n")
         fresh = {name: stub[node.lineno - 1 : node.end_lineno] for name, node in _functions(ast.parse(self.stub()))}
         for name, node in sorted(nodes, key=lambda item: -item[1].lineno):
-            if name in self.functions() and not _is_getter(node):
+            has_setter = [other for other, _ in nodes].count(name) > 1
+            if name in self.functions() and not (has_setter and _is_getter(node)):
                 lines[node.lineno - 1 : node.end_lineno] = fresh[name]
         return "\n".join(lines)
 
