@@ -34,7 +34,7 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 LAWS = "\n# %% Laws\n"
-REGION = re.compile(r"^( *)# solution(?: \d+)?\n(.*?)^ *# end of solution\n", re.MULTILINE | re.DOTALL)
+REGION = re.compile(r"^( *)# solution(?: (\d+))?\n(.*?)^ *# end of solution\n", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"(\d\d|engine)_(\d+)_\w+")
 
 
@@ -68,7 +68,7 @@ class Exercise:
         How long all laws together may take; longer is an endless loop.
     written_in : str, optional
         The file that the learner writes in, where several exercises share one: "my_engine.py". Its regions are then
-        marked with their exercise's place, as in `# solution 4`.
+        marked with their exercise's place, as in `# solution 4`, and the docstring is written to a file of its own.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Exercise:
         self.answer = written_in or self.file.name
         self.where, self.hints = where, list(hints)
         self.uses, self.forbids, self.only_one, self.seconds = tuple(uses), set(forbids), only_one, seconds
-        self.laws, self.mistakes, self.symptoms = [], [], []
+        self.laws, self.mistakes, self.symptoms, self.afterwards = [], [], [], []
 
     def law(self, text, cases=None, examples=40):
         """Decorate a function of the answer and a case: it calls `agree` or `hold`, or raises BrokenLaw itself.
@@ -109,14 +109,34 @@ class Exercise:
             source = source.replace(old, new)
         self.mistakes.append(Mistake(cause, source))
 
-    def symptom(self, cause):
-        """Decorate a function of an answer that returns whether it shows this mistake: where no change can say it."""
+    def symptom(self, cause, *changes):
+        """Decorate a function of an answer that returns whether it shows this mistake.
+
+        With `changes`, as those of `mistake`, the mistake is a known one as well.
+        """
+        if changes:
+            self.mistake(cause, *changes)
 
         def add(function):
             self.symptoms.append((cause, function))
             return function
 
         return add
+
+    def after(self, function):
+        """Decorate a function of a right answer and its folder: it may write there, and returns a line that says so."""
+        self.afterwards.append(function)
+        return function
+
+    @property
+    def shared(self):
+        """Whether the answer's file holds the answers of other exercises, too."""
+        return self.answer != self.file.name
+
+    @property
+    def task(self):
+        """The file in the learner's folder where the docstring is."""
+        return f"{self.name}.md" if self.shared else self.answer
 
     @property
     def title(self):
@@ -139,6 +159,36 @@ class Exercise:
         """What the learner gets."""
         return REGION.sub(r"\1...\n", self.source())
 
+    def put_back(self, text):
+        """An answer with this exercise's functions as in the stub; of a file that is not shared, the stub."""
+        try:
+            nodes = list(_functions(ast.parse(text)))
+        except (SyntaxError, ValueError):
+            return self.stub()
+        if not self.shared:
+            return self.stub()
+        lines, stub = text.split("\n"), self.stub().split("\n")
+        fresh = {name: stub[node.lineno - 1 : node.end_lineno] for name, node in _functions(ast.parse(self.stub()))}
+        for name, node in sorted(nodes, key=lambda item: -item[1].lineno):
+            has_setter = [other for other, _ in nodes].count(name) > 1
+            if name in self.functions() and not (has_setter and _is_getter(node)):
+                lines[node.lineno - 1 : node.end_lineno] = fresh[name]
+        return "\n".join(lines)
+
+    def counted(self, text):
+        """An answer as far as it counts here: of a shared file, what is not to be written in a later exercise."""
+        try:
+            tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            return text
+        if not self.shared:
+            return text
+        later = {name for name, place in self._places().items() if place > self._place}
+        for name, node in _functions(tree):
+            if name in later:
+                node.body = [ast.Pass()]
+        return ast.unparse(tree)
+
     def unwritten(self, tree):
         """The names of the functions of an answer's syntax tree in which three dots still stand, in their order."""
         ours = self.functions()
@@ -146,10 +196,24 @@ class Exercise:
 
     def functions(self):
         """The names of the functions that hold a region of this exercise, "Tensor.sum" for a method."""
-        source, place = self.source(), self.number.partition(".")[2] if self.answer != self.file.name else ""
-        lines = [n for n, line in enumerate(source.split("\n"), 1) if line.strip() == f"# solution {place}".strip()]
-        spans = {name: range(node.lineno, node.end_lineno + 1) for name, node in _functions(ast.parse(source))}
-        return {name for name, span in spans.items() if any(line in span for line in lines)}
+        return {name for name, place in self._places().items() if place == self._place}
+
+    @property
+    def mark(self):
+        """What follows `# solution` where a region of this exercise begins: " 4", or nothing."""
+        return f" {self._place}" if self.shared else ""
+
+    @property
+    def _place(self):
+        return int(self.number.partition(".")[2]) if self.shared else 0
+
+    def _places(self):
+        """Of each function that holds a region, the place of the exercise whose region it is; 0 if there is one only."""
+        source = self.source()
+        marks = [re.fullmatch(r" *# solution(?: (\d+))?", line) for line in source.split("\n")]
+        marks = {n: int(mark[1] or 0) for n, mark in enumerate(marks, 1) if mark}
+        spans = [(name, range(node.lineno, node.end_lineno + 1)) for name, node in _functions(ast.parse(source))]
+        return {name: place for name, span in spans for line, place in marks.items() if line in span}
 
 
 class Law:
@@ -298,6 +362,10 @@ def _functions(tree, prefix=""):
                 yield prefix + node.name, node
             else:
                 yield from _functions(node, f"{node.name}.")
+
+
+def _is_getter(node):
+    return any(isinstance(decorator, ast.Name) and decorator.id == "property" for decorator in node.decorator_list)
 
 
 def _is_dots(node):

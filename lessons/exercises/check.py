@@ -42,7 +42,7 @@ def main(arguments):
         verdict = judge.run(exercise, (state.folder / exercise.answer).resolve())
         print("\n".join([*report(exercise, verdict), "", progress(state, verdict["status"] == "right")]))
         if verdict["status"] == "right":
-            state.done[exercise.number] = (state.folder / exercise.answer).read_text("utf-8")
+            state.done[exercise.number] = exercise.counted((state.folder / exercise.answer).read_text("utf-8"))
             state.save()
             if len(open_ones) > 1 and not go_on(open_ones[1]):
                 return 0
@@ -61,10 +61,11 @@ def report(exercise, verdict):
     if verdict.get("printed"):
         lines += ["  your program printed:"] + [f"  | {line}" for line in verdict["printed"].splitlines()[-LINES:]]
     if status == "right":
-        return [*lines, "  right: " + "; ".join(law.text for law in exercise.laws)]
+        lines += ["  right: " + "; ".join(law.text for law in exercise.laws)]
+        return lines + [f"  {note}" for note in verdict.get("notes", ())]
     if status == "todo":
         names = " and ".join(verdict["names"])
-        return [*lines, f"  not written yet: {names}", *_wrapped(f"The task stands at the top of {file}.")]
+        return [*lines, f"  not written yet: {names}", *_wrapped(f"The task stands at the top of {exercise.task}.")]
     if status == "tampered":
         return [*lines, *_wrapped("With this file loaded, wrong answers pass as well: it changes what the laws use.")]
     if status == "endless":
@@ -72,7 +73,9 @@ def report(exercise, verdict):
     if status in ("syntax", "forbidden", "error"):
         words = {"syntax": "Python cannot read this: ", "forbidden": "not allowed here: ", "error": ""}[status]
         lines += _wrapped(f"{at}: {words}{verdict['message']}")
-        return [*lines, *([f"  in {verdict['call']}"] if verdict.get("call") else []), *_look(exercise)]
+        lines += [f"  in {verdict['call']}"] if verdict.get("call") else []
+        lines += [line for cause in verdict.get("causes", ()) for line in _wrapped(f"Likely cause: {cause}")]
+        return [*lines, *_look(exercise)]
     lines += [f"  not so: {verdict['law']}"]
     lines += [f"  called:    {verdict['call']}"] if verdict["call"] else []
     lines += [f"  looked at: {verdict['what']}", f"  came:      {verdict['came']}"]

@@ -38,7 +38,9 @@ class State:
     def is_done(self, exercise):
         """Whether the answer is the one that was found right."""
         path = self.folder / exercise.answer
-        return path.exists() and self.done.get(exercise.number) == path.read_text("utf-8", "replace")
+        if exercise.number not in self.done or not path.exists():
+            return False
+        return self.done[exercise.number] == exercise.counted(path.read_text("utf-8", "replace"))
 
 
 def exercises(wanted=()):
@@ -59,6 +61,8 @@ def write(folder):
         if not path.exists():
             write_text(path, exercise.stub())
             written.append(path)
+        if exercise.shared:  # nothing of theirs is in there
+            write_text(folder / exercise.task, f"# {exercise.docstring}\n")
     if not (folder / STATE).exists():
         State(folder).save()
     return written
@@ -69,11 +73,14 @@ def reset(folder, wanted):
     state, moved = State.of(Path(folder)), []
     for exercise in exercises([wanted]):
         path = state.folder / exercise.answer
-        if path.exists() and path.read_text("utf-8", "replace") != exercise.stub():
+        before = path.read_text("utf-8", "replace") if path.exists() else exercise.stub()
+        fresh = exercise.put_back(before)
+        if before != fresh:
             copy = path.with_name(f"{path.stem}.{time.strftime('%Y%m%d-%H%M%S')}.txt")
-            path.replace(copy)
-            moved.append((path, copy))
-        write_text(path, exercise.stub())
+            if copy not in [copy for _, copy in moved]:  # else it holds what several exercises share
+                path.replace(copy)
+                moved.append((path, copy))
+        write_text(path, fresh)
         state.done.pop(exercise.number, None)
         state.hints.pop(exercise.number, None)
     state.save()

@@ -41,14 +41,14 @@ class Printed:
 
 
 class Recorder:
-    """An answer as the laws see it: its functions, with their latest calls written down."""
+    """An answer as the laws see it: its functions, with their latest calls written down, unless told not to."""
 
-    def __init__(self, answer):
-        self._answer, self._calls, self._count = answer, [], 0
+    def __init__(self, answer, writes=True):
+        self._answer, self._calls, self._count, self._writes = answer, [], 0, writes
 
     def __getattr__(self, name):
         value = getattr(self._answer, name)
-        if isinstance(value, type) or not callable(value):
+        if isinstance(value, type) or not callable(value) or not self._writes:
             return value
 
         def call(*arguments, **options):
@@ -108,7 +108,7 @@ def try_laws(exercise, answer, path):
     """The verdict on a module: "right", or "wrong" or "error" with the first law that does not hold."""
     earlier = []  # calls of laws that hold
     for law in exercise.laws:
-        recorder = Recorder(answer)
+        recorder = Recorder(answer, not exercise.shared)
         failure = _first_failure(law, recorder)
         if failure is None:
             earlier += recorder._calls[-20:]
@@ -117,7 +117,7 @@ def try_laws(exercise, answer, path):
         if not isinstance(error, BrokenLaw):
             verdict = _error(error, path) | {"law": law.text, "call": _called(calls), "printed": printed}
             if verdict.get("line") is not None or not calls:
-                return verdict | {"causes": []}
+                return verdict | {"causes": causes(exercise, answer, recorder) if exercise.symptoms else []}
             came = shown(calls[-1]["result"])  # the law could not read what came
             error = BrokenLaw("what comes out", came, f"such that this law can be tried ({_words(error)})")
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
@@ -133,7 +133,8 @@ def passes(exercise, mistake):
         wrong = module(mistake.source, exercise.name)
     except Exception:
         return False
-    return all(_first_failure(law, Recorder(wrong), shrink=False) is None for law in exercise.laws)
+    failures = (_first_failure(law, Recorder(wrong, not exercise.shared), shrink=False) for law in exercise.laws)
+    return not any(failures)
 
 
 def _first_failure(law, recorder, shrink=True):
@@ -466,6 +467,15 @@ def run(exercise, path, seconds=None, command=()):
     return {"status": "error", "message": ended, "line": None, "printed": err[-LIMIT:]}
 
 
+def notes(exercise, path):
+    """What `Exercise.after` has to say about a right answer; nothing where that fails, for the answer is right."""
+    said = []
+    for function in exercise.afterwards:
+        with contextlib.suppress(Exception):
+            said.append(function(module(Path(path).read_text("utf-8"), exercise.name, path), Path(path).parent))
+    return said
+
+
 def main():
     """The judging process: read the task, write the verdict."""
     task = json.loads(sys.stdin.readline())
@@ -490,7 +500,10 @@ def main():
         tell({"status": "endless", "seconds": task["seconds"], "line": line})
 
     threading.Thread(target=too_long, daemon=True).start()
-    tell(judge(exercise, path))
+    verdict = judge(exercise, path)
+    if verdict["status"] == "right":
+        verdict["notes"] = notes(exercise, path)
+    tell(verdict)
 
 
 if __name__ == "__main__":
