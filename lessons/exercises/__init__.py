@@ -2,8 +2,8 @@
 
 An exercise is one file in this folder, such as `03_1_weight_norm.py`. Above the line `# %% Laws` stands what the
 learner gets: the task as docstring, imports, signatures, and in place of each region between `# solution` and
-`# end of solution` three dots. Below it stand the laws, the hints, and mistakes that are known, each of them a change of
-the solution:
+`# end of solution` three dots. Below it stand the laws, the hints, and mistakes that are known, each of them a change
+of the solution:
 
     exercise = Exercise(__file__, "lesson 03, part 1", hints=[...])
 
@@ -38,7 +38,7 @@ REGION = re.compile(r"^( *)# solution(?: (\d+))?\n(.*?)^ *# end of solution\n", 
 NAME = re.compile(r"(\d\d|engine)_(\d+)_\w+")
 
 
-class BrokenLaw(Exception):
+class BrokenLaw(Exception):  # noqa: N818 - a law that is broken is no error of the program
     """A law does not hold: what was measured, what came and what should have come."""
 
     def __init__(self, what, came, wanted):
@@ -65,7 +65,7 @@ class Exercise:
         Whether the answer's values are determined by the arguments. If not (it may draw random numbers, say), known
         mistakes are told by their symptoms only.
     seconds : float
-        How long all laws together may take; longer is an endless loop.
+        Of computing, for all laws together; longer is an endless loop.
     written_in : str, optional
         The file that the learner writes in, where several exercises share one: "my_engine.py". Its regions are then
         marked with their exercise's place, as in `# solution 4`, and the docstring is written to a file of its own.
@@ -208,7 +208,7 @@ class Exercise:
         return int(self.number.partition(".")[2]) if self.shared else 0
 
     def _places(self):
-        """Of each function that holds a region, the place of the exercise whose region it is; 0 if there is one only."""
+        """Of each function that holds a region, the place of the exercise whose it is; 0 if there is one only."""
         source = self.source()
         marks = [re.fullmatch(r" *# solution(?: (\d+))?", line) for line in source.split("\n")]
         marks = {n: int(mark[1] or 0) for n, mark in enumerate(marks, 1) if mark}

@@ -1,4 +1,4 @@
-"""The learner's folder: `python -m lessons exercises DIR` writes a stub for each exercise, and never over their work."""
+"""The learner's folder: `python -m lessons exercises DIR` writes a stub for each exercise, never over their work."""
 
 import json
 import time
