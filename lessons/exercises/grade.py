@@ -566,7 +566,8 @@ def main(arguments):
             texts = [feedback(exercise, submission.verdicts[exercise.number]) for exercise in chosen]
             write_text(writable_folder(flags.feedback) / f"{submission.name}.txt", "\n\n".join(texts) + "\n")
     full = sum(map(rules.of, chosen))
-    return 0 if all(s.points(rules, chosen) * rules.kept(rules.days_late(s)) == full for s in submissions) else 1
+    reached = [s.points(rules, chosen) * rules.kept(rules.days_late(s)) for s in submissions]
+    return 0 if chosen and all(points == full for points in reached) else 1
 
 
 def progress(total):
