@@ -11,7 +11,7 @@ Afterwards you can
 
 - write the gradient of batch normalization as a projection, and say in which space it projects;
 - say when batch normalization and weight normalization are the same function with the same gradient;
-- compute what weight normalization lacks in the second layer of a ReLU network: its means and its deviations;
+- compute what weight normalization lacks in the second layer of a ReLU network: means and standard deviations;
 - explain why training moves the means more than the deviations, and what equations 7 and 8 do about it.
 
 Read first: lesson 03 (weight normalization), lesson 07 (data-dependent initialization); sections 2.2 and 4 of Salimans

@@ -335,6 +335,6 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {PROBLEMS
 # 1. *A longer memory.* Change the momentum of the running averages to 0.01. For which $B$ does the test loss change,
 #    and when would you not do that?
 # 2. *How large?* By the law of ``08_depth_and_minibatches.py``, from which $B$ on does batch normalization move a
-#    pre-activation of the first layer by less than a tenth of its deviation? Compare with the figure.
+#    pre-activation of the first layer by less than a tenth of its standard deviation? Compare with the figure.
 
 lesson.finish()
