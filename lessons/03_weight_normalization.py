@@ -449,7 +449,9 @@ lesson.figure(figure, "plane", alt="Left: the plane of v, shaded in rays from th
 # Two curvatures
 # --------------
 #
-# Why does one of them converge and the other not? Look at the last steps, close to $w^*$, where $\|v\|$ has stopped
+# Why does one of them converge and the other not? (In the table $g$ is negative after the first step, which was large
+# enough to take it through zero: for one step $w$ points to the lower left, away from $w^*$. The direction had turned
+# in the same step, so the next one brings $g$ back.) Look at the last steps, close to $w^*$, where $\|v\|$ has stopped
 # growing. The error of the length, $g - \|w^*\|$, meets the curvature along $w^*$, as for any parameter. The error of
 # the direction meets the curvature across $w^*$, at the learning rate found above, $\eta\,g^2/\|v\|^2$. Hence
 #

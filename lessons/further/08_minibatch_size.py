@@ -198,7 +198,7 @@ class Runs:
 # out. Normalized networks are tested in three ways: with running averages, with each test minibatch's own statistics,
 # and with those of all 2048 test examples.
 
-rates = [0.01, 0.03, 0.1, 0.3, 1.0]
+rates = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 batch_sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256] if lesson.full else [1, 2, 4, 8, 32, 128]
 test_x, test_y = new_examples(2048, [lesson.rng(4, i) for i in range(PROBLEMS)])
 results, at_one = {}, []  # (kind, B) → test loss, (problems, rates), for each way to evaluate
