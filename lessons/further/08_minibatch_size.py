@@ -315,6 +315,8 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {PROBLEMS
               "statistics of the test minibatch itself are clearly worse than running averages.")
 
 # %%
+# (All best rates lie inside the grid, but for mean-only batch normalization with $B = 1$, to which no rate is of use.)
+#
 # - *One example.* Weight normalization and the normal parameterization learn. With mean-only batch normalization
 #   nothing but the last bias ever changes. Its test loss, 2.9, is off the figure, above that of guessing: at test time
 #   the running average replaces the mean, and a random network comes to light that training never saw.
