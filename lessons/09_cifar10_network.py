@@ -792,7 +792,7 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 # The quick run sees 300 steps of a narrow network, at learning rates fixed beforehand. It can show that the five start
 # alike, that gradients and growth are as the paper says, and which parameterizations are fast at the beginning. Most of
 # the lead that two of them have there comes from taking away the mean: mean-only batch normalization has much of it by
-# itself. The reason is the last layer. Its inputs are means over a picture, nearly the same for all pictures, and
+# itself. One reason is the last layer. Its inputs are means over a picture, nearly the same for all pictures, and
 # data-dependent initialization makes up for their small deviation with a large $g$ (part 4 prints it). Any change of an
 # earlier layer then moves the logits of all pictures at once, unless the batch's mean is subtracted.
 #
