@@ -618,13 +618,14 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 # %%
 # So what has been gained? *Not speed:* at the best rate of each (stars), gradient descent on $w$ needs about 34 and 29
 # steps, weight normalization more in the mean, and it scatters. (Its median can be lower: on the left 30 at its own
-# best rate. But then a few starts take very long, and the mean counts them.) For $\|v\|$ grows until the limit of the direction is above $\eta$, and stops there, by whatever
-# margin. Where that is narrow, the factor of the direction is close to -1, and the run takes long to settle. (So do
-# most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$ that is the limit for $\|v\| = 1$, with which all of
-# them start. The two curves of weight normalization cross at $\eta = 1$, where they are the same training: below it
-# $g$ learns faster with its own rate of 1, above it more slowly. On the left it is $g$ that takes the time. On the
-# right it is the direction. There weight normalization is ahead of gradient descent on $w$ at small rates, since with
-# $g = 2$ and $\|v\| = 1$ the direction learns at $4\eta$, and behind at large ones, which make $v$ long.)
+# best rate. But then a few starts take very long, and the mean counts them.) For $\|v\|$ grows until the limit of the
+# direction is above $\eta$, and stops there, by whatever margin. Where that is narrow, the factor of the direction is
+# close to -1, and the run takes long to settle. (So do most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$
+# that is the limit for $\|v\| = 1$, with which all of them start. The two curves of weight normalization cross at the
+# rate 1, where they are the same training: below it $g$ learns faster with its own rate of 1, above it more slowly. On
+# the left it is $g$ that takes the time. On the right it is the direction. There weight normalization is ahead of
+# gradient descent on $w$ at small rates, since with $g = 2$ and $\|v\| = 1$ the direction learns at $4\eta$, and behind
+# at large ones, which make $v$ long.)
 #
 # *Room:* where the direction is what limits $\eta$, rates beyond the old limit do as well as the best below it. Where
 # the length is, nothing. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where it is flat across
