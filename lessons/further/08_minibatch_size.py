@@ -20,7 +20,7 @@ Claims checked, and where the paper makes them:
   approximation to batch normalization" (section 2.2);
 - with one example, mean-only batch normalization learns nothing (equation 8).
 
-Time: quick about 20 s, full about 3 min.
+Time: quick about 25 s, full about 3 min.
 """
 
 # %%
