@@ -271,6 +271,7 @@ def not_a_number(answer, case):
 
 
 TOLERANCE = "tolerance = 1e-6 * abs(slopes) + truncation + 10 * rounding(f, x) / STEP"
+exercise.mistake("the verdicts are turned around: True means wrong.", "~(abs", "(abs")
 exercise.mistake("the difference is divided by h where 2h belongs.", "/ (2 * h)", "/ h")
 exercise.mistake(
     "this is the forward quotient; the central one is (f(x + h) - f(x - h)) / 2h.",
@@ -334,7 +335,6 @@ exercise.mistake(
     "~(abs(claimed - slopes) <= tolerance)",
     "abs(claimed - slopes) > tolerance",
 )
-exercise.mistake("the verdicts are turned around: True means wrong.", "~(abs", "(abs")
 exercise.mistake(
     "the tolerance follows the claimed entry; D₀ is what can be trusted.", "1e-6 * abs(slopes)", "1e-3 * abs(claimed)"
 )
