@@ -74,7 +74,8 @@ add_module_names = False
 
 LIVE = '<div class="live-plane" id="live-plane"></div>'
 UNDER_THE_TITLE = """\
-<p class="lesson-links"><a href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a></p>"""
+<p class="lesson-links"><a href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a>, for Jupyter,
+VS Code or <a href="https://colab.research.google.com">Google Colab</a> (<i>File → Upload notebook</i>)</p>"""
 CHAPTERS = """\
 ```{{toctree}}
 :hidden:
@@ -85,7 +86,7 @@ CHAPTERS = """\
 
 def write_lessons(app):
     """Lessons as notebooks: for the reader into build/extra/, and as sources of pages into docs/lessons/."""
-    notebook.write_all(EXTRA / "notebooks", replace=True)
+    notebook.write_all(EXTRA / "notebooks", notebook.course(), replace=True)
     files = [*lessons.lesson_files().values(), *lessons.further_files()]
     pages = {Path(app.srcdir) / "lessons" / f"{lessons.lesson_name(file)}.ipynb": file for file in files}
     for path in (Path(app.srcdir) / "lessons").rglob("*.ipynb"):
