@@ -1,6 +1,7 @@
 """Sphinx's settings for the website. `python -m lessons site DIR` builds it: see lessons/site.py."""
 
 import json
+import logging
 import os
 import re
 import sys
@@ -60,6 +61,9 @@ if only := os.environ.get("MINIGRAD_SITE_ONLY", "").split():  # of site.py: the 
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
+
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # which would say that something runs, but not what
+
 
 # ---- API ------------------------------------------------------------------------------------------------------------
 
@@ -133,6 +137,12 @@ def with_alternative_text(render_image):
     return render
 
 
+def say_what_is_read(app, name, source):
+    """The build takes minutes: say which lesson is being run, or taken from the cache."""
+    if name.startswith("lessons/"):
+        print(name, flush=True)
+
+
 # ---- what is written for other readers ------------------------------------------------------------------------------
 
 
@@ -172,5 +182,6 @@ def setup(app):
     app.connect("builder-inited", write_lessons)
     app.connect("doctree-read", inequalities_in_formulas)
     app.connect("html-page-context", links_back_from_sources)
+    app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)

@@ -74,4 +74,9 @@ def build(folder, only=()):
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
     command += ["-b", "html", "-d", str(folder / ".doctrees")]
     environment = os.environ | {"MINIGRAD_SITE_ONLY": " ".join(map(str, only))}
-    return subprocess.run([*command, str(DOCS), str(folder)], cwd=ROOT, env=environment).returncode
+    output = {"stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
+    with subprocess.Popen([*command, str(DOCS), str(folder)], cwd=ROOT, env=environment, **output) as sphinx:
+        for line in sphinx.stderr:
+            if line.strip() and "IPKernelApp" not in line:  # each kernel warns that it is not encrypted
+                print(line, end="", file=sys.stderr, flush=True)
+    return sphinx.returncode
