@@ -26,6 +26,7 @@ from lessons import (
     lesson_number,
     notebook,
     report_error,
+    runner,
     show_what_can_be_shown,
     site,
     title,
@@ -47,7 +48,7 @@ def main(arguments=None):
     what = "Run the lessons, in order; those of part one by default."
     what += " `notebooks DIR` writes them as notebooks, `site DIR` as a website, `exercises DIR` the exercises, which"
     what += " `check` judges, and `grade FOLDER` those of many learners; each has a --help of its own."
-    parser = Parser(prog="python -m lessons", description=what)
+    parser = Parser(prog=runner(), description=what)
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, a range N-M, or all")
     parser.add_argument("--further", action="store_true", help="run the further chapters (of these lessons) instead")
     parser.add_argument(

@@ -52,6 +52,10 @@ def own_flags(parser):
 
 
 lesson = Lesson(__file__, own_flags)
+STORED = FOLDER.parent / "results" / "headline"  # the results of the runs, which take hours
+if not STORED.is_dir():
+    raise UsageError(f"this chapter reads {STORED}, which the repository has and the installed package lacks: "
+                     "run it in a clone")
 
 # %%
 # The network
@@ -355,7 +359,7 @@ if lesson.full:
 #
 # Here are the results, one file per run.
 
-STORED, PAPER = FOLDER.parent / "results" / "headline", VARIATIONS[0]
+PAPER = VARIATIONS[0]
 
 
 def stored(folder=STORED):
