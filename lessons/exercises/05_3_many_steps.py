@@ -48,7 +48,9 @@ exercise = Exercise(
         "Both arrays have an entry more than c: put 1 before the factors, and 0 before the angles.",
     ],
 )
-STEPS = arrays(float, st.integers(0, 4), elements=st.integers(0, 8).map(lambda k: k / 4))
+RELATIVE = st.integers(0, 8).map(lambda k: k / 4)
+STEPS = arrays(float, st.integers(0, 4), elements=RELATIVE)
+MORE_STEPS = arrays(float, st.integers(8, 12), elements=RELATIVE, fill=st.nothing()) | STEPS
 
 
 def both(answer, case):
@@ -81,7 +83,7 @@ def tangent(answer, case):
 
 
 @exercise.law(
-    "norm and angle are those of the path, step by step, also after more than a turn", st.tuples(POSITIVE, STEPS)
+    "norm and angle are those of the path, step by step, also after more than a turn", st.tuples(POSITIVE, MORE_STEPS)
 )
 def way(answer, case):
     norm, angle = both(answer, case)
