@@ -1,6 +1,7 @@
 """Sphinx's settings for the website. `python -m lessons site DIR` builds it: see lessons/site.py."""
 
 import json
+import logging
 import os
 import re
 import sys
@@ -61,6 +62,9 @@ nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # which would say that something runs, but not what
+
+
 # ---- API ------------------------------------------------------------------------------------------------------------
 
 autodoc_member_order = "bysource"
@@ -74,7 +78,8 @@ add_module_names = False
 
 LIVE = '<div class="live-plane" id="live-plane"></div>'
 UNDER_THE_TITLE = """\
-<p class="lesson-links"><a href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a></p>"""
+<p class="lesson-links"><a href="{up}notebooks/{name}.ipynb" download>Download this page as a notebook</a>, for Jupyter,
+VS Code or <a href="https://colab.research.google.com">Google Colab</a> (<i>File → Upload notebook</i>)</p>"""
 CHAPTERS = """\
 ```{{toctree}}
 :hidden:
@@ -85,7 +90,7 @@ CHAPTERS = """\
 
 def write_lessons(app):
     """Lessons as notebooks: for the reader into build/extra/, and as sources of pages into docs/lessons/."""
-    notebook.write_all(EXTRA / "notebooks", replace=True)
+    notebook.write_all(EXTRA / "notebooks", notebook.course(), replace=True)
     files = [*lessons.lesson_files().values(), *lessons.further_files()]
     pages = {Path(app.srcdir) / "lessons" / f"{lessons.lesson_name(file)}.ipynb": file for file in files}
     for path in (Path(app.srcdir) / "lessons").rglob("*.ipynb"):
@@ -132,6 +137,12 @@ def with_alternative_text(render_image):
     return render
 
 
+def say_what_is_read(app, name, source):
+    """The build takes minutes: say which lesson is being run, or taken from the cache."""
+    if name.startswith("lessons/"):
+        print(name, flush=True)
+
+
 # ---- what is written for other readers ------------------------------------------------------------------------------
 
 
@@ -171,5 +182,6 @@ def setup(app):
     app.connect("builder-inited", write_lessons)
     app.connect("doctree-read", inequalities_in_formulas)
     app.connect("html-page-context", links_back_from_sources)
+    app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)

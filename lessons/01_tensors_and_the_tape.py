@@ -171,24 +171,24 @@ lesson.figure(figure, "two_orders", alt="Log-log plot of the time for one gradie
 # -------------------------------
 #
 # In a program of single numbers each step has one or two inputs, and its Jacobian is one or two numbers, the *slopes*:
-# 1 and 1 for $a + b$, then $b$ and $a$ for $ab$. Both modes need the same slopes. They differ in *when* they use them.
-# So we write arithmetic once, and leave open what becomes of the slopes.
+# 1 and 1 for $a + b$, then $b$ and $a$ for $ab$. Both modes need the same slopes and differ in *when* they use them.
+# So we write arithmetic once; each mode will be a subclass, which decides what becomes of the slopes.
 
 
 class Number:
     """Arithmetic that states, with each result, the steps to it: pairs (input, slope with respect to it)."""
 
     def __add__(self, other):
-        if isinstance(other, type(self)):
+        if isinstance(other, type(self)):  # two steps lead to the result, which is of the same subclass
             return type(self)(self.value + other.value, (self, 1.0), (other, 1.0))
-        return type(self)(self.value + other, (self, 1.0))
+        return type(self)(self.value + other, (self, 1.0))  # a constant is no step
 
     def __mul__(self, other):
         if isinstance(other, type(self)):
             return type(self)(self.value * other.value, (self, other.value), (other, self.value))
         return type(self)(self.value * other, (self, other))
 
-    __radd__, __rmul__ = __add__, __mul__
+    __radd__, __rmul__ = __add__, __mul__  # for 2 + x and 2 * x, where the constant comes first
 
 
 def tanh(x):
@@ -471,14 +471,14 @@ def matmul_rules(g, a, b):
 H = np.finfo(float).eps ** (1 / 3)
 
 
-def differences(number, array, h=H):
-    """The gradient of `number(array)` by central differences with step `h`."""
+def differences(f, array, h=H):
+    """The gradient of `f`, which turns an array into a number, by central differences with step `h`."""
     gradient = np.empty_like(array)
     for i in np.ndindex(array.shape):
         above, below = array.copy(), array.copy()
         above[i] += h
         below[i] -= h
-        gradient[i] = (number(above) - number(below)) / (2 * h)
+        gradient[i] = (f(above) - f(below)) / (2 * h)
     return gradient
 
 
@@ -617,18 +617,18 @@ lesson.claim(f"your tape and the library: the same loss in {OWN_STEPS} steps of 
 # This is the tape of the loss. Each line is a node, the oldest first; ``backward`` goes from the bottom to the top.
 
 value = loss(x, y, parameters)
-names = {"x": x, "y": y, "loss": value} | dict(zip(["W1", "b1", "W2", "b2"], parameters, strict=True))
+names = {"points": x, "labels": y, "loss": value} | dict(zip(["W1", "b1", "W2", "b2"], parameters, strict=True))
 print(mg.draw.text(value, names))
 
 # %%
-# Now for the last column. (``y`` there is the result of the op, not the labels.) A rule needs numbers from the forward
-# pass, and until it has run they must stay in memory. Which ones, the rules themselves say: *a parameter whose name
-# begins with an underscore is needed for its shape at most* (``op.py``). Compare the rules printed in part 5:
+# Now for the last column, where ``y`` is the result of the op. A rule needs numbers from the forward pass, and until it
+# has run they must stay in memory. Which ones, the rules themselves say: *a parameter whose name begins with an
+# underscore is needed for its shape at most* (``op.py``). Compare the rules printed in part 5:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
 # - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
-#   ``tanh`` keeps already (one array, counted once: "as in"). The first layer's keeps only ``x``: nobody asks for a
-#   gradient of the points, so the rule that would need ``W1`` never runs.
+#   ``tanh`` keeps already (one array, counted once: "as in"). The first layer's keeps only the points: nobody asks for
+#   their gradient, so the rule that would need ``W1`` never runs.
 # - ``add`` passes ``g`` on. It keeps nothing, however large its operands are.
 #
 # So the hidden layer is in memory once, with $8N$ numbers, beside $N$ points of 2 numbers, ``W2``, and for each point

@@ -449,7 +449,9 @@ lesson.figure(figure, "plane", alt="Left: the plane of v, shaded in rays from th
 # Two curvatures
 # --------------
 #
-# Why does one of them converge and the other not? Look at the last steps, close to $w^*$, where $\|v\|$ has stopped
+# Why does one of them converge and the other not? (In the table $g$ is negative after the first step, which was large
+# enough to take it through zero: for one step $w$ points to the lower left, away from $w^*$. The direction had turned
+# in the same step, so the next one brings $g$ back.) Look at the last steps, close to $w^*$, where $\|v\|$ has stopped
 # growing. The error of the length, $g - \|w^*\|$, meets the curvature along $w^*$, as for any parameter. The error of
 # the direction meets the curvature across $w^*$, at the learning rate found above, $\eta\,g^2/\|v\|^2$. Hence
 #
@@ -548,12 +550,12 @@ with np.errstate(all="ignore"):  # some of these runs are meant to diverge
 # Up to which rate do most starts settle, and how many steps does it take at the best rate? (Each way at the best of
 # the 25 rates; mean and standard deviation over the starts.)
 
-limit, fewest = {}, {}
+limit, fewest, best_rate = {}, {}, {}
 print("valley        way            most settle up to η   best η   steps there")
 for key, steps in needed.items():
     limit[key] = rates[np.mean(np.isfinite(steps), axis=1) > 0.5].max()
     best = np.argmin(steps.mean(axis=1))
-    fewest[key] = steps[best].mean()
+    fewest[key], best_rate[key] = steps[best].mean(), rates[best]
     name, way = key
     print(f"{name:13} {way:14} {limit[key]:19.2f} {rates[best]:8.2f} {fewest[key]:8.0f} ± {steps[best].std():.0f}")
 
@@ -585,6 +587,7 @@ for axes, name in zip(panels, ("steep across", "steep along"), strict=True):
         label = way if way != "η for v only" else "weight norm, η for v only"
         axes.plot(rates[shown], middle[shown], line, color=colour, marker=marker, ms=4.5, mfc=face, label=label)
         axes.fill_between(rates, low, np.minimum(high, most), where=shown, color=colour, alpha=0.13, lw=0)
+        axes.plot(best_rate[name, way], fewest[name, way], "*", color=colour, ms=14, mec="white", zorder=4)
         lost = rates[~shown]
         axes.plot(lost, np.full(len(lost), 0.97 - 0.045 * row), "x", color=colour, ms=5,
                   transform=axes.get_xaxis_transform())
@@ -595,13 +598,15 @@ for axes, name in zip(panels, ("steep across", "steep along"), strict=True):
     axes.minorticks_off()
 panels[0].set_ylabel("steps until the loss has settled")
 panels[0].set_yticks([10, 30, 100, 300], ["10", "30", "100", "300"])
+panels[0].plot([], [], "*", color="0.4", ms=11, label="mean at the best rate")
 panels[0].legend(loc="lower right", fontsize=8.5)
 panels[1].annotate("×: most starts do not settle", (0.97, 0.05), xycoords="axes fraction", fontsize=8.5, color="0.35",
                    ha="right")
 lesson.figure(figure, "all_rates", note="median and middle half of 24 random starts", alt="Steps until the loss has "
               "settled against the learning rate, for two valleys. Where the valley is steep across w*, gradient "
               "descent on w ends at rate 2, weight norm goes on beyond 5, and with η for v only beyond 30. Where it is "
-              "steep along w*, both end at 2; only η for v alone goes on, more slowly at larger rates.")
+              "steep along w*, both end at 2; only η for v alone goes on, more slowly at larger rates. Stars mark the "
+              "mean at the best rate of each; in both panels that of gradient descent on w is the lowest.")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* A mean over 24 starts that scatter by 60 % of it is uncertain by 12 %.
@@ -611,12 +616,16 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
              above=0.88)
 
 # %%
-# So what has been gained? *Not speed:* at the best rate of each, gradient descent on $w$ needs about 34 and 29 steps,
-# weight normalization more in the mean, and it scatters. (In the median of the left panel it needs a few less at its
-# own best rate.) For $\|v\|$ grows until the limit of the direction is above $\eta$, and stops there, by whatever
-# margin. Where that is narrow, the factor of the direction is close to -1, and the run takes long to settle. (So do
-# most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$ that is the limit for $\|v\| = 1$, with which all of
-# them start.)
+# So what has been gained? *Not speed:* at the best rate of each (stars), gradient descent on $w$ needs about 34 and 29
+# steps, weight normalization more in the mean, and it scatters. (Its median can be lower: on the left 30 at its own
+# best rate. But then a few starts take very long, and the mean counts them.) For $\|v\|$ grows until the limit of the
+# direction is above $\eta$, and stops there, by whatever margin. Where that is narrow, the factor of the direction is
+# close to -1, and the run takes long to settle. (So do most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$
+# that is the limit for $\|v\| = 1$, with which all of them start. The two curves of weight normalization cross at the
+# rate 1, where they are the same training: below it $g$ learns faster with its own rate of 1, above it more slowly. On
+# the left it is $g$ that takes the time. On the right it is the direction. There weight normalization is ahead of
+# gradient descent on $w$ at small rates, since with $g = 2$ and $\|v\| = 1$ the direction learns at $4\eta$, and behind
+# at large ones, which make $v$ long.)
 #
 # *Room:* where the direction is what limits $\eta$, rates beyond the old limit do as well as the best below it. Where
 # the length is, nothing. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where it is flat across

@@ -579,7 +579,9 @@ for rule, (_, _, (low, high)) in RULES.items():
 # %%
 # We call a learning rate *usable* if the test loss after training is below a mark between guessing and the entropy of
 # the labels: at least 60 % of what can be learned has been learned. The mark belongs to the problem, not to a method.
-# The width of the range is counted for each problem; we give the mean and the standard deviation over the problems.
+# The width of the range is counted for each problem; we give the mean and the standard deviation over the problems. The
+# best test loss of a problem is that at the rate which is best for the *other* problems: a rate that is chosen by the
+# loss that it is judged by makes every method look better, and most the one with many rates to choose from.
 
 mark = entropy + 0.4 * (GUESSING - entropy)
 
@@ -594,6 +596,12 @@ def gain(rule, case):
     return decades(results[rule][case]) - decades(results[rule]["normal"])
 
 
+def at_best_rate(losses):
+    """Each problem's loss at the rate that is best for the other problems on average."""
+    chosen = [np.delete(losses, i, axis=0).mean(axis=0).argmin() for i in range(len(losses))]
+    return losses[np.arange(len(losses)), chosen]
+
+
 def summary(values):
     return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
 
@@ -603,7 +611,7 @@ for rule, cases in results.items():
     for case, losses in cases.items():
         best = rates[rule][np.median(losses, axis=0).argmin()]
         print(f"{rule:18} {case:16} {summary(decades(losses)):>18} {summary(gain(rule, case)):>15} "
-              f"{summary(losses.min(axis=1)):>15} {best:8.2g}")
+              f"{summary(at_best_rate(losses)):>15} {best:8.2g}")
     lesson.measurements[rule] = {case: decades(losses).tolist() for case, losses in cases.items()}
 
 # %% Drawing tags=["hide-input"]
@@ -676,15 +684,13 @@ lesson.claim("SGD, η for v only: decades that are lost if ‖v‖ is set back a
              np.mean(kept - without_growth), above=2)
 
 # %%
-# So it is the growth. Is the best loss better, too, each with its best rate of the grid? A little, on test
-# examples. Part of that is chance: the rate is chosen by the same test loss, and the smallest of ten nearly equal
-# losses is lower than the smallest of three.
+# So it is the growth. Is the best loss better, too? A little, by 0.02 ± 0.02 nats (0.01 to 0.03 with other seeds):
 
-advantage = {case: results["SGD"]["normal"].min(axis=1) - results["SGD"][case].min(axis=1) for case in CASES}
+advantage = {case: at_best_rate(results["SGD"]["normal"]) - at_best_rate(results["SGD"][case]) for case in CASES}
 for case in ("weight norm", "η for v only"):
     print(f"SGD, best test loss of normal minus that of {case}: {summary(advantage[case])} nats")
-lesson.claim("SGD, best rate of each: weight normalization with η for v only has the lower test loss; normal minus it, "
-             "nats, mean", advantage["η for v only"].mean(), above=0)
+lesson.claim("SGD, each at the rate that is best for the other problems: test loss of normal minus that of weight "
+             "normalization with η for v only, nats, mean", advantage["η for v only"].mean(), above=0)
 
 # %%
 # What to take from it

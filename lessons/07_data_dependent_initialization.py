@@ -568,6 +568,7 @@ for kind, final in zip((KINDS[0], KINDS[2]), train(starts, etas, points, labels,
 # %%
 # Now all four starts at several depths. For each we report the loss at its *best* learning rate. (The networks with
 # weight normalization get rates ten times smaller; the chapter ``further/07_scale_of_v.py`` says why they want them.)
+# Two problems only, five with ``--full``: believe what is large, such as learning or not, and no small difference.
 
 DEPTHS = (4, 8, 16, 24, 32, 48) if lesson.full else (4, 8, 16, 32)
 best = {kind: np.zeros((len(DEPTHS), problems)) for kind in KINDS}

@@ -148,7 +148,7 @@ lesson.figure(figure, "pictures", note=pictures.description, alt="Two rows of te
 #
 # Table 1 of the paper, line by line. (It is the ConvPool-CNN-C of Springenberg et al. 2015, with noise in place of the
 # first dropout, 2 × 2 pooling, and 192 units before the average instead of 10. The authors tuned one number, the
-# noise's deviation of 0.15: for the normal parameterization, on 10,000 pictures held out for it.)
+# noise's standard deviation of 0.15: for the normal parameterization, on 10,000 pictures held out for it.)
 #
 # A 3 × 3 convolution computes at every place of a picture the same weighted sums of the 3 × 3 places around
 # it, of all channels, one sum for each channel that comes out. Max pooling keeps the largest number of each 2 × 2
@@ -648,7 +648,8 @@ lesson.measurements["last errors by start"] = {p: [final[p].tolist(), tests[p].t
 # times, forward and backward, while weight normalization only touches the weights, of which there are far fewer.
 
 per_epoch = {p: float(np.median(curves[p]["seconds"])) for p in PARAMETERIZATIONS}
-print(f"{pictures.description}, {size.epochs} epochs, seed {lesson.seed}, mean ± deviation of {size.starts} starts")
+print(f"{pictures.description}, {size.epochs} epochs, seed {lesson.seed}; mean and standard deviation of {size.starts} "
+      "starts")
 print(f"{'':18} {'learning':>8} {'training':>13} {'test':>13} {'seconds':>9} {'relative to':>11}")
 print(f"{'':18} {'rate':>8} {'error %':>13} {'error %':>13} {'an epoch':>9} {'normal':>11}")
 for p in PARAMETERIZATIONS:
@@ -791,7 +792,7 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 # The quick run sees 300 steps of a narrow network, at learning rates fixed beforehand. It can show that the five start
 # alike, that gradients and growth are as the paper says, and which parameterizations are fast at the beginning. Most of
 # the lead that two of them have there comes from taking away the mean: mean-only batch normalization has much of it by
-# itself. The reason is the last layer. Its inputs are means over a picture, nearly the same for all pictures, and
+# itself. One reason is the last layer. Its inputs are means over a picture, nearly the same for all pictures, and
 # data-dependent initialization makes up for their small deviation with a large $g$ (part 4 prints it). Any change of an
 # earlier layer then moves the logits of all pictures at once, unless the batch's mean is subtracted.
 #

@@ -440,7 +440,7 @@ lesson.claim("the normal parameterization, started there, is the same function: 
 # parameter's share has fallen by $(1 - f)^k$, on average over the age $1/f$: so $f = 1/(10 \cdot \text{steps per
 # epoch})$. (0.999, the decay that is often seen, would be a sixtieth of that here, for it forgets after 1000 steps.)
 
-RATES = {"normal": 0.008, "normal, initialized": 0.004, "weight norm": 0.004}
+RATES = {"normal": 0.016, "normal, initialized": 0.008, "weight norm": 0.004}
 
 
 def train(arm, seed):

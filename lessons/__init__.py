@@ -33,6 +33,7 @@ from minigrad.data import DataError, cache_folder
 from minigrad.saving import CheckpointError, replacing
 
 FOLDER = Path(__file__).parent
+PACKAGE = "minigrad-wn"  # the distribution, and the command that it installs
 
 # The same colour for the same parameterization in every lesson: Okabe and Ito's palette, safe for the colour-blind.
 COLOURS = {
@@ -82,6 +83,12 @@ class Claim:
     holds: bool
     deviation: float | None = None
     remark: str = ""
+
+
+def runner():
+    """What the reader has typed to start the runner: the installed command, or its form in a clone."""
+    command = Path(sys.argv[0]).stem
+    return command if command == PACKAGE else "python -m lessons"
 
 
 def add_flags(parser):

@@ -26,16 +26,19 @@ from lessons import (
     lesson_number,
     notebook,
     report_error,
+    runner,
     show_what_can_be_shown,
     site,
     title,
     writable_folder,
     write_text,
 )
+from lessons.exercises import check, folder, grade
 from minigrad import blas
 from minigrad.settings import SETTINGS
 
-VERBS = {"notebooks": notebook.main, "site": site.main}
+VERBS = {"notebooks": notebook.main, "site": site.main, "exercises": folder.main}
+VERBS |= {"check": check.main, "grade": grade.main}
 LAST_OF_PART_ONE = 9  # what comes after it is run by number
 MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
 
@@ -44,8 +47,9 @@ def main(arguments=None):
     """Run lessons one after the other; return the exit code: 0 all good, 1 a lesson or claim failed, 2 usage."""
     show_what_can_be_shown()
     what = "Run the lessons, in order; those of part one by default."
-    what += " `notebooks DIR` writes them as notebooks, `site DIR` as a website; each has a --help of its own."
-    parser = Parser(prog="python -m lessons", description=what)
+    what += " `notebooks DIR` writes them as notebooks, `site DIR` as a website, `exercises DIR` the exercises, which"
+    what += " `check` judges, and `grade FOLDER` those of many learners; each has a --help of its own."
+    parser = Parser(prog=runner(), description=what)
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, a range N-M, or all")
     parser.add_argument("--further", action="store_true", help="run the further chapters (of these lessons) instead")
     parser.add_argument(

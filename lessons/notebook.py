@@ -6,14 +6,16 @@ gets Markdown's other form, in which "1. Title" is no list; names of other lesso
 """
 
 import ast
+import configparser
 import json
 import os
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import lessons
-from lessons import Parser, lesson_name, writable_folder, write_text
+from lessons import FOLDER, PACKAGE, Parser, lesson_name, runner, writable_folder, write_text
 
 MARKER = re.compile(r"^# %%([^\n]*?)(?:tags=(\[[^\n]*\]))?[ ]*\n", re.MULTILINE)
 FOLDED = "Tolerance"  # the cells of this title, or whose text begins with it, have their text folded like the code
@@ -134,14 +136,26 @@ def write_all(folder, requirement=None, replace=False):
     return written, kept
 
 
+def course():
+    """What pip installs the course from: its repository, whose address is `url` in setup.cfg."""
+    settings = configparser.ConfigParser()
+    if settings.read(FOLDER.parent / "setup.cfg", "utf-8"):
+        address = settings["metadata"]["url"]
+    else:
+        address = metadata.metadata(PACKAGE)["Home-page"]
+    return f"{PACKAGE} @ git+{address}"
+
+
 def main(arguments):
     """`python -m lessons notebooks DIR`; the exit code."""
-    parser = Parser(prog="python -m lessons notebooks", description="Write every lesson as a Jupyter notebook.")
+    parser = Parser(prog=f"{runner()} notebooks", description="Write every lesson as a Jupyter notebook.")
     parser.add_argument("folder", metavar="DIR", type=Path)
-    parser.add_argument("--install", metavar="REQUIREMENT", help="add a cell that has pip install this where needed")
+    install = "add a cell that installs the course where it is missing, as on Google Colab: from its repository"
+    parser.add_argument("--install", metavar="REQUIREMENT", nargs="?", const="", help=f"{install}, or from here")
     parser.add_argument("--fresh", action="store_true", help="replace notebooks that are there already")
     flags = parser.parse_args(arguments)
-    written, kept = write_all(flags.folder, flags.install, flags.fresh)
+    requirement = course() if flags.install == "" else flags.install
+    written, kept = write_all(flags.folder, requirement, flags.fresh)
     print(f"{len(written)} notebooks written to {flags.folder}/")
     if kept:
         print(f"{len(kept)} were there already and are as they were; --fresh replaces them")

@@ -14,7 +14,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons import FOLDER, Parser, UsageError, whole_number, writable_folder
+from lessons import FOLDER, Parser, UsageError, runner, whole_number, writable_folder
 
 ROOT = FOLDER.parent
 DOCS = ROOT / "docs"
@@ -23,7 +23,7 @@ NEEDED = ("furo", "ipykernel", "myst_nb", "sphinx", "sphinx_copybutton", "sphinx
 
 def main(arguments):
     """`python -m lessons site DIR`; the exit code."""
-    parser = Parser(prog="python -m lessons site", description="Build the website into DIR; lessons run meanwhile.")
+    parser = Parser(prog=f"{runner()} site", description="Build the website into DIR; lessons run meanwhile.")
     parser.add_argument("folder", metavar="DIR", type=Path)
     only = "run only these lessons and no chapters, for a quick look; other pages show no results"
     parser.add_argument("--only", metavar="N", type=whole_number(1), nargs="+", help=only)
@@ -74,4 +74,9 @@ def build(folder, only=()):
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going"]
     command += ["-b", "html", "-d", str(folder / ".doctrees")]
     environment = os.environ | {"MINIGRAD_SITE_ONLY": " ".join(map(str, only))}
-    return subprocess.run([*command, str(DOCS), str(folder)], cwd=ROOT, env=environment).returncode
+    output = {"stderr": subprocess.PIPE, "encoding": "utf-8", "errors": "replace"}
+    with subprocess.Popen([*command, str(DOCS), str(folder)], cwd=ROOT, env=environment, **output) as sphinx:
+        for line in sphinx.stderr:
+            if line.strip() and "IPKernelApp" not in line:  # each kernel warns that it is not encrypted
+                print(line, end="", file=sys.stderr, flush=True)
+    return sphinx.returncode

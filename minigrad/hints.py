@@ -1,6 +1,7 @@
 """What to write instead, for whoever writes PyTorch's or NumPy's words where minigrad has others.
 
-Nothing here is called unless something has gone wrong, but for `ArrayUfunc` (`array * tensor`) and `other_words`.
+Nothing here is called unless something has gone wrong, but for `ArrayUfunc` (`array * tensor`), `array_function`
+(`numpy.allclose(tensor, array)`) and `other_words`.
 """
 
 import functools
@@ -20,8 +21,8 @@ KEYWORDS = {  # of functions
     "tensors": "the sequence of tensors by position",
     "correction": "ddof=",
     "unbiased": "ddof=1 for True, ddof=0 for False",
-    "out": "mg.{0}(x), without out= and not numpy.{0}, which passes it",
-    "dtype": "mg.{0}(x.astype(dtype)), without dtype= and not numpy.{0}, which passes it",
+    "out": "mg.{0}(x), without out=",
+    "dtype": "mg.{0}(x.astype(dtype)), without dtype=",
     "p": "norm(x), which is Euclidean, or the sum of powers itself",
 }
 
@@ -83,6 +84,14 @@ NAMES = {  # of the module minigrad
     "randn": 'mg.tensor(rng.standard_normal(shape, "float32"))',
     "unsqueeze": "mg.expand_dims(x, axis)",
     "zeros": 'mg.tensor(numpy.zeros(shape, "float32"))',
+}
+
+NUMPYS = {  # of NumPy's functions, those that neither minigrad nor PyTorch has
+    "amax": "mg.max(x)",
+    "amin": "mg.min(x)",
+    "column_stack": "mg.stack(tensors, axis=1)",
+    "hstack": "mg.concatenate(tensors, axis)",
+    "vstack": "mg.stack(tensors), or mg.concatenate(tensors)",
 }
 
 
@@ -157,3 +166,37 @@ def _ufunc_of_tensors(tensor, ufunc, method, *inputs, **options):
     ours = f"mg.{name}(x), or " if method == "__call__" and name in ops.__all__ else ""
     numbers = f"{called}(x.numpy()) for the numbers without their gradient"
     raise TypeError(f"{called} takes arrays, not tensors: write {ours}{numbers}")
+
+
+def array_function(self, function, types, args, options):
+    """`Tensor.__array_function__`: what NumPy's other functions, such as numpy.concatenate, do with tensors.
+
+    They compute with the numbers. Where that gives floating-point numbers, the gradient would be lost without a word:
+    an error. numpy.allclose, argsort, shape or zeros_like have no gradient to lose.
+    """
+    from minigrad import ops
+
+    found = function(*_numbers(args), **_numbers(options))
+    name = function.__name__
+    if name.endswith("_like") or not _holds_floats(found):
+        return found
+    ours = f"mg.{name}(…)" if name in ops.__all__ else {**ATTRIBUTES, **NAMES, **NUMPYS}.get(name)
+    called = f"{function.__module__}.{name}"
+    numbers = f"{called} of x.numpy() for the numbers without their gradient"
+    raise TypeError(f"{called} takes arrays, not tensors: write {ours + ', or ' if ours else ''}{numbers}")
+
+
+def _numbers(arguments):
+    """`arguments` with the array of each tensor in the tensor's place, also in lists, tuples and dicts."""
+    if isinstance(arguments, (list, tuple)):
+        return (list if isinstance(arguments, list) else tuple)(map(_numbers, arguments))
+    if isinstance(arguments, dict):
+        return {key: _numbers(value) for key, value in arguments.items()}
+    return arguments.data if hasattr(arguments, "_node") else arguments
+
+
+def _holds_floats(found):
+    """Whether there is an array of floating-point numbers, or one such number, in what a function of NumPy returned."""
+    if isinstance(found, (list, tuple)):
+        return any(map(_holds_floats, found))
+    return hasattr(found, "dtype") and found.dtype.kind in "fc"

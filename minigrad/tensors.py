@@ -63,6 +63,7 @@ class Tensor:
 
     __slots__ = ("__weakref__", "_data", "_node")
     __array_ufunc__ = hints.ArrayUfunc()  # NumPy and CuPy then leave `array * tensor` to Tensor
+    __array_function__ = hints.array_function  # numpy.concatenate([tensor, tensor]) is an error
     __getattr__ = hints.no_attribute
 
     def __init__(self, data, node=None):

@@ -70,8 +70,9 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if item.get_closest_marker("claims") and "claims" not in config.option.markexpr:
-            item.add_marker(pytest.mark.skip(reason="takes minutes; pytest -m claims runs it"))
+        for name in ("claims", "grading", "mistakes"):
+            if item.get_closest_marker(name) and name not in config.option.markexpr:
+                item.add_marker(pytest.mark.skip(reason=f"takes minutes; pytest -m {name} runs it"))
         params = item.callspec.params if hasattr(item, "callspec") else {}
         on_cuda = "cuda" in (params.get("device"), params.get("cuda"))
         if on_cuda and REAL:

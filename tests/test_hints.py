@@ -26,8 +26,16 @@ ERRORS = {
     "write numpy.floor(x.numpy())": lambda t: np.floor(t),
     "write numpy.add.reduce(x.numpy())": lambda t: np.add.reduce(t),
     "write a = a + x in place of a += x": lambda t: operator.iadd(ARRAY.copy(), t),
-    "write mg.sum(x), without out= and not numpy.sum": lambda t: np.sum(t),
-    "write mg.mean(x.astype(dtype)), without dtype= and not numpy.mean": lambda t: np.mean(t),
+    "numpy.sum takes arrays, not tensors: write mg.sum(…), or numpy.sum of x.numpy()": lambda t: np.sum(t),
+    "write mg.mean(…), or numpy.mean of x.numpy()": lambda t: np.mean(t, axis=0),
+    "write mg.concatenate(…), or numpy.concatenate of x.numpy()": lambda t: np.concatenate([ARRAY, t]),
+    "write mg.concatenate(tensors, axis), or numpy.hstack": lambda t: np.hstack((t, t)),
+    "write x @ y, or numpy.dot": lambda t: np.dot(ARRAY, t),
+    "write mg.norm(…), or numpy.linalg.norm of x.numpy()": lambda t: np.linalg.norm(t),
+    "numpy.linalg.svd takes arrays, not tensors: write numpy.linalg.svd of x.numpy()": lambda t: np.linalg.svd(t),
+    "write mg.where(…), or numpy.where": lambda t: np.where(ARRAY > 1, 0.0, t),
+    "write mg.sum(x), without out=": lambda t: t.sum(out=ARRAY),
+    "write mg.mean(x.astype(dtype)), without dtype=": lambda t: t.mean(dtype="float32"),
     "write mg.tensor(data)": lambda t: mg.Tensor([1, 2]),
     "write x.size without (), and for PyTorch's x.size() x.shape": lambda t: t.size(),
     "'dim'; write axis=": lambda t: t.sum(dim=0),
@@ -50,6 +58,14 @@ def test_the_error_says_what_to_write(wanted, t):
         ERRORS[wanted](t)
 
 
+def test_numpys_functions_answer_where_no_gradient_can_be_lost(t):
+    assert np.allclose(t, ARRAY) and np.array_equal(ARRAY, t) and np.shape(t) == (2, 2) and np.ndim([t, t]) == 3
+    assert np.argsort(t, axis=1).tolist() == [[0, 1], [0, 1]] and np.argmax(t) == 3
+    for found, expected in ((np.zeros_like(t), 0 * ARRAY), (np.asarray(t), ARRAY), (np.array([t, t])[1], ARRAY)):
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_an_unknown_name_is_a_plain_error(t):
     for ask in (lambda: t.nonsense, lambda: mg.nonsense, lambda: t.sum(nonsense=1), lambda: t.std(nonsense=1)):
         with pytest.raises((TypeError, AttributeError)) as caught:
@@ -64,7 +80,7 @@ def test_no_hint_is_for_something_that_is_there(t):
     assert set(hints.KEYWORDS) & taken <= {"dtype"}  # astype's
 
 
-@pytest.mark.parametrize("hint", [*hints.NAMES.values(), *hints.ATTRIBUTES.values()])
+@pytest.mark.parametrize("hint", [*hints.NAMES.values(), *hints.ATTRIBUTES.values(), *hints.NUMPYS.values()])
 def test_the_functions_and_methods_in_hints_exist(hint, t):
     for name in re.findall(r"\bmg\.([a-zA-Z_.]+)", hint):
         assert operator.attrgetter(name)(mg)

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import lessons
 import minigrad as mg
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +25,7 @@ def test_there_is_one_version():
 def test_there_is_one_name():
     name = SETUP["metadata"]["name"]
     assert tomllib.loads(read("pyproject.toml"))["project"]["name"] == name
+    assert lessons.PACKAGE == name
     assert f"`{name}`" in read("README.md") and f"{name} = lessons" in SETUP["options.entry_points"]["console_scripts"]
 
 

@@ -157,10 +157,10 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page, 400 pixels wide; in the end there must have been no error and no request outside the site."""
+    """A page, 400 pixels wide; in the end there must have been no error, no warning and no request outside the site."""
     opened = browser.new_page(viewport={"width": 400, "height": 900})
     complaints = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("requestfailed", lambda request: complaints.append(request.url))
     opened.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))

@@ -9,10 +9,13 @@ direction v/‖v‖ alone is η/‖v‖². It falls as v grows.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy
+import numpy.typing as npt
 
-from minigrad import backend, nn
+from minigrad import backend, nn, optim
 from wn.gradients import other_axes
 from wn.reparameterization import normalizations, output_axis
 
@@ -49,7 +52,14 @@ class NormTracker:
 
     QUANTITIES = ("norm", "g", "grad_norm", "relative_step", "effective_lr", "predicted_norm")
 
-    def __init__(self, model, optimizer, every=1, quantities=QUANTITIES, dtype=numpy.float64):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        every: int = 1,
+        quantities: Sequence[str] = QUANTITIES,
+        dtype: npt.DTypeLike = numpy.float64,
+    ):
         if unknown := set(quantities) - set(self.QUANTITIES):
             raise ValueError(f"no quantities {sorted(unknown)}; there are {self.QUANTITIES}")
         self.optimizer, self.every = optimizer, every
@@ -68,7 +78,7 @@ class NormTracker:
         """The quantities of which every record is kept: η/‖v‖² follows from the norm, and g is ‖w‖ where w is v."""
         return {"norm", *self.quantities} - {"effective_lr"} - (set() if length else {"g"})
 
-    def record(self):
+    def record(self) -> None:
         """Take note of the step just made."""
         self._count += 1
         if self._predicted:
@@ -100,7 +110,7 @@ class NormTracker:
             return _norm(v.data * 0 if v.grad is None else v.grad.data, axis)
         return self._predicted[name] ** 0.5
 
-    def history(self, layer, quantity):
+    def history(self, layer: str, quantity: str) -> numpy.ndarray:
         """One quantity of one layer over time.
 
         Parameters
@@ -125,7 +135,7 @@ class NormTracker:
             return numpy.array(self._rates, self.dtype)[:, None] / _on_host(rows["norm"]) ** 2
         return _on_host(rows[quantity if quantity in rows else "norm"])
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """What has to be saved to go on later."""
         return {
             "count": self._count,
@@ -135,7 +145,7 @@ class NormTracker:
             "rows": {name: {q: _on_host(r) for q, r in rows.items()} for name, rows in self._rows.items()},
         }
 
-    def load_state_dict(self, saved):
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave; call it after the model and the optimizer have been restored."""
         mine, theirs = ({n: sorted(rows) for n, rows in r.items()} for r in (self._rows, saved["rows"]))
         if mine != theirs:

@@ -49,7 +49,7 @@ class MeanOnlyBatchNorm(Module):
         t - μ[t] is always 0, so neither the input nor a gradient would pass. In evaluation any number will do.
     """
 
-    def __init__(self, features, momentum=0.1):
+    def __init__(self, features: int, momentum: float = 0.1):
         super().__init__()
         self.features, self.momentum = features, momentum
         self.bias = Parameter(numpy.zeros(features, numpy.float32))

@@ -73,8 +73,8 @@
     return group;
   }
 
-  function label(x, y, text, reach, colour) {
-    return element("text", { x, y: -y, "font-size": reach / 9, fill: colour || "currentColor" }, text);
+  function label(x, y, text, reach, colour = "currentColor", anchor = "start") {
+    return element("text", { x, y: -y, "font-size": reach / 9, fill: colour, "text-anchor": anchor }, text);
   }
 
   function axes(svg, reach, ...parts) {
@@ -94,7 +94,7 @@
       element("line", { x1: 0, y1: 0, x2: 2 * reach * MINIMUM[0], y2: -2 * reach * MINIMUM[1], ...ray }),
       curve(path.v, WEIGHT_NORM, reach),
       label(-0.96 * reach, 0.85 * reach, "plane of v", reach),
-      label(0.6 * reach, 0.22 * reach, "to w*", reach));
+      label(0.98 * reach, 0.66 * reach, "to w*", reach, undefined, "end")); // where v never gets
   }
 
   function drawW(svg, path) {

@@ -157,8 +157,8 @@ lesson.claim("A small difference grows by √χ per layer: ReLU, leaky ReLU, tan
 # --------------------
 #
 # He's start keeps the RMS of $t$. (So does $\sqrt2$ times a random orthogonal matrix, exercise 2.) How much of that
-# RMS is deviation between examples, and how much a mean that all examples share? First one network of lesson 07's
-# size:
+# RMS is standard deviation between examples, and how much a mean that all examples share? First one network of lesson
+# 07's size:
 
 n = 100
 

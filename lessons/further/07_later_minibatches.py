@@ -8,7 +8,7 @@ small.
 
 Afterwards you can
 
-- say how far later means and deviations are off in the first layer, for inputs with any tails;
+- say how far later means and standard deviations are off in the first layer, for inputs with any tails;
 - follow the errors through a deep ReLU network, layer by layer, in the limit of infinite width;
 - tell when "slightly different statistics" (section 3) is true.
 
@@ -32,8 +32,8 @@ lesson = Lesson(__file__)
 threadpoolctl.threadpool_limits(1)  # matrices this small are multiplied fastest by a single thread
 
 # %%
-# Tails decide how well a deviation is known
-# ------------------------------------------
+# Tails decide how well a standard deviation is known
+# ---------------------------------------------------
 #
 # Take one unit whose pre-activation $t$ has mean 0 and variance 1 over all data, and an initialization batch of $B$
 # examples. Later data come out with the mean $-\mu[t]/\sigma[t]$ and the deviation $1/\sigma[t]$. The mean of the

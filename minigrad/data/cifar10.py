@@ -5,6 +5,7 @@ It reads the binary version: six files of records, each one label byte and 3072 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html (A. Krizhevsky, 2009).
 """
 
+import os
 import shutil
 import tarfile
 import zlib
@@ -29,7 +30,7 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def load_cifar10(folder=None, download=False):
+def load_cifar10(folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
     """Read CIFAR-10.
 
     Parameters

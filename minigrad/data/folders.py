@@ -5,7 +5,7 @@ from pathlib import Path
 from minigrad.settings import config
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """The folder that holds data sets and what is computed from them.
 
     Returns

@@ -7,7 +7,7 @@ original, so the loader says so.
 import numpy
 
 
-def looks_jpeg_compressed(images):
+def looks_jpeg_compressed(images: numpy.ndarray) -> bool:
     """Whether pictures went through JPEG compression after they were scaled to their present size.
 
     JPEG quantizes the cosine coefficients of every 8x8 block, most of the high frequencies to zero, and the decoded

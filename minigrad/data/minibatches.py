@@ -1,9 +1,16 @@
 """batches: one epoch of minibatches, in order or shuffled."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy
+
 from minigrad import backend
 
 
-def batches(arrays, size, rng=None, drop_last=False):
+def batches(
+    arrays: Sequence[Any], size: int, rng: numpy.random.Generator | None = None, drop_last: bool = False
+) -> Iterator[tuple[Any, ...]]:
     """Minibatches of aligned arrays: one pass over all rows.
 
     Parameters

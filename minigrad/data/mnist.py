@@ -7,6 +7,7 @@ Source: Y. LeCun, C. Cortes, C. Burges, http://yann.lecun.com/exdb/mnist/, which
 
 import gzip
 import math
+import os
 import struct
 import zlib
 
@@ -33,7 +34,7 @@ SIDE = 28  # pixels
 CLASSES = 10
 
 
-def load_mnist(folder=None, download=False):
+def load_mnist(folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
     """Read MNIST.
 
     Parameters

@@ -14,7 +14,7 @@ CHUNK = 500  # pictures drawn together, from one random generator
 TRAIN, TEST = 0, 1  # the split's part of the seed
 
 
-def synthetic_pictures(train=5000, test=1000, seed=0):
+def synthetic_pictures(train: int = 5000, test: int = 1000, seed: int = 0) -> Dataset:
     """A labelled set of small colour pictures.
 
     Picture i of a split depends only on `seed`, the split and i: a smaller set is the beginning of a larger one, and

@@ -9,9 +9,11 @@ replace is `_stream` and a comparison of checksums.
 import gzip
 import hashlib
 import http.client
+import os
 import shutil
 import urllib.request
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from minigrad.data.dataset import DataError, refuse_what_is_no_file
@@ -20,7 +22,7 @@ from minigrad.saving import replacing
 TIMEOUT = 30  # seconds without a byte until a mirror is given up
 
 
-def download(urls, path, md5, what, gzipped=False):
+def download(urls: Sequence[str], path: str | os.PathLike[str], md5: str, what: str, gzipped: bool = False) -> None:
     """Fetch a file from the first mirror that delivers it intact.
 
     The bytes go to a file of this download alone, which is renamed to `path` once the checksum is right: `path` never

@@ -7,6 +7,7 @@ The paper (Salimans & Kingma 2016, section 5.1) trains its CIFAR-10 networks on 
 
 import hashlib
 import math
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ CHUNK = 2000  # pictures worked on at a time
 CACHE_VERSION = 1  # raise it when the computation changes, so that older cache files are not used
 
 
-def scale_pixels(images):
+def scale_pixels(images: numpy.ndarray) -> numpy.ndarray:
     """Pixel values from 0 to 255 scaled to the range from -1 to 1: (images - 127.5) / 128.
 
     Parameters
@@ -61,7 +62,7 @@ class ZCA:
     epsilon: float
 
     @classmethod
-    def fit(cls, images, epsilon=1e-5):
+    def fit(cls, images: numpy.ndarray, epsilon: float = 1e-5) -> "ZCA":
         """The whitening map of a set of pictures.
 
         With fewer pictures than values in a picture, the covariance is singular, and a small `epsilon` amplifies
@@ -93,7 +94,7 @@ class ZCA:
         matrix = (directions * scales) @ directions.T
         return cls(mean.astype(numpy.float32), matrix.astype(numpy.float32), float(epsilon))
 
-    def __call__(self, images):
+    def __call__(self, images: numpy.ndarray) -> numpy.ndarray:
         """Whitened pictures, of the shape that the map was fitted to.
 
         Parameters
@@ -148,7 +149,7 @@ def _mean_and_covariance(rows):
     return mean, covariance / count
 
 
-def zca_cached(images, epsilon=1e-5, folder=None):
+def zca_cached(images: numpy.ndarray, epsilon: float = 1e-5, folder: str | os.PathLike[str] | None = None) -> ZCA:
     """``ZCA.fit(images, epsilon)``, read from disk if it was computed before.
 
     The file is ``zca/<digest>.npz``; the digest is a SHA-256 of the pictures and everything else that the result

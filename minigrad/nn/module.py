@@ -102,11 +102,11 @@ class Module:
                     seen.add(value)
                     yield (f"{prefix}.{name}" if prefix else name), value
 
-    def named_parameters(self):
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
         """(name, parameter) pairs; names are the attributes' names joined by dots."""
         return list(self._named(Parameter))
 
-    def parameters(self):
+    def parameters(self) -> list[Parameter]:
         """Every parameter, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
@@ -147,11 +147,11 @@ class Module:
                 tensor.grad = backend.to_device(grad._data, device)
         return self
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, numpy.ndarray]:
         """A copy of all parameters and buffers, as a dict from names to NumPy arrays."""
         return {name: numpy.array(value.numpy()) for name, value in [*self.named_parameters(), *self.named_buffers()]}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over parameters and buffers from a dict from names to arrays or tensors.
 
         Raises

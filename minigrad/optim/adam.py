@@ -1,7 +1,10 @@
 """Adam and its relatives: steps of a size that does not depend on the gradient's."""
 
+from collections.abc import Iterable
+
 from minigrad import backend
 from minigrad.optim.optimizer import Optimizer, check_range
+from minigrad.tensors import Tensor
 
 
 class Adam(Optimizer):
@@ -12,7 +15,14 @@ class Adam(Optimizer):
     adds weight_decay · x to the gradient.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
         super().__init__(params, lr)
         check_betas(betas)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
@@ -46,7 +56,14 @@ class AdamW(Adam):
     The decay goes past m and v, so that every entry decays at the same rate however large its gradients are.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def updated(self, x, grad, state):
@@ -70,7 +87,14 @@ class Adamax(Optimizer):
         sections 5.2 and 5.4 did not.
     """
 
-    def __init__(self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, bias_correction=True):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        bias_correction: bool = True,
+    ):
         super().__init__(params, lr)
         check_betas(betas)
         self.betas, self.eps, self.bias_correction = betas, eps, bias_correction

@@ -1,12 +1,15 @@
 """ExponentialMovingAverage: parameters averaged over the last steps, which vary less than the last ones do."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy
 
 from minigrad import backend
 from minigrad.nn.module import Module
 from minigrad.optim.optimizer import parameters_in
+from minigrad.tensors import Tensor
 
 
 class ExponentialMovingAverage:
@@ -30,7 +33,7 @@ class ExponentialMovingAverage:
     ...     test_error = evaluate(model)
     """
 
-    def __init__(self, module_or_params, decay):
+    def __init__(self, module_or_params: Module | Iterable[Tensor], decay: float):
         is_module = isinstance(module_or_params, Module)
         params = module_or_params.parameters() if is_module else module_or_params
         self.params = parameters_in(params, type(self).__name__)
@@ -40,7 +43,7 @@ class ExponentialMovingAverage:
         self.averages = [parameter._data.copy() for parameter in self.params]  # plain arrays, never written into
         self._applied = False
 
-    def update(self):
+    def update(self) -> None:
         """Move the averages towards the present parameters; to be called after each step of the optimizer."""
         if self._applied:
             raise RuntimeError("update() within applied(): the parameters are the averages there")
@@ -50,7 +53,7 @@ class ExponentialMovingAverage:
         ]
 
     @contextlib.contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """Within `with average.applied():` the parameters are the averages; afterwards they are what they were."""
         if self._applied:
             raise RuntimeError("applied() within applied(): the parameters are the averages already")
@@ -67,11 +70,11 @@ class ExponentialMovingAverage:
         for parameter, array in zip(self.params, arrays, strict=True):
             parameter.replace(array)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """What has to be saved to go on later: a dict of NumPy arrays. The decay is not in it."""
         return {"averages": [numpy.array(backend.to_numpy(average)) for average in self.averages]}
 
-    def load_state_dict(self, saved):
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave; ValueError if it is of other parameters. Nothing has changed then."""
         shapes, mine = [a.shape for a in saved["averages"]], [p.shape for p in self.params]
         if shapes != mine:

@@ -1,6 +1,7 @@
 """clip_grad_norm: no step longer than it should be, whatever one batch holds."""
 
 import math
+from collections.abc import Iterable
 
 import numpy
 
@@ -8,7 +9,7 @@ from minigrad import backend
 from minigrad.tensors import Tensor
 
 
-def clip_grad_norm(params, max_norm):
+def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> float:
     """Shorten all gradients by one factor where, taken as one long vector, they are longer than `max_norm`.
 
     The direction stays (Pascanu et al. 2013). A gradient is replaced by a new tensor, without a record; where nothing

@@ -5,6 +5,8 @@ numbers keeps them, so a step between forward and backward cannot falsify a grad
 """
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy
 
@@ -21,7 +23,7 @@ class Optimizer:
         The learning rate η; may be changed at any time, as may other hyperparameters.
     """
 
-    def __init__(self, params, lr):
+    def __init__(self, params: Iterable[Tensor], lr: float):
         self.params = parameters_in(params, type(self).__name__)
         check_range("lr", lr, 0, math.inf)
         self.lr = lr
@@ -30,12 +32,12 @@ class Optimizer:
     def __setattr__(self, name, value):
         super().__setattr__(name, _python_numbers(value))
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.params:
             parameter.grad = None
 
-    def step(self):
+    def step(self) -> None:
         """Change every parameter that has a gradient."""
         for parameter, state in zip(self.params, self.state, strict=True):
             if parameter.grad is not None:
@@ -62,14 +64,14 @@ class Optimizer:
                 state[name] = backend.array_module(grad).zeros_like(grad)
         return [state[name] for name in names]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """What has to be saved to go on later: a dict of the optimizer's kind, numbers and NumPy arrays."""
         return {
             "kind": type(self).__name__,
             "state": [{key: _on_host(value) for key, value in s.items()} for s in self.state],
         }
 
-    def load_state_dict(self, saved):
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave.
 
         ValueError if it is another kind of optimizer's, or of other parameters. Nothing has changed then.

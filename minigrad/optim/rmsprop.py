@@ -1,7 +1,10 @@
 """RMSprop: each entry's gradient divided by its recent size."""
 
+from collections.abc import Iterable
+
 from minigrad import backend
 from minigrad.optim.optimizer import Optimizer, check_range
+from minigrad.tensors import Tensor
 
 
 class RMSprop(Optimizer):
@@ -11,7 +14,15 @@ class RMSprop(Optimizer):
     p ← momentum · p + ∇ / (√v + eps) and x ← x - lr · p. Weight decay adds weight_decay · x to the gradient.
     """
 
-    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ):
         super().__init__(params, lr)
         check_range("alpha", alpha, 0, 1)
         check_range("momentum", momentum, 0, 1)

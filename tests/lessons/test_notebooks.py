@@ -121,6 +121,14 @@ def test_notebooks_that_are_there_are_left_alone(tmp_path, capsys):
     assert path.read_text("utf-8") == fresh
 
 
+def test_a_notebook_for_elsewhere_installs_the_course_from_its_repository(tmp_path):
+    address = re.search(r"^url = (.*)$", (ROOT / "setup.cfg").read_text("utf-8"), re.MULTILINE)[1]
+    assert main(["notebooks", str(tmp_path), "--install"]) == 0
+    for file in FILES:
+        install = json.loads((tmp_path / f"{lessons.lesson_name(file)}.ipynb").read_text("utf-8"))["cells"][1]
+        assert f'%pip install -q "minigrad-wn @ git+{address}"' in install["source"]
+
+
 # ---- in a kernel ----------------------------------------------------------------------------------------------------
 
 # In a process of its own, because whatever imports ipykernel is a kernel to `Lesson`.

@@ -1,20 +1,22 @@
 """The stubs that tell type checkers and editors what `op(...)` makes: `python -m tests.types.stubs` writes them.
 
-Names, parameters, defaults and docstrings are those of the running library: of all that `minigrad` and
-`minigrad.nn.functional` offer, and of `Tensor` with the methods that it gets from ops. The tables here add the types,
-by a parameter's name or, where that is not enough, by the function's. What is in neither stops the generator.
+Names, parameters, defaults and docstrings are those of the running library: of all that `minigrad`,
+`minigrad.nn.functional` and `wn` offer, and of `Tensor` with the methods that it gets from ops. The tables here add the
+types, by a parameter's name or, where that is not enough, by the function's. What is in neither stops the generator.
 
 A function of arrays is written as overloads: with a Tensor among its operands it returns a Tensor, else an array.
+Classes, `minigrad.optim` and `minigrad.data` have their types in their own files.
 """
 
 import inspect
 from pathlib import Path
 
 import minigrad as mg
+import wn
 from minigrad import ops, tensors
 from minigrad.nn import functional
 
-ROOT = Path(mg.__file__).parent
+ROOT = Path(mg.__file__).parent.parent
 HEAD = '"""Written by `python -m tests.types.stubs`: types for checkers and editors, who cannot see what op() makes."""'
 
 # By a function's operands it is known whether a Tensor comes out.
@@ -27,9 +29,12 @@ TYPES = {  # parameter: its type
     "axis": f"{AXIS} | None",
     "axis1": "int",
     "axis2": "int",
+    "c": "float",
+    "centered": "bool",
     "classes": "int",
     "compress": "bool",
     "create_graph": "bool",
+    "cycles": "int",
     "data": "Any",
     "ddof": "int",
     "delta": "float",
@@ -47,8 +52,13 @@ TYPES = {  # parameter: its type
     "inputs": "Tensor | Sequence[Tensor]",
     "keepdims": "bool",
     "labels": "Operand | Sequence[int]",
+    "layer": "Layer",
     "low": "Array | float | None",
+    "model": "Layer",
+    "module": "Layer",
     "modules": "Any",
+    "name": "str",
+    "optimizer": "Optimizer | None",
     "outputs": "Tensor | Sequence[Tensor]",
     "output_padding": PAIR,
     "p": "float",
@@ -58,22 +68,40 @@ TYPES = {  # parameter: its type
     "requires_grad": "bool",
     "retain_graph": "bool",
     "rng": "numpy.random.Generator",
+    "scale": 'Literal["linear", "exp"]',
     "sections": "int | Sequence[int]",
     "shape": "int | Sequence[int]",
     "size": PAIR,
     "slope": "float",
     "source": "int",
+    "state": "Mapping[str, Any]",
     "stride": PAIR,
     "subscripts": "str",
     "tangents": "Any",
+    "tolerance": "float",
     "tree": "Any",
     "value": "float",
     "vectors": "Any",
 }
+OF_WN = {  # the functions of arrays in wn, with their operands, and those whose result is a pair
+    "explicit_gradients": ("grad_w", "v", "g"),
+    "explicit_gradients_log_scale": ("grad_w", "v", "s"),
+    "gradient_covariance": ("gradients",),
+    "mean_only_gradients": ("grad",),
+    "preconditioned_covariance": ("C", "v", "g"),
+    "project": ("w", "x"),
+    "projection_matrix": ("w",),
+    "weight_norm": ("v", "g"),
+    "weight_norm_composite": ("v", "g"),
+}
+PAIRS = {"explicit_gradients", "explicit_gradients_log_scale", "mean_only_gradients"}
 OF_FUNCTION = {  # (function, parameter): its type, where the name alone does not tell
+    ("WeightNorm", "axis"): 'Literal["output"] | int | tuple[int, ...] | None',
     ("argmax", "axis"): "int | None",
     ("concatenate", "axis"): "int | None",
     ("cumsum", "axis"): "int",
+    ("data_dependent_init", "x"): "Any",
+    ("equi_normalize", "model"): "Sequential",
     ("expand_dims", "axis"): "int",
     ("hessian", "x"): "Operand",
     ("hvp", "args"): "Any",
@@ -85,20 +113,27 @@ OF_FUNCTION = {  # (function, parameter): its type, where the name alone does no
     ("transpose", "axes"): "int | Sequence[int]",
 }
 RETURNS = {  # of functions that are no functions of arrays
+    "WeightNorm": "Layer",
+    "apply_weight_norm": "Layer",
     "checkpoint": "Any",
     "cuda_graph": "Callable[..., Any]",
+    "data_dependent_init": "Layer",
     "detect_anomaly": "AbstractContextManager[None]",
     "enable_grad": "ContextDecorated",
+    "equi_normalize": "Sequential",
     "hessian": "Tensor",
     "hvp": "Any",
     "is_available": "bool",
     "jacobian": "Tensor",
     "jvp": "tuple[Tensor, Tensor]",
     "load": "Any",
+    "load_torch_state_dict": "Layer",
     "no_grad": "ContextDecorated",
     "one_hot": "Array",
+    "remove_weight_norm": "Layer",
     "save": "None",
     "tensor": "Tensor",
+    "to_torch_state_dict": "dict[str, Array]",
     "vjp": "tuple[Tensor, Callable[..., Any]]",
 }
 ATTRIBUTES = {  # of Tensor
@@ -131,7 +166,7 @@ METHODS = {  # what Tensor's own methods return
     "retain_grad": "None",
 }
 # __array__ is left out: with it `array * tensor` would pass for an array, and numpy.sin(tensor) for right.
-NOT_SHOWN = {"__array__", "__getattr__", "__init__", "__reduce__", "__setitem__"}
+NOT_SHOWN = {"__array__", "__array_function__", "__getattr__", "__init__", "__reduce__", "__setitem__"}
 # Of no operands at all nobody knows whether they are tensors: mypy objects to the overload of arrays.
 OVERLAPPING = {("concatenate", "Array"), ("einsum", "Array"), ("stack", "Array")}
 BINARY = "add sub mul truediv pow matmul".split()
@@ -175,11 +210,11 @@ def definition(name, parameters, returns, doc="", indent="", overload=False):
     return f"{head}{indent}def {name}({', '.join(parameters)}) -> {returns}:{body}"
 
 
-def function_of_arrays(name, function):
-    """The overloads of a function of arrays."""
+def function_of_arrays(name, function, operands=()):
+    """The overloads of a function of arrays; its operands are these, or those that the table of operands has."""
     parameters = list(inspect.signature(function).parameters.values())
-    operands = [p.name for p in parameters if p.name in OPERANDS and p.default is p.empty]
-    bundle = "list[{}]" if name == "split" else "{}"
+    operands = operands or [p.name for p in parameters if p.name in OPERANDS and p.default is p.empty]
+    bundle = "list[{}]" if name == "split" else "tuple[{0}, {0}]" if name in PAIRS else "{}"
 
     def signature(types):
         return [written(p, types.get(p.name) or type_of(name, p.name)) for p in parameters]
@@ -290,6 +325,30 @@ __all__ = {functional.__all__!r}
     return text
 
 
+def of_wn():
+    """wn/__init__.pyi"""
+    text = f"""{HEAD}
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, overload
+
+from minigrad.nn import Module, Sequential
+from minigrad.optim import Optimizer
+from minigrad.tensors import Array, Operand, Tensor
+"""
+    for name in wn.__all__:
+        if inspect.isclass(kind := getattr(wn, name)):
+            text += f"from {kind.__module__} import {name} as {name}\n"
+    text += f'\n__all__ = {wn.__all__!r}\n\nLayer = TypeVar("Layer", bound=Module)\n\n'
+    for name in wn.__all__:
+        function = getattr(wn, name)
+        if name in OF_WN:
+            text += function_of_arrays(name, function, OF_WN[name])
+        elif inspect.isfunction(function):
+            text += plain_function(name, function)
+    return text
+
+
 def of_tensors():
     """minigrad/tensors.pyi"""
     members = vars(mg.Tensor)
@@ -340,7 +399,12 @@ class Tensor:
     return text + "\n" + plain_function("tensor", tensors.tensor)
 
 
-STUBS = {"__init__.pyi": of_minigrad, "tensors.pyi": of_tensors, "nn/functional.pyi": of_functional}
+STUBS = {
+    "minigrad/__init__.pyi": of_minigrad,
+    "minigrad/tensors.pyi": of_tensors,
+    "minigrad/nn/functional.pyi": of_functional,
+    "wn/__init__.pyi": of_wn,
+}
 
 if __name__ == "__main__":
     for file, make in STUBS.items():

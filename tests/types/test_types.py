@@ -14,7 +14,7 @@ import minigrad as mg
 import wn
 from tests.types import stubs
 
-CALLS = stubs.ROOT.parent / "tests" / "types" / "typical_calls.py"
+CALLS = stubs.ROOT / "tests" / "types" / "typical_calls.py"
 
 
 def checked(module, *arguments, **environment):
@@ -37,22 +37,24 @@ def test_a_parameter_without_a_type_is_named():
 
 
 def test_every_public_name_is_in_the_stub():
-    body = ast.parse((stubs.ROOT / "__init__.pyi").read_text("utf-8")).body
+    body = ast.parse((stubs.ROOT / "minigrad" / "__init__.pyi").read_text("utf-8")).body
     imported = [alias.asname for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert set(mg.__all__) <= {*imported, *(node.name for node in body if isinstance(node, ast.FunctionDef))}
     shown = {name for name in vars(mg) if not name.startswith("_")} - {"backend", "blas", "fast", "hints", "ops"}
     modules = {name for name in shown if type(getattr(mg, name)) is type(mg)}
     assert shown - modules <= set(mg.__all__), "what is imported into minigrad is offered by it"
+    text = (stubs.ROOT / "wn" / "__init__.pyi").read_text("utf-8")
+    assert not [name for name in wn.__all__ if f"def {name}(" not in text and f" as {name}\n" not in text]
 
 
 @pytest.mark.parametrize("package", [mg, wn])
 def test_the_packages_say_that_they_have_types(package):
-    assert (stubs.ROOT.parent / package.__name__ / "py.typed").exists()
+    assert (stubs.ROOT / package.__name__ / "py.typed").exists()
 
 
 def test_the_typical_calls_run():
     run = subprocess.run(
-        [sys.executable, CALLS], env=os.environ | {"PYTHONPATH": str(stubs.ROOT.parent)}, capture_output=True, text=True
+        [sys.executable, CALLS], env=os.environ | {"PYTHONPATH": str(stubs.ROOT)}, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
 
@@ -61,7 +63,7 @@ def test_mypy_agrees(tmp_path):
     """With the calls and the stubs; of the library behind them mypy takes the types, and checks nothing."""
     files = [CALLS, *(stubs.ROOT / file for file in stubs.STUBS)]
     options = ["--follow-imports=silent", "--warn-unused-ignores", "--cache-dir", tmp_path]
-    code, said = checked("mypy", *options, *files, MYPYPATH=str(stubs.ROOT.parent))
+    code, said = checked("mypy", *options, *files, MYPYPATH=str(stubs.ROOT))
     assert code == 0, said
 
 
@@ -69,7 +71,7 @@ def test_pyright_agrees(tmp_path):
     shutil.copy(CALLS, tmp_path)
     settings = {
         "include": [CALLS.name],
-        "extraPaths": [str(stubs.ROOT.parent)],
+        "extraPaths": [str(stubs.ROOT)],
         "enableTypeIgnoreComments": False,  # those are mypy's
         "reportUnnecessaryTypeIgnoreComment": True,
     }

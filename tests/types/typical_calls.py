@@ -74,8 +74,11 @@ def checking_gradients() -> None:  # lesson 02
 def weight_normalization() -> None:  # lessons 03 to 06
     v, g = mg.tensor(rng.standard_normal((3, 2)), requires_grad=True), mg.tensor(numpy.ones(3), requires_grad=True)
     w = wn.weight_norm(v, g)
+    assert_type(w, Tensor)
+    assert_type(wn.weight_norm(numpy.ones((3, 2)), numpy.ones(3), axis=0), npt.NDArray[Any])
     mg.square(w).sum().backward()
-    wn.explicit_gradients(rng.standard_normal((3, 2)), v.data, g.data)
+    gradients_of_arrays = wn.explicit_gradients(rng.standard_normal((3, 2)), numpy.ones((3, 2)), numpy.ones(3))
+    assert_type(gradients_of_arrays, tuple[npt.NDArray[Any], npt.NDArray[Any]])
     print(wn.projection_matrix(numpy.ones(2)) @ wn.project(numpy.ones(2), numpy.ones(2)))
     assert_type(mg.norm(v, axis=1), Tensor)
     gradients = rng.standard_normal((5, 2))
@@ -85,18 +88,24 @@ def weight_normalization() -> None:  # lessons 03 to 06
 
 def training() -> None:  # lessons 06 to 09
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, rng=rng), nn.ReLU(), nn.MaxPool2d(2), nn.GlobalAvgPool2d())
-    wn.apply_weight_norm(model)
+    assert_type(wn.apply_weight_norm(model), nn.Sequential)
     pictures = mg.tensor(rng.standard_normal((8, 3, 8, 8)).astype("float32"))
     wn.data_dependent_init(model, pictures)
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
     optimizer.lr = 1e-3 * optim.schedules.constant_then_linear(0, 2)
     tracker = wn.NormTracker(model, optimizer)
+    average = optim.ExponentialMovingAverage(model, 0.9)
     for images, labels in data.batches([pictures.numpy(), numpy.arange(8) % 4], 4, rng):
         loss = F.cross_entropy(model(mg.tensor(images)), labels)
         optimizer.zero_grad()
         loss.backward()
+        assert_type(optim.clip_grad_norm(model.parameters(), 10.0), float)
         optimizer.step()
+        average.update()
         tracker.record()
+    print(tracker.history("0", "norm").shape, tracker.layers)
+    with average.applied():
+        wn.to_torch_state_dict(model)
     model.eval()
     right = (model(pictures).argmax(axis=1).numpy() == numpy.arange(8) % 4).mean()
     print(right, sum(p.size for p in model.parameters()), model)
@@ -108,7 +117,8 @@ def training() -> None:  # lessons 06 to 09
     noisy = nn.Sequential(nn.GaussianNoise(0.1, rng), nn.LeakyReLU(0.1), nn.Dropout(0.5, rng), nn.ELU(), nn.Flatten())
     print(noisy(pictures).shape, mg.draw.bytes_kept(mg.tanh(model(pictures))))
     synthetic = data.synthetic_pictures(train=20, test=10, seed=0)
-    print(data.scale_pixels(synthetic.train_images).shape)
+    assert_type(synthetic, data.Dataset)
+    print(data.scale_pixels(synthetic.train_images).shape, synthetic.class_names[0].upper(), data.cache_folder().name)
     with mg.config(tf32=False):
         mg.is_available("cuda")
     wn.remove_weight_norm(model)
@@ -146,6 +156,11 @@ def wrong(x: Tensor) -> None:
     x.size()  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
     x.sum(dim=0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     x.view(2)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    optim.Adam(x, learning_rate=0.1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    optim.SGD([x], lr="0.1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    wn.weight_norm(x, x, dim=0)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    wn.apply_weight_norm(x)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    data.batches([x], size="4")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     numpy.sin(x)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     mg.cat([x, x])  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
     mg.softmax(x, dim=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,139 @@
+"""`python -m lessons check`: the first exercise that is not done yet, judged by its laws, with what to do next."""
+
+import sys
+import textwrap
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lessons import Parser, UsageError, docstring
+from lessons.exercises import judge
+from lessons.exercises.folder import State, exercises
+
+WIDTH = 100
+LINES = 20  # of what an answer prints
+
+
+def main(arguments):
+    """Check exercises; the exit code: 0 all that were asked for are done, 1 one is not."""
+    parser = Parser(prog="python -m lessons check", description=docstring(Path(__file__)))
+    parser.add_argument(
+        "which", nargs="*", metavar="N", help="an exercise, 3.2, or those of a lesson, 3; all, in order"
+    )
+    parser.add_argument("--dir", type=Path, default=Path(), help="the folder of your exercises (default: this one)")
+    parser.add_argument("--hint", action="store_true", help="a hint for the first that is not done; again: another one")
+    parser.add_argument("--watch", action="store_true", help="check again whenever you save, until all are done")
+    flags = parser.parse_args(arguments)
+    try:
+        import hypothesis  # noqa: F401
+    except ImportError:
+        raise UsageError("the laws are tried with hypothesis: pip install hypothesis") from None
+    state, chosen = State.of(flags.dir), exercises(flags.which)
+    while True:
+        open_ones = [exercise for exercise in chosen if not state.is_done(exercise)]
+        if not open_ones:
+            print(f"{progress(state)}\nAll done: {' '.join(flags.which) or 'every exercise'}.")
+            return 0
+        exercise = open_ones[0]
+        if flags.hint:
+            print("\n".join(hint(exercise, state)))
+            return 1
+        stamp = stamp_of(state, exercise)
+        verdict = judge.run(exercise, (state.folder / exercise.answer).resolve())
+        print("\n".join([*report(exercise, verdict), "", progress(state, verdict["status"] == "right")]))
+        if verdict["status"] == "right":
+            state.done[exercise.number] = exercise.counted((state.folder / exercise.answer).read_text("utf-8"))
+            state.save()
+            if len(open_ones) > 1 and not go_on(open_ones[1]):
+                return 0
+        elif not flags.watch:
+            return 1
+        elif not wait_for_change(state, exercise, stamp):
+            return 1
+        print()
+
+
+def report(exercise, verdict):
+    """The lines that tell a learner how their answer did."""
+    file, status = exercise.answer, verdict["status"]
+    at = f"{file}, line {verdict['line']}" if verdict.get("line") else file
+    lines = [f"{exercise.number}  {exercise.title}   ({file})"]
+    if verdict.get("printed"):
+        lines += ["  your program printed:"] + [f"  | {line}" for line in verdict["printed"].splitlines()[-LINES:]]
+    if status == "right":
+        lines += ["  right: " + "; ".join(law.text for law in exercise.laws)]
+        return lines + [f"  {note}" for note in verdict.get("notes", ())]
+    if status == "todo":
+        names = " and ".join(verdict["names"])
+        return [*lines, f"  not written yet: {names}", *_wrapped(f"The task stands at the top of {exercise.task}.")]
+    if status == "tampered":
+        return [*lines, *_wrapped("With this file loaded, wrong answers pass as well: it changes what the laws use.")]
+    if status == "endless":
+        return [*lines, f"  {at}: not finished after {verdict['seconds']:g} seconds; an endless loop?"]
+    if status in ("syntax", "forbidden", "error"):
+        words = {"syntax": "Python cannot read this: ", "forbidden": "not allowed here: ", "error": ""}[status]
+        lines += _wrapped(f"{at}: {words}{verdict['message']}")
+        lines += [f"  in {verdict['call']}"] if verdict.get("call") else []
+        lines += [line for cause in verdict.get("causes", ()) for line in _wrapped(f"Likely cause: {cause}")]
+        return [*lines, *_look(exercise)]
+    lines += [f"  not so: {verdict['law']}"]
+    lines += [f"  called:    {verdict['call']}"] if verdict["call"] else []
+    lines += [f"  looked at: {verdict['what']}", f"  came:      {verdict['came']}"]
+    lines += [f"  should be: {verdict['wanted']}"]
+    for cause in verdict["causes"]:
+        lines += _wrapped(f"Likely cause: {cause}")
+    return [*lines, *_look(exercise)]
+
+
+def hint(exercise, state):
+    """The lines of the next hint, which is then counted; at the end all of them again."""
+    shown = state.hints[exercise.number] = min(state.hints.get(exercise.number, 0) + 1, len(exercise.hints))
+    state.save()
+    lines = [f"{exercise.number}  {exercise.title}   ({exercise.answer})"]
+    for place, text in enumerate(exercise.hints[:shown], 1):
+        lines += _wrapped(f"Hint {place} of {len(exercise.hints)}: {text}")
+    return lines + ([] if shown < len(exercise.hints) else ["  There are no more hints."])
+
+
+def progress(state, one_more=False):
+    """A line with a bar: how many exercises are done."""
+    everything = exercises()
+    done = sum(map(state.is_done, everything)) + one_more
+    filled = round(30 * done / len(everything))
+    return f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {len(everything)} exercises done"
+
+
+def go_on(following):
+    """Whether to go on to the next exercise: on a terminal it asks."""
+    if not sys.stdin.isatty():
+        return True
+    with suppress(EOFError):
+        return input(f"\nGo on to {following.number}, {following.title}? [Y/n] ").strip().lower() in ("", "y", "yes")
+    return False
+
+
+def wait_for_change(state, exercise, stamp):
+    """Wait until the answer is saved again; False on Ctrl-C."""
+    print(f"\nWaiting for you to save {exercise.answer}; Ctrl-C ends this.", flush=True)
+    try:
+        while stamp_of(state, exercise) == stamp:
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def stamp_of(state, exercise):
+    """What changes when the answer is saved."""
+    path = state.folder / exercise.answer
+    with suppress(OSError):
+        return path.stat().st_mtime_ns, path.stat().st_size
+    return None
+
+
+def _look(exercise):
+    return [f"  Look at {exercise.where}; `python -m lessons check --hint` gives a hint."]
+
+
+def _wrapped(text):
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
