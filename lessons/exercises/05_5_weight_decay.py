@@ -89,6 +89,14 @@ def shape(answer, case):
     stepped(answer, *case)
 
 
+@exercise.law("v is left as it was: v' is a new array", steps())
+def untouched(answer, case):
+    v, grad_v = case[0].copy(), case[1].copy()
+    answer.decayed_step(v, grad_v, *case[2:])
+    agree("v after the call", v, case[0])
+    agree("∇_v L after the call", grad_v, case[1])
+
+
 @exercise.law("without decay it is gradient descent", steps())
 def descent(answer, case):
     v, grad_v, eta, _ = case
@@ -100,14 +108,6 @@ def decay_alone(answer, case):
     v, grad_v, eta, decay = case
     taken = stepped(answer, v, grad_v, eta, 0.0) - stepped(answer, *case)
     agree("v' for λ = 0, less v'", taken, eta * decay * v)
-
-
-@exercise.law("v is left as it was: v' is a new array", steps())
-def untouched(answer, case):
-    v, grad_v = case[0].copy(), case[1].copy()
-    answer.decayed_step(v, grad_v, *case[2:])
-    agree("v after the call", v, case[0])
-    agree("∇_v L after the call", grad_v, case[1])
 
 
 @exercise.law("norm and c are numbers", settings())

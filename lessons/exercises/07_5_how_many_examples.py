@@ -1,8 +1,8 @@
 """7.5 How many examples?
 
 Equation 6 takes μ[t] and σ[t] from B examples, and later minibatches inherit what these miss. Let t be Gaussian with
-mean 0 and standard deviation 1, as in the first layer of the lesson. Which is the smallest B for which both typical
-errors that the lesson predicts are small enough?
+mean 0 and standard deviation 1, as in the first layer of the lesson. Typically the mean is then off by 1/√B, and the
+standard deviation by 1/√(2B). Which is the smallest B for which both errors are small enough?
 
     examples_needed(mean_error, deviation_error)
         mean_error : number above 0, how large the error of the mean may be: at most this

@@ -1,7 +1,7 @@
 """9.8 An epoch of a weight-normalized network
 
 Train a small convolutional network as lesson 09 does: weight normalization in every layer, g and b from a first batch,
-then epochs. Here you may use all of the library.
+then epochs. Here you may use all of the library: `wn.apply_weight_norm` and `wn.data_dependent_init` for the start.
 
     start(model, pictures)
         Weight-normalizes every layer of the model, and sets every g and b such that on these pictures each

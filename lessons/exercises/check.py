@@ -61,7 +61,7 @@ def report(exercise, verdict):
     if verdict.get("printed"):
         lines += ["  your program printed:"] + [f"  | {line}" for line in verdict["printed"].splitlines()[-LINES:]]
     if status == "right":
-        lines += ["  right: " + "; ".join(law.text for law in exercise.laws)]
+        lines += ["  right:", *(f"  - {law.text}" for law in exercise.laws)]
         return lines + [f"  {note}" for note in verdict.get("notes", ())]
     if status == "todo":
         names = " and ".join(verdict["names"])

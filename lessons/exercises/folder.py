@@ -48,7 +48,10 @@ def exercises(wanted=()):
     found = files()
     for text in wanted:
         if text not in found and not any(number.startswith(f"{text}.") for number in found):
-            raise UsageError(f"there is no exercise {text!r}; there are {', '.join(found)}")
+            lessons = list(dict.fromkeys(number.partition(".")[0] for number in found))
+            raise UsageError(
+                f"there is no exercise {text!r}; those of lesson 3 are 3.1 and so on ({', '.join(lessons)})"
+            )
     chosen = [n for n in found if not wanted or any(n == text or n.startswith(f"{text}.") for text in wanted)]
     return [load(found[number]) for number in chosen]
 
@@ -98,6 +101,6 @@ def main(arguments):
             print(f"{path}: as at the beginning; your version is kept in {copy.name}")
         return 0
     written = write(flags.folder)
-    print(f"{len(written)} exercises written to {flags.folder}/; {len(files())} there are, and yours were left alone")
+    print(f"{len(files())} exercises: {len(written)} files written to {flags.folder}/; what was there is as it was")
     print(f"Start with: cd {flags.folder} && python -m lessons check")
     return 0

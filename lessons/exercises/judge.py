@@ -81,8 +81,11 @@ def judge(exercise, path, opened=None):
         tree = ast.parse(source)
     except SyntaxError as error:
         return {"status": "syntax", "message": error.msg, "line": error.lineno or 1}
+    except FileNotFoundError:
+        why = "the file is missing; `python -m lessons exercises` on this folder writes its stub again"
+        return {"status": "error", "message": why, "line": None}
     except (OSError, ValueError) as error:
-        return {"status": "error", "message": f"the file cannot be read: {error}", "line": 1}
+        return {"status": "error", "message": f"the file cannot be read: {error}", "line": None}
     if names := exercise.unwritten(tree):
         return {"status": "todo", "names": names}
     if forbidden := _forbidden(exercise, tree):
