@@ -39,6 +39,7 @@ from minigrad.settings import SETTINGS
 
 VERBS = {"notebooks": notebook.main, "site": site.main, "exercises": folder.main}
 VERBS |= {"check": check.main, "grade": grade.main}
+LAST_OF_PART_ONE = 9  # what comes after it is run by number
 MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
 
 
@@ -85,7 +86,7 @@ def main(arguments=None):
 def select(wanted, further=False):
     """The files of the lessons asked for ("3", "3-8"), or of part one; of their further chapters; or, "all", of all."""
     files = lesson_files()
-    numbers = set() if wanted else set(files)
+    numbers = set() if wanted else {number for number in files if number <= LAST_OF_PART_ONE}
     for text in wanted:
         if text == "all":
             return [*files.values(), *further_files()]

@@ -1,4 +1,4 @@
-"""Pictures to train on: CIFAR-10, MNIST and a synthetic set, with whitening and minibatches.
+"""Pictures to train on: CIFAR-10, MNIST and two synthetic sets, with whitening and minibatches.
 
 Images and labels are plain NumPy arrays in a `Dataset`. Importing this package reads no file and opens no connection;
 a data set is downloaded only where you write ``download=True``.
@@ -6,6 +6,7 @@ a data set is downloaded only where you write ``download=True``.
 
 from minigrad.data.cifar10 import load_cifar10
 from minigrad.data.dataset import DataError, Dataset
+from minigrad.data.digits import synthetic_digits
 from minigrad.data.folders import cache_folder
 from minigrad.data.jpeg import looks_jpeg_compressed
 from minigrad.data.minibatches import batches
@@ -25,6 +26,7 @@ __all__ = [
     "load_mnist",
     "looks_jpeg_compressed",
     "scale_pixels",
+    "synthetic_digits",
     "synthetic_pictures",
     "zca_cached",
 ]

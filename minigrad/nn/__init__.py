@@ -1,10 +1,11 @@
 """Layers, one idea a file. A model is a Module that holds others."""
 
-from minigrad.nn import functional
+from minigrad.nn import densities, functional
 from minigrad.nn.activation import ELU, LeakyReLU, ReLU
 from minigrad.nn.container import Flatten, Sequential
 from minigrad.nn.convolution import Conv2d, ConvTranspose2d
 from minigrad.nn.linear import Linear
+from minigrad.nn.masked import MaskedConv2d, MaskedLinear, autoregressive_mask, causal_mask
 from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.nn.noise import Dropout, GaussianNoise
 from minigrad.nn.normalization import BatchNorm, LayerNorm
@@ -26,10 +27,15 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaskedConv2d",
+    "MaskedLinear",
     "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
     "Sequential",
+    "autoregressive_mask",
+    "causal_mask",
+    "densities",
     "functional",
 ]

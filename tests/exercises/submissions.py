@@ -113,6 +113,8 @@ def main(wanted_exercises):
     if missing := sandbox.missing():
         sys.exit(f"not here, where they would do harm: {missing}")
     chosen, jobs = exercises(wanted_exercises), os.cpu_count() or 1
+    last = {exercise.answer: exercise for exercise in chosen}  # of those that share a file: it holds one answer
+    chosen = list(last.values())
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         start = time.monotonic()
