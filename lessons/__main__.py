@@ -71,7 +71,7 @@ def main(arguments=None):
         if flags.equations:
             print(equations.text())
             return 0
-        chosen = select(flags.lessons, flags.further)
+        chosen = select(flags.lessons or ["all"] * flags.list, flags.further)
         if flags.list:
             print_list({lesson_number(file) for file in chosen})
             return 0

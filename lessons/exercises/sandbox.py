@@ -104,7 +104,8 @@ def _limit(seconds, memory):
             limits["NPROC"] = 0
         for name, limit in limits.items():
             with suppress(OSError, ValueError, AttributeError):  # each as far as the system has it
-                resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+                hard = limit + 1 if name == "CPU" else limit  # at the hard one it is killed, and nobody knows why
+                resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, hard))
 
 
 def limit_memory(memory):

@@ -72,8 +72,9 @@ def _attribute(node, modules, uses, goes_on):
     if not isinstance(node.ctx, ast.Load):
         return f"{ast.unparse(node)} is not to be changed"
     found = sys.modules.get(modules[base.id])
-    for part in chain:
-        if part.startswith("_") or part in OF_MODULES:
+    for place, part in enumerate(chain):
+        then = chain[place + 1 :] or (["stride_tricks"] if goes_on else [])  # the longer chain is looked at as well
+        if part.startswith("_") or (part in OF_MODULES and (part != "lib" or then[:1] != ["stride_tricks"])):
             return f"{ast.unparse(node)} is not needed here"
         found = getattr(found, part, None)
         if isinstance(found, types.ModuleType) and found.__name__.partition(".")[0] not in uses:
