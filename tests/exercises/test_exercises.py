@@ -8,8 +8,10 @@ import pytest
 from lessons.__main__ import LAST_OF_PART_ONE
 from lessons.exercises import LAWS, REGION, files, folder, judge, learners_part, load
 from lessons.exercises.check import report
+from tests.exercises.conftest import without_new_ops
 
-EXERCISES = [load(path) for path in files().values()]
+with without_new_ops():
+    EXERCISES = [load(path) for path in files().values()]
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.number)
 ENGINE = [exercise for exercise in EXERCISES if exercise.shared]
 MISTAKES = [(exercise, mistake) for exercise in EXERCISES for mistake in exercise.mistakes]
