@@ -28,7 +28,7 @@ Claims checked, and where the paper makes them:
 Eight further chapters take up the rest of what the paper says on the two. Each can be read on its own, after this
 lesson; the last part says when to open which.
 
-Time: quick about 35 s, full about 1 min.
+Time: quick about 25 s, full about 1 min.
 """
 
 # %%

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from lessons import Parser, UsageError, docstring
+from lessons import Parser, UsageError, docstring, runner
 from lessons.exercises import judge
 from lessons.exercises.folder import State, exercises
 
@@ -16,7 +16,7 @@ LINES = 20  # of what an answer prints
 
 def main(arguments):
     """Check exercises; the exit code: 0 all that were asked for are done, 1 one is not."""
-    parser = Parser(prog="python -m lessons check", description=docstring(Path(__file__)))
+    parser = Parser(prog=f"{runner()} check", description=docstring(Path(__file__)))
     parser.add_argument(
         "which", nargs="*", metavar="N", help="an exercise, 3.2, or those of a lesson, 3; all, in order"
     )
@@ -132,7 +132,7 @@ def stamp_of(state, exercise):
 
 
 def _look(exercise):
-    return [f"  Look at {exercise.where}; `python -m lessons check --hint` gives a hint."]
+    return [f"  Look at {exercise.where}; `{runner()} check --hint` gives a hint."]
 
 
 def _wrapped(text):

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lessons import Parser, UsageError, writable_folder, write_text
+from lessons import Parser, UsageError, runner, writable_folder, write_text
 from lessons.exercises import files, load
 
 STATE = ".exercises.json"
@@ -26,7 +26,7 @@ class State:
             kept = json.loads((folder / STATE).read_text("utf-8"))
             return cls(folder, dict(kept["done"]), dict(kept["hints"]))
         except FileNotFoundError:
-            write = "`python -m lessons exercises DIR` writes them, and --dir DIR says where they are"
+            write = f"`{runner()} exercises DIR` writes them, and --dir DIR says where they are"
             raise UsageError(f"there are no exercises in {folder.resolve()}: {write}") from None
         except (OSError, ValueError, KeyError, TypeError):
             return cls(folder)  # damaged: nothing counts as done, and the next check tells
@@ -92,7 +92,7 @@ def reset(folder, wanted):
 
 def main(arguments):
     """`python -m lessons exercises DIR`; the exit code."""
-    parser = Parser(prog="python -m lessons exercises", description="Write the exercises into a folder of yours.")
+    parser = Parser(prog=f"{runner()} exercises", description="Write the exercises into a folder of yours.")
     parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("--reset", metavar="N", help="put the stub of exercise 3.2, or all of lesson 3, back")
     flags = parser.parse_args(arguments)
@@ -102,5 +102,5 @@ def main(arguments):
         return 0
     written = write(flags.folder)
     print(f"{len(files())} exercises: {len(written)} files written to {flags.folder}/; what was there is as it was")
-    print(f"Start with: cd {flags.folder} && python -m lessons check")
+    print(f"Start with: {runner()} check --dir {flags.folder}")
     return 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lessons import Parser, UsageError, check_writable, docstring, whole_number, writable_folder, write_text
+from lessons import Parser, UsageError, check_writable, docstring, runner, whole_number, writable_folder, write_text
 from lessons.exercises import judge, remote, sandbox, screen
 from lessons.exercises.check import report
 from lessons.exercises.folder import exercises
@@ -509,7 +509,7 @@ def find(folder, chosen):
 
 def main(arguments):
     """Grade submissions; the exit code: 0 full marks for all, 1 not for all, 2 usage."""
-    parser = Parser(prog="python -m lessons grade", description=docstring(Path(__file__)))
+    parser = Parser(prog=f"{runner()} grade", description=docstring(Path(__file__)))
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a subfolder each, or one submission")
     parser.add_argument("which", nargs="*", metavar="N", help="only exercise 3.2, or those of lesson 3")
     parser.add_argument("--rules", type=Path, metavar="FILE", help="points and due date, as TOML")
