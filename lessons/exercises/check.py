@@ -64,7 +64,7 @@ def report(exercise, verdict):
         lines += ["  right:", *(f"  - {law.text}" for law in exercise.laws)]
         return lines + [f"  {note}" for note in verdict.get("notes", ())]
     if status == "todo":
-        names = " and ".join(verdict["names"])
+        names = ", ".join(verdict["names"])
         return [*lines, f"  not written yet: {names}", *_wrapped(f"The task stands at the top of {exercise.task}.")]
     if status == "tampered":
         return [*lines, *_wrapped("With this file loaded, wrong answers pass as well: it changes what the laws use.")]
@@ -132,7 +132,7 @@ def stamp_of(state, exercise):
 
 
 def _look(exercise):
-    return [f"  Look at {exercise.where}; `{runner()} check --hint` gives a hint."]
+    return [f"  Look at {exercise.where}; the same command with --hint gives a hint."]
 
 
 def _wrapped(text):
