@@ -1,0 +1,121 @@
+r"""Figure 3 on a desk: is it the parameterization, the start or the rate?
+=====================================================================
+
+The paper's figure 3 shows the bound on the log-probability of MNIST digits, epoch by epoch: with weight normalization
+it rises faster. But the network with weight normalization also *starts* elsewhere, by data-dependent initialization,
+and both run at one learning rate. Open this chapter when you want to know what a normalization does for your own
+generative model, or how a bound can get better without the model getting better.
+
+Afterwards you can
+
+- take a comparison of methods apart into parameterization, start and learning rate;
+- tell a better model from a tighter bound, by importance weighting;
+- say how much of figure 3 a small network on real digits reproduces.
+
+Read first: lesson 10. (The chapter of lesson 09 on its headline asks the same of figure 1.)
+"""
+
+# %%
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+import minigrad as mg
+from lessons import FOLDER, Lesson, UsageError, commit, file_name, versions, writable_folder, write_text
+from lessons.autoencoder import ARMS, Size, Training, binarized
+from minigrad import backend, data
+
+RATES = (0.002, 0.004, 0.008, 0.016)
+
+
+def own_flags(parser):
+    """For a part of the full run."""
+    parser.add_argument("--only", nargs="+", choices=ARMS, metavar="NAME",
+                        help=f"train these; of {', '.join(map(repr, ARMS))}")
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE",
+                        help=f"train at these rates; {', '.join(map(str, RATES))} by default")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["small"], metavar="NAME",
+                        help=f"train networks of these sizes; of {', '.join(SIZES)}")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="pass over the pictures so often; 5 by default")
+
+
+SIZES = {
+    "small": Size(side=28, maps=(4, 8, 8), dense=64, latents=16, hidden=64),
+    "medium": Size(side=28, maps=(8, 16, 16), dense=128, latents=32, hidden=128),
+}
+lesson = Lesson(__file__, own_flags)
+STORED = FOLDER.parent / "results" / "figure_3"  # the results of the runs, which take hours
+if not STORED.is_dir():
+    raise UsageError(f"this chapter reads {STORED}, which the repository has and the installed package lacks: "
+                     "run it in a clone")
+
+
+# %%
+
+
+@dataclass(frozen=True)
+class Run:
+    """What distinguishes one run from the others."""
+
+    arm: str  # of `ARMS`
+    rate: float
+    seed: int
+    size: str = "small"
+    epochs: int = 5
+    batch: int = 100
+    average: float = 0.5  # epochs over which the parameters are averaged
+
+    def name(self):
+        return file_name(f"{lesson.data}-seed{self.seed}-{self.size}-{self.epochs}-{self.arm}-{self.rate:g}")
+
+
+def importance_weighted(training, samples=64, pictures=500):
+    """The bound with so many samples, mean over the first test pictures, and beside it the bound with one."""
+    rng, found = np.random.default_rng(1), []
+    with mg.no_grad(), training.average.applied():
+        for x in training.test[:pictures]:
+            noise = rng.standard_normal((samples, training.model.size.latents), dtype=np.float32)
+            many = mg.tensor(np.repeat(x[None], samples, axis=0), device=training.device)
+            log_weights = training.model(many, mg.tensor(noise, device=training.device)).numpy().astype(float)
+            found.append((np.logaddexp.reduce(log_weights) - np.log(samples), log_weights.mean()))
+    return np.mean(found, axis=0).tolist()
+
+
+def train(run, pictures, test):
+    """Train one network; its curves with one entry per epoch, and the importance-weighted bound at the end."""
+    training = Training(run.arm, SIZES[run.size], run.rate, lesson.rng(run.seed), pictures, test, run.batch, run.average,
+                        lesson.device)
+    for _ in lesson.progress(range(run.epochs), run.name()):
+        training.epoch()
+    return training.curves | {"importance weighted": importance_weighted(training)}
+
+
+def train_all(runs, folder):
+    """Train what has no file in the folder yet, each run into a file of its own."""
+    digits = data.load_mnist()
+    pictures = binarized(digits.train_images, np.random.default_rng(0))
+    test = binarized(digits.test_images, np.random.default_rng(1))
+    for run in runs:
+        path = folder / f"{run.name()}.json"
+        if path.exists() and not lesson.flags.fresh:
+            continue
+        began, curves = datetime.now(UTC), train(run, pictures, test)
+        record = {"run": asdict(run), "size": asdict(SIZES[run.size]), "data": digits.description, "curves": curves,
+                  "command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
+                  "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
+                  "date": f"{began:%Y-%m-%d %H:%M} UTC"}
+        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+        print(f"{run.name()}: {curves['likelihood'][-1] - curves['divergence'][-1]:.2f} nats, "
+              f"{sum(curves['seconds']):.0f} s", flush=True)
+
+
+if lesson.full:
+    wanted = [Run(arm, rate, lesson.seed, size, lesson.flags.epochs)
+              for size in lesson.flags.sizes for rate in lesson.flags.rates for arm in lesson.flags.only or ARMS]
+    train_all(wanted, writable_folder(Path(lesson.flags.out) / "figure_3"))
+    lesson.stop("complete")
