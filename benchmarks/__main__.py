@@ -18,6 +18,7 @@ from pathlib import Path
 
 import minigrad as mg
 from benchmarks import (
+    autoencoder,
     convolutions,
     evaluation,
     measure,
@@ -33,7 +34,17 @@ from minigrad.fast.cpu import parallel
 
 TABLES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (paper_network, memory, parameterizations, convolutions, operations, evaluation, small, scaling)
+    for module in (
+        paper_network,
+        memory,
+        parameterizations,
+        convolutions,
+        operations,
+        evaluation,
+        small,
+        autoencoder,
+        scaling,
+    )
 }
 SIMD = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 

@@ -90,9 +90,9 @@ def laid_out(model, pictures, channels_last):
     return model.to(memory_format=layout), torch.from_numpy(pictures).to(memory_format=layout)
 
 
-def step_of(model, loss_of):
-    """A function that does one step, forward, backward, Adam, and returns the loss."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+def step_of(model, loss_of, optimizer=torch.optim.Adam):
+    """A function that does one step, forward, backward, optimizer, and returns the loss."""
+    optimizer = optimizer(model.parameters(), lr=1e-3)
 
     def step():
         loss = loss_of()
@@ -142,3 +142,95 @@ class Recurrent(nn.Module):
 def recurrent_step(model, pictures, steps):
     x = torch.from_numpy(pictures)
     return step_of(model, lambda: F.binary_cross_entropy_with_logits(model(x, steps), x))
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, maps):
+        super().__init__()
+        self.first, self.second = (weight_norm(nn.Conv2d(maps, maps, 3, padding=1)) for _ in range(2))
+
+    def forward(self, x):
+        return x + self.second(F.elu(self.first(F.elu(x))))
+
+
+class MaskedLinear(nn.Linear):
+    """The mask comes with the weights."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", torch.ones(outputs, inputs))
+
+    def forward(self, x):
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+class AutoregressiveStep(nn.Module):
+    def __init__(self, latents, hidden):
+        super().__init__()
+        self.hidden = weight_norm(MaskedLinear(2 * latents, hidden))
+        self.m, self.s = (weight_norm(MaskedLinear(hidden + latents, latents)) for _ in range(2))
+
+    def forward(self, z, context):
+        inputs = torch.cat([F.elu(self.hidden(torch.cat([z, context], dim=1))), context], dim=1)
+        m, s = 0.1 * self.m(inputs), 0.1 * self.s(inputs)
+        return (z - m) * torch.exp(-s), s
+
+
+class Encoder(nn.Module):
+    def __init__(self, size, last_side):
+        super().__init__()
+        a, b, c = size.maps
+        self.maps = nn.Sequential(
+            weight_norm(nn.Conv2d(1, a, 3, padding=1)),
+            *(ResidualBlock(a), ResidualBlock(a), nn.ELU(), weight_norm(nn.Conv2d(a, b, 3, stride=2, padding=1))),
+            *(ResidualBlock(b), ResidualBlock(b), nn.ELU(), weight_norm(nn.Conv2d(b, c, 3, stride=2, padding=1))),
+            *(ResidualBlock(c), ResidualBlock(c), nn.ELU(), nn.Flatten()),
+        )
+        self.dense = weight_norm(nn.Linear(c * last_side**2, size.dense))
+        self.heads = weight_norm(nn.Linear(size.dense, 3 * size.latents))
+
+    def forward(self, x):
+        return self.heads(F.elu(self.dense(self.maps(x)))).chunk(3, dim=1)
+
+
+class Decoder(nn.Module):
+    def __init__(self, size, last_side):
+        super().__init__()
+        a, b, c = size.maps
+        self.shape = c, last_side, last_side
+        self.dense = weight_norm(nn.Linear(size.latents, size.dense))
+        self.unflatten = weight_norm(nn.Linear(size.dense, c * last_side**2))
+
+        def enlarge(inputs, outputs, side):
+            layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1 - side % 2)
+            return weight_norm(layer, dim=1)
+
+        self.maps = nn.Sequential(
+            *(ResidualBlock(c), ResidualBlock(c), nn.ELU(), enlarge(c, b, -(-size.side // 2))),
+            *(ResidualBlock(b), ResidualBlock(b), nn.ELU(), enlarge(b, a, size.side)),
+            *(ResidualBlock(a), ResidualBlock(a), nn.ELU(), weight_norm(nn.Conv2d(a, 1, 3, padding=1))),
+        )
+
+    def forward(self, z):
+        return self.maps(self.unflatten(F.elu(self.dense(z))).view(len(z), *self.shape))
+
+
+class Autoencoder(nn.Module):
+    """`lessons.autoencoder.Autoencoder` with weight normalization: the bound for each picture."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.latents, last_side = size.latents, -(-size.side // 4)
+        self.encoder, self.decoder = Encoder(size, last_side), Decoder(size, last_side)
+        self.steps = nn.ModuleList(AutoregressiveStep(size.latents, size.hidden) for _ in range(size.steps))
+
+    def forward(self, x, noise=None):
+        noise = torch.randn(len(x), self.latents) if noise is None else noise
+        mean, log_scale, context = self.encoder(x)
+        z = mean + torch.exp(log_scale) * noise
+        log_ratio = -0.5 * noise.square() - log_scale  # log q, and log p below: the 2π in both cancel
+        for step in self.steps:
+            z, s = step(z, context)
+            z, log_ratio = z.flip(1), (log_ratio + s).flip(1)
+        likelihood = -F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="none").sum(dim=(1, 2, 3))
+        return likelihood - (log_ratio + 0.5 * z.square()).sum(dim=1)
