@@ -129,4 +129,5 @@ def mean_only_gradients(grad):
     if grad.ndim not in (2, 4) or grad.size == 0:
         raise ValueError(f"mean_only_gradients takes a gradient of shape (N, C) or (N, C, H, W), not {grad.shape}")
     axes = _places(grad.ndim)
-    return grad - mg.mean(grad, axes, keepdims=True), mg.sum(grad, axes)
+    mean = mg.mean(grad, axes).reshape(-1, *[1] * (grad.ndim - 2))
+    return grad - mean, mg.sum(grad, axes)

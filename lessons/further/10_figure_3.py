@@ -1,18 +1,24 @@
 r"""Figure 3 on a desk: is it the parameterization, the start or the rate?
 =====================================================================
 
-The paper's figure 3 shows the bound on the log-probability of MNIST digits, epoch by epoch: with weight normalization
-it rises faster. But the network with weight normalization also *starts* elsewhere, by data-dependent initialization,
-and both run at one learning rate. Open this chapter when you want to know what a normalization does for your own
-generative model, or how a bound can get better without the model getting better.
+The paper's figure 3 shows a bound on the log-probability of MNIST's digits, epoch by epoch: with weight normalization
+it rises faster, and ends higher. But the network with weight normalization also *starts* elsewhere, by data-dependent
+initialization, and a learning rate need not mean the same to both. Open this chapter when you want to know what a
+normalization would do for a generative model of your own, or how a bound can rise while the model stays as it is.
 
 Afterwards you can
 
 - take a comparison of methods apart into parameterization, start and learning rate;
+- say what a learning rate means to Adamax in either parameterization;
 - tell a better model from a tighter bound, by importance weighting;
 - say how much of figure 3 a small network on real digits reproduces.
 
-Read first: lesson 10. (The chapter of lesson 09 on its headline asks the same of figure 1.)
+Read first: lesson 10. (The last chapter of lesson 09 asks the same of figure 1.)
+
+Claims checked: "the weight normalized parameterization [...] more rapid convergence" (section 5.2, figure 3), as far as
+a small network, five epochs and three seeds can tell.
+
+Time: quick about 5 s, full about 70 min for each seed.
 """
 
 # %%
