@@ -231,9 +231,11 @@ def _windows(x, images, shape, out, stride, offset, dilation, dtype, joined):
         lines = max((n for n in range(1, min(room, out[0]) + 1) if out[0] % n == 0), default=0)
         if lines * rows < ROWS:
             lines = len(canvas) * out[0]
-        copies = memory.scratch("windows", seen.shape, dtype)
-        copies[...] = seen
-        yield few, copies.reshape(len(canvas) * out[0] // lines, lines * rows, columns)
+        if not seen.flags.c_contiguous:  # as the windows of a 1×1 kernel are
+            copies = memory.scratch("windows", seen.shape, dtype)
+            copies[...] = seen
+            seen = copies
+        yield few, seen.reshape(len(canvas) * out[0] // lines, lines * rows, columns)
 
 
 def _by_phases(x, w, offset, dilation, span, bias):

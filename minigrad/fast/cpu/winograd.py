@@ -145,21 +145,25 @@ def correlate_over_batch(gy, canvas):
 
 def transformed(w):
     """G w Gᵀ for w (O, C, 3, 3): (36, C, O)."""
-    return _both_ways(G, w.transpose(2, 3, 1, 0)).copy()
+    return _both_ways(G, w.transpose(2, 3, 1, 0), name=None)
 
 
 def transformed_back(gradient, shape):
     """Gᵀ · G, the transpose of `transformed`: from (36, C, O) to (O, C, 3, 3)."""
     outputs, channels = shape[:2]
-    back = _both_ways(G.T, gradient.reshape(POINTS, POINTS, channels, outputs))
-    return back.copy().reshape(TAPS, TAPS, channels, outputs).transpose(3, 2, 0, 1)
+    back = _both_ways(G.T, gradient.reshape(POINTS, POINTS, channels, outputs), name=None)
+    return back.reshape(TAPS, TAPS, channels, outputs).transpose(3, 2, 0, 1)
 
 
 def _both_ways(matrix, tiles, name="values"):
-    """matrix · tile · matrixᵀ for every tile, in scratch: from (k, k, …, C) to (m², everything between, C)."""
+    """matrix · tile · matrixᵀ for every tile: from (k, k, …, C) to (m², everything between, C).
+
+    In scratch of this name, or in memory of its own.
+    """
     m, k = matrix.shape
     rows = memory.scratch("rows", (m, tiles.size // k), tiles.dtype)
-    both = memory.scratch(name, (m, m, tiles.size // (k * k)), tiles.dtype)
+    shape = m, m, tiles.size // (k * k)
+    both = numpy.empty(shape, tiles.dtype) if name is None else memory.scratch(name, shape, tiles.dtype)
     numpy.matmul(matrix, tiles.reshape(k, -1), out=rows)
     numpy.matmul(matrix, rows.reshape(m, k, -1), out=both)
     return both.reshape(m * m, -1, tiles.shape[-1])
