@@ -504,7 +504,8 @@ lesson.figure(figure, "bound_by_epoch", note=note, alt="Left: the test bound in 
 # are close. How close, after how many epochs, and at which rates, a quick run of three seeds on 1,500 pictures cannot
 # say; its rates are the best of 0.002, 0.004, 0.008 and 0.016 for two other seeds, and for the normal one the best was
 # the last of the grid. What it does show is that the start alone explains most of
-# what one would see in a comparison of "weight normalization" with "normal".
+# what one would see in so short a comparison of "weight normalization" with "normal". (Over five epochs of MNIST at 28
+# × 28 that is different: see the chapter ``further/10_figure_3.py``.)
 #
 # What remains of theory after training? The same as in every network of this course: masks hold, and gradients for $v$
 # are at a right angle to $v$, in every one of its vectors.
