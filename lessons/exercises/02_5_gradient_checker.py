@@ -111,7 +111,7 @@ class Cancelling:
 
 PLACES = st.integers(8, 16).map(lambda k: k / 16)  # from 0.5 to 1, where no sine or cosine is near 0
 ONE = st.just(1)
-SMALL = st.sampled_from([1.0, 2.0**-30, 2.0**30, 2.0**-15, 2.0**15])
+SCALES = st.sampled_from([2.0**-30, 2.0**30])
 
 
 @st.composite
@@ -219,7 +219,7 @@ def slightly_wrong(answer, case):
 
 @exercise.law(
     "a wrong entry is found, however small f is",
-    st.tuples(cases(SMALL, several=False), st.integers(0, 8), FACTORS),
+    st.tuples(cases(SCALES, several=False), st.integers(0, 8), FACTORS),
     examples=20,
 )
 def at_every_scale(answer, case):
@@ -227,7 +227,7 @@ def at_every_scale(answer, case):
     finds(answer, f, x, place, factor)
 
 
-@exercise.law("a right gradient raises no alarm, however large f is", cases(SMALL), examples=20)
+@exercise.law("a right gradient raises no alarm, however large f is", cases(SCALES), examples=20)
 def right_at_every_scale(answer, case):
     f, x = case
     silent(answer, f, x, f.slopes(x))
