@@ -70,7 +70,7 @@ def pytest_report_header():
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        for name in ("claims", "grading", "mistakes"):
+        for name in ("claims", "grading", "mistakes", "whole_grading"):
             if item.get_closest_marker(name) and name not in config.option.markexpr:
                 item.add_marker(pytest.mark.skip(reason=f"takes minutes; pytest -m {name} runs it"))
         params = item.callspec.params if hasattr(item, "callspec") else {}

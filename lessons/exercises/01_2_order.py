@@ -202,6 +202,7 @@ def long_chain(answer):
     agree("the derivative with respect to the input", came[-1], 1.0)
 
 
+WRONG_END = "it begins at the wrong end, with the oldest numbers, or with number 0; the result has to be the first."
 exercise.mistake(
     "names are taken for ages: a number's sources may have larger names than it has.",
     """    ready = [result]
@@ -260,7 +261,7 @@ exercise.mistake(
 """,
 )
 exercise.mistake(
-    "it goes through the numbers from 0 on: neither names nor their order say anything about ages.",
+    WRONG_END,
     """    ready = [result]
     while ready:
         number = ready.pop()
@@ -272,6 +273,28 @@ exercise.mistake(
                 ready.append(source)
 """,
     "",
+)
+exercise.mistake(
+    WRONG_END,
+    """    ready = [result]
+    while ready:
+        number = ready.pop()
+""",
+    """    order, ready = [], [result]
+    while ready:
+        order.append(number := ready.pop())
+        for source, _ in steps[number]:
+            waiting_for[source] -= 1
+            if waiting_for[source] == 0:
+                ready.append(source)
+    for number in reversed(order):
+""",
+    """            waiting_for[source] -= 1
+            if waiting_for[source] == 0:
+                ready.append(source)
+    return gradient
+""",
+    "    return gradient\n",
 )
 exercise.mistake(
     "shares overwrite each other: they add up (`+=`).",

@@ -139,6 +139,11 @@ exercise.mistake(
     "enumerate(shape) if size == 1)[:1]",
 )
 exercise.mistake(
+    "only the last of several axes of size 1 is summed over: each sum has to start from the one before.",
+    "enumerate(shape) if size == 1)",
+    "enumerate(shape) if size == 1)[-1:]",
+)
+exercise.mistake(
     "all axes are summed, also those that were not broadcast.",
     "np.sum(g, axis=stretched, keepdims=True)",
     "np.full(shape, np.sum(g))",

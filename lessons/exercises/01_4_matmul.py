@@ -199,3 +199,21 @@ exercise.mistake(
     "        by_b = by_b.sum(axis=0)\n",
     "        pass\n",
 )
+for axis in (-1, 1):
+    exercise.mistake(
+        "the shares of b are added up along the wrong axis: the stack is axis 0.",
+        "by_b = by_b.sum(axis=0)",
+        f"by_b = by_b.sum(axis={axis})",
+    )
+    exercise.mistake(
+        "the shares of a are added up along the wrong axis: the stack is axis 0.",
+        "by_a = by_a.sum(axis=0)",
+        f"by_a = by_a.sum(axis={axis})",
+    )
+    exercise.mistake(
+        "the shares of a and b are added up along the wrong axis: the stack is axis 0.",
+        "by_a = by_a.sum(axis=0)",
+        f"by_a = by_a.sum(axis={axis})",
+        "by_b = by_b.sum(axis=0)",
+        f"by_b = by_b.sum(axis={axis})",
+    )

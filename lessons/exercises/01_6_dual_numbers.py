@@ -238,13 +238,29 @@ exercise.mistake(
     "len(x))])[1] for",
     "len(x))])[0] for",
 )
-exercise.mistake(
+
+
+@exercise.symptom(
     "the tangent of a quotient a/b is divided by a² where b² belongs.",
     "(self.tangent - value * other.tangent) / other.value",
     "(self.tangent * other.value - self.value * other.tangent) / self.value**2",
 )
+def other_square(answer):
+    return abs(answer.jvp(ONE["/"], [3.0, 5.0], [7.0, 11.0])[1] - (7.0 * 5.0 - 3.0 * 11.0) / 3.0**2) < 1e-9
+
+
 exercise.mistake(
     "in `gradient` the earlier inputs still move: each run has a single 1 in its direction.",
     "float(i == j)",
     "float(j <= i)",
+)
+exercise.mistake(
+    "in `gradient` an input moves by its own value: the direction of each run has a 1, whatever x is.",
+    "float(i == j) for j",
+    "x[i] * (i == j) for j",
+)
+exercise.mistake(
+    "plain numbers get the tangent 1: a constant does not move, and its tangent is 0.",
+    "isinstance(x, Dual) else Dual(x)",
+    "isinstance(x, Dual) else Dual(x, 1.0)",
 )

@@ -101,6 +101,14 @@ def shape(answer, case):
     hold(came == case[1].shape, "the shape of the derivative", came, case[1].shape)
 
 
+@exercise.law("x stays as it was", cases())
+def untouched(answer, case):
+    f, x = case
+    before = x.copy()
+    answer.derivative(f, x)
+    agree("x afterwards", x, before, rtol=0.0, atol=0.0)
+
+
 @exercise.law("the derivative of x² is 2x, to three digits at least", cases([2], (0, 0), DOUBLE))
 def roughly(answer, case):
     f, x = case
@@ -148,14 +156,6 @@ def dtype(answer, case):
     f, x = case
     came = getattr(answer.derivative(f, x), "dtype", None)
     hold(came == x.dtype, "the dtype of the derivative", came, x.dtype)
-
-
-@exercise.law("x stays as it was", cases())
-def untouched(answer, case):
-    f, x = case
-    before = x.copy()
-    answer.derivative(f, x)
-    agree("x afterwards", x, before, rtol=0.0, atol=0.0)
 
 
 def arguments(answer, x):
@@ -221,8 +221,17 @@ def large(answer):
 
 @exercise.symptom(COMMON)
 def common(answer):
-    alone = step(answer, [2.0**-20])
-    return abs(step(answer, [2.0**-20, 1.0]) / alone - 1) > 0.01
+    alone, beside = (abs(arguments(answer, x)[:, 0]).max() for x in ([2.0**-20], [2.0**-20, 1.0]))
+    return abs(beside / alone - 1) > 0.01
+
+
+@exercise.symptom(
+    "the step is proportional to x²: it should be proportional to |x|.",
+    "np.where(x == 0, x.dtype.type(1), abs(x))",
+    "np.where(x == 0, x.dtype.type(1), x * x)",
+)
+def square(answer):
+    return abs(step(answer, [4.0]) / step(answer, [1.0]) - 4) < 0.01
 
 
 exercise.mistake(

@@ -96,6 +96,14 @@ def shape(answer, case):
     hold(not np.iscomplexobj(came), "the dtype of the gradient", np.asarray(came).dtype, "float64")
 
 
+@exercise.law("x stays as it was", cases())
+def untouched(answer, case):
+    f, x = case
+    before = x.copy()
+    answer.gradient(f, x)
+    agree("x afterwards", x, before, rtol=0.0, atol=0.0)
+
+
 @exercise.law("for a function of one number it is the derivative: c x³ has 3c x²", cases((1,), False))
 def one_number(answer, case):
     f, x = case
@@ -116,14 +124,6 @@ def small(answer, case):
     x = np.array([case[0] * case[1]])
     f = Cubes(np.ones(1), False)
     agree("the derivative", answer.gradient(f, x), f.slopes(x), rtol=1e-13, atol=0.0)
-
-
-@exercise.law("x stays as it was", cases())
-def untouched(answer, case):
-    f, x = case
-    before = x.copy()
-    answer.gradient(f, x)
-    agree("x afterwards", x, before, rtol=0.0, atol=0.0)
 
 
 @exercise.law("the length of a real vector: Pythagoras", st.tuples(st.sampled_from([3.0, -3.0]), st.integers(-4, 4)))
@@ -243,4 +243,32 @@ exercise.mistake(
     "one number is made for all entries together: move one entry at a time, and note what it gives.",
     "    return slopes\n",
     "    return f(x + 1j * h).imag / h\n",
+)
+exercise.mistake(
+    "it divides by 2h: there is no difference of two values here, one is enough, and h is divided by.",
+    "f(moved).imag / h",
+    "f(moved).imag / (2 * h)",
+)
+
+
+@exercise.symptom(
+    "whole rows are moved, so their entries get the sum of their derivatives: go through np.ndindex(x.shape).",
+    "np.ndindex(x.shape)",
+    "(range(len(x)) if x.ndim else [()])",
+)
+def rows_are_moved(answer):
+    x, moved = np.array([[1.0, 2.0], [4.0, 8.0]]), []
+
+    def f(t):
+        moved.append(np.count_nonzero(np.asarray(t) - x))
+        return (t * t).sum()
+
+    answer.gradient(f, x)
+    return moved == [2, 2]
+
+
+exercise.mistake(
+    "your length is the root of the mean of the squares; ‖v‖ is the root of their sum.",
+    "np.sqrt(np.sum(v * v))",
+    "np.sqrt(np.mean(v * v))",
 )

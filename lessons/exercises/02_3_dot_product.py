@@ -51,6 +51,8 @@ def rule_is_right(f, rule, x, seed):
 
 # %% Laws
 
+import contextlib
+
 from hypothesis import strategies as st
 
 from lessons.exercises import Exercise, hold
@@ -285,6 +287,35 @@ def same_directions(answer):
     return all(np.array_equal(u, asked[0]) for u in asked)
 
 
+FORWARD = "this is the forward quotient: its error is far larger than the tolerance."
+
+
+@exercise.symptom("the rule is given v: it is u that Jᵀ is multiplied by, and the result has the shape of x, as v has.")
+def rule_of_v(answer):
+    layer, asked = Layer((6,), (4,), linear=True), []
+
+    def noted(x, u):
+        asked.append(np.shape(u))
+        return np.zeros(x.shape)
+
+    with contextlib.suppress(Exception):
+        answer.rule_is_right(layer, noted, np.linspace(-1, 1, 6), 0)
+    return asked[:1] == [(6,)]
+
+
+@exercise.symptom(FORWARD)
+def one_end(answer):
+    layer, x, moves = Layer((6,), (4,), linear=True), np.linspace(-1, 1, 6), []
+
+    def noted(t):
+        moves.append(np.array(t) - x)
+        return layer(t)
+
+    answer.rule_is_right(noted, layer.transposed, x, 0)
+    moved = [move for move in moves if move.any()]
+    return bool(moved) and not any(np.allclose(move, -other, 1e-3, 0) for move in moved for other in moved)
+
+
 ONE_SIDED = "only one side of the difference raises an alarm: take its absolute value."
 
 
@@ -350,7 +381,7 @@ exercise.mistake(
     "            return True\n    return False\n",
 )
 exercise.mistake(
-    "this is the forward quotient: its error is far larger than the tolerance.",
+    FORWARD,
     "(f(x + h * v) - f(x - h * v)) / (2 * h)",
     "(f(x + h * v) - f(x)) / h",
 )

@@ -172,7 +172,43 @@ def plain(answer, case):
     hold(isinstance(came, (np.ndarray, np.floating)), "what rule_a makes of arrays", type(came), "an array")
 
 
+A, B, G = np.array([1.0, 2.0, 3.0]), np.array([[1.0], [5.0]]), np.array([[1.0, 10.0, 100.0], [2.0, 20.0, 200.0]])
+
+
+def by_rule(answer, name):
+    """What rule_a or rule_b makes of arrays of the shapes (3,) and (2, 1); what it should be before it is summed."""
+    y = np.sqrt(A * A + B * B)
+    return np.asarray(getattr(answer, f"rule_{name}")(G, y, A, B)), {"a": A, "b": B}[name] / y
+
+
+for name, own, other in (("a", A, B), ("b", B, A)):
+
+    @exercise.symptom(f"the gradient of {name} is not summed to the shape of {name}: unbroadcast.")
+    def not_summed(answer, name=name):
+        came, slope = by_rule(answer, name)
+        return came.shape == G.shape and np.allclose(came, G * slope)
+
+    @exercise.symptom(f"rule_{name} sums before it multiplies by g: unbroadcast comes last.")
+    def summed_first(answer, name=name, own=own):
+        came, slope = by_rule(answer, name)
+        summed = slope.sum(axis=0) if own.ndim == 1 else slope.sum(axis=1, keepdims=True)
+        return came.shape == G.shape and np.allclose(came, G * summed)
+
+    @exercise.symptom(f"rule_{name} sums to the shape of the other operand: its gradient has the shape of {name}.")
+    def other_shape(answer, name=name, other=other):
+        came, _ = by_rule(answer, name)
+        return came.shape == other.shape
+
+
 RULES = "    return unbroadcast(g * a / y, a)\n", "    return unbroadcast(g * b / y, b)\n"
+for name, rule in zip("ab", RULES, strict=True):
+    for what, changed in (("y", "y"), (name, name), (f"{name} and y", f"{name}, y")):
+        are = "are constants" if " " in what else "is a constant"
+        exercise.mistake(
+            f"the first derivatives are right, but in rule_{name} {what} {are}, so the second ones are wrong.",
+            rule,
+            f"    {changed}, = (x.detach() if isinstance(x, mg.Tensor) else x for x in ({changed},))\n{rule}",
+        )
 exercise.mistake(
     "the gradients are not summed to the shapes of a and b: unbroadcast.",
     RULES[0],

@@ -124,3 +124,21 @@ exercise.mistake(
     "np.linalg.norm(v, axis=1)",
     "np.abs(v).max(axis=1)",
 )
+exercise.mistake(
+    "you divide by the lengths of the columns: axis=0 sums over the rows. Each row is a weight vector.",
+    "(g / np.linalg.norm(v, axis=1))[:, None] * v",
+    "g[:, None] * v / np.linalg.norm(v, axis=0)",
+)
+exercise.mistake(
+    "g multiplies columns: without a new axis NumPy pairs its entries with the last axis of v.",
+    "(g / np.linalg.norm(v, axis=1))[:, None] * v",
+    "g * v / np.linalg.norm(v, axis=1, keepdims=True)",
+)
+
+
+@exercise.symptom("something is added to ‖v‖: for short v it shows. No row of v is zero, so nothing needs it.")
+def added(answer):
+    lengths = 2.0 ** np.array([0, -10, -20])
+    came = [answer.weight_norm(np.array([[length]]), np.array([1.0]))[0, 0] for length in lengths]
+    constants = lengths / np.array(came) - lengths
+    return constants[0] > 1e-14 and np.ptp(constants) < 1e-3 * constants[0]

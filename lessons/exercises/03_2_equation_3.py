@@ -202,3 +202,13 @@ exercise.mistake(
     "(g / norm)[:, None] * grad_w - (g * grad_g / norm**2)[:, None] * v",
     "(g / norm) * grad_w - (g * grad_g / norm**2) * v",
 )
+exercise.mistake(
+    "∇_w L stands in the second term of ∇_v L where v belongs.",
+    "(g * grad_g / norm**2)[:, None] * v",
+    "(g * grad_g / norm**2)[:, None] * grad_w",
+)
+exercise.mistake(
+    "you multiply ∇_w L by w, not by v/‖v‖: ∇_g L then holds a factor g too many.",
+    "np.sum(grad_w * v, axis=1) / norm",
+    "np.sum(grad_w * v, axis=1) * g / norm",
+)

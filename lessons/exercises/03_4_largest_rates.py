@@ -172,3 +172,13 @@ exercise.mistake(
     "np.trace(H) - h_along",
     "u[::-1] @ H @ u[::-1]",
 )
+exercise.mistake(
+    "g²/‖v‖² belongs to the direction only; g itself is learned as it is, with η.",
+    "return 2 / h_along",
+    "return 2 * norm_v**2 / (g**2 * h_along)",
+)
+exercise.mistake(
+    "you take the diagonal of H for its eigenvalues; it holds them only if w* lies along an axis.",
+    "h_along = u @ H @ u",
+    "k = np.argmax(abs(w_star))\n    h_along = H[k, k]",
+)

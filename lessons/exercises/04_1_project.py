@@ -175,3 +175,15 @@ exercise.mistake(MATRIX, "return d - (d @ u)[:, None] * u", "return d - d @ np.o
 def matrix(answer):
     small = answer.project(np.array([3.0, 4.0]), np.array([[1.0, 2.0]]))
     return np.allclose(small, [[-0.32, 0.24]]) and memory(answer) > MANY**2
+
+
+exercise.mistake(
+    "you take the part along w away twice, which mirrors d; once leaves nothing along w.",
+    "return d - (d @ u)[:, None] * u",
+    "return d - 2 * (d @ u)[:, None] * u",
+)
+exercise.mistake(
+    "you take the absolute value of d · u; it is negative where d points against w.",
+    "(d @ u)[:, None] * u",
+    "np.abs(d @ u)[:, None] * u",
+)

@@ -150,3 +150,8 @@ exercise.mistake(
     "(np.trace(C) - along) / (len(w) - 1)",
     "np.mean(np.diag(C)[1:])",
 )
+exercise.mistake(
+    "you add up all entries of C; the variances stand on its diagonal, and their sum is the trace.",
+    "np.trace(C)",
+    "np.sum(C)",
+)

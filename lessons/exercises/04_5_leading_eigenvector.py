@@ -192,3 +192,26 @@ exercise.mistake(
     "start / np.linalg.norm(start)",
     "np.ones(len(start)) / np.sqrt(len(start))",
 )
+exercise.mistake(
+    "value is made from start; compute it from the final d.",
+    "return d @ C @ d, d",
+    "return start @ C @ start / (start @ start), d",
+)
+exercise.mistake(
+    "value is made from start; compute it from the final d.",
+    "return d @ C @ d, d",
+    "return start @ C @ start, d",
+)
+exercise.mistake(
+    "the product is summed along the wrong axis: C d is a sum over the columns, axis 1, or simply C @ d.",
+    "d = C @ d",
+    "d = (C * d).sum(axis=0)",
+)
+exercise.mistake(
+    "value is the length that you divided by in the last step, so it belongs to the d before; compute dᵀ C d from "
+    "the final d.",
+    "    for _",
+    "    length = start @ C @ start / (start @ start)\n    for _",
+    "        d = d / np.linalg.norm(d)\n    return d @ C @ d, d",
+    "        length = np.linalg.norm(d)\n        d = d / length\n    return length, d",
+)

@@ -164,3 +164,8 @@ exercise.mistake(
     "return c, np.sqrt(1 + c**2)",
     "return c[:, None], np.sqrt(1 + c[:, None] ** 2)",
 )
+exercise.mistake(
+    "you take one length, of the whole matrix; each unit has a length of its own.",
+    "np.linalg.norm(grad_v, axis=1) / np.linalg.norm(v, axis=1)",
+    "np.linalg.norm(grad_v) / np.linalg.norm(v) * np.ones(len(v))",
+)

@@ -128,7 +128,9 @@ exercise.mistake(
     "return of_w, of_u",
     "return of_w, abs(g) * of_u",
 )
-exercise.mistake("the length is taken of the whole matrix; each row has a length of its own.", "sum(axis=1)", "sum()")
+WHOLE = "the length is taken of the whole matrix; each row has a length of its own."
+exercise.mistake(WHOLE, "sum(axis=1)", "sum()")
+exercise.mistake(WHOLE, "sum(axis=1)", "sum() * np.ones(len(v))")
 exercise.mistake("lengths are taken of the columns: axis=0 sums over rows.", "sum(axis=1)", "sum(axis=0)")
 exercise.mistake(
     "keepdims makes columns of the lengths, (units, 1), which do not fit g, (units,).",
@@ -144,4 +146,9 @@ exercise.mistake(
     "eta / np.linalg.norm(v, axis=1)",
     "g**2",
     "g",
+)
+exercise.mistake(
+    "the rate of u is made of that of w, and has g²/‖v‖² in it: it is η/‖v‖².",
+    "return of_w, of_u",
+    "return of_w, of_w / (v * v).sum(axis=1)",
 )

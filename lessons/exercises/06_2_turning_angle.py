@@ -88,6 +88,7 @@ C = "c = eta * np.linalg.norm(grad_v, axis=1) / np.linalg.norm(v, axis=1)"
 exercise.mistake("that is c, the tangent of the angle.", "np.arctan(c)", "c")
 exercise.mistake("that is in degrees, not in radians.", "np.arctan(c)", "np.degrees(np.arctan(c))")
 exercise.mistake("c is the tangent of the angle, not its sine.", "np.arctan(c)", "np.arcsin(c)")
+exercise.mistake("c is the tangent of the angle, not its sine.", "np.arctan(c)", "np.arcsin(np.minimum(c, 1))")
 exercise.mistake("c is the tangent of the angle, not its cosine.", "np.arctan(c)", "np.arccos(c)")
 exercise.mistake("that is the tangent of c, but c is the tangent of the angle.", "np.arctan(c)", "np.tan(c)")
 exercise.mistake("that is the cosine of the angle.", "np.arctan(c)", "1 / np.sqrt(1 + c**2)")

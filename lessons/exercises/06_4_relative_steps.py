@@ -127,3 +127,8 @@ exercise.mistake(
     "np.array(c)",
     "1 / np.sqrt((c1 + 1 / c1) ** 2 + 2 * (np.arange(1, steps + 1) - 2))",
 )
+exercise.mistake(
+    "‖v‖² grows by 2c₁² in units of its start here; the square of the step is c², and c falls.",
+    "np.array(c)",
+    "c1 / np.sqrt(1 + 2 * c1**2 * np.arange(steps))",
+)

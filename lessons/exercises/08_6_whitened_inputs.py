@@ -177,3 +177,19 @@ exercise.mistake(
     "v @ (directions * np.sqrt(variances)) @ directions.T",
     "v * centred.std(axis=0)",
 )
+exercise.mistake(
+    "the Cholesky factor L stands where Lᵀ belongs: with X in rows, X L⁻ᵀ is whitened, and v takes L.",
+    "    variances, directions = np.linalg.eigh(centred.T @ centred / len(x))\n"
+    "    x_white = centred @ (directions / np.sqrt(variances)) @ directions.T\n"
+    "    v_white = v @ (directions * np.sqrt(variances)) @ directions.T\n",
+    "    factor = np.linalg.cholesky(centred.T @ centred / len(x))\n"
+    "    x_white, v_white = centred @ np.linalg.inv(factor), v @ factor\n",
+)
+exercise.mistake(
+    "the Cholesky factor L stands where Lᵀ belongs: with X in rows, X L⁻ᵀ is whitened, and v takes L.",
+    "    variances, directions = np.linalg.eigh(centred.T @ centred / len(x))\n"
+    "    x_white = centred @ (directions / np.sqrt(variances)) @ directions.T\n"
+    "    v_white = v @ (directions * np.sqrt(variances)) @ directions.T\n",
+    "    factor = np.linalg.cholesky(centred.T @ centred / len(x))\n"
+    "    x_white, v_white = centred @ np.linalg.inv(factor), v @ factor.T\n",
+)

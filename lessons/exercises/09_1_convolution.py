@@ -180,3 +180,32 @@ exercise.mistake(
     "windows, w)",
     "windows[..., -1:, -1:], w[:, :, -1:, -1:])",
 )
+for rows, columns in (("0, 2 * padding", "0, 2 * padding"), ("2 * padding, 0", "2 * padding, 0")):
+    exercise.mistake(
+        "all of the border stands on one side, twice as wide; `padding` places go on each of the four sides.",
+        "(padding, padding), (padding, padding)",
+        f"({rows}), ({columns})",
+    )
+
+
+def size_of_one(answer):
+    """The height and width that a picture of 3 × 3 has after a kernel of 1 × 1, with a padding of 1."""
+    return np.shape(answer.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), 1))[2:]
+
+
+@exercise.symptom(
+    "only columns have a border; rows have one, too, above and below the picture.",
+    "(padding, padding), (padding, padding)",
+    "(0, 0), (padding, padding)",
+)
+def columns_only(answer):
+    return size_of_one(answer) == (3, 5)
+
+
+@exercise.symptom(
+    "only rows have a border; columns have one, too, left and right of the picture.",
+    "(padding, padding), (padding, padding)",
+    "(padding, padding), (0, 0)",
+)
+def rows_only(answer):
+    return size_of_one(answer) == (5, 3)

@@ -155,7 +155,7 @@ exercise.mistake(
     "grad_padded[:, :, : x.shape[2], : x.shape[3]], grad_w",
 )
 exercise.mistake(
-    "∇_w L is made from x without its border; the weights were multiplied by the padded picture.",
+    "∇_w L is made from an x whose border is not where it was: `padding` zeros go on each of the four sides.",
     "padded[window])",
     "np.pad(x, ((0, 0), (0, 0), (0, 2 * padding), (0, 2 * padding)))[window])",
 )

@@ -193,3 +193,8 @@ exercise.mistake(
     "return x.reshape(n, c, height // 2, 2, width // 2, 2).max(axis=(3, 5))",
     "return x[:, :, ::2, ::2]",
 )
+exercise.mistake(
+    "the gradient is put back in the wrong places: what was transposed before a reshape is to be transposed back.",
+    "gradient.reshape(squares.shape).swapaxes(3, 4).reshape(x.shape)",
+    "gradient.reshape(x.shape)",
+)

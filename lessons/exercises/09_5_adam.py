@@ -247,3 +247,10 @@ exercise.mistake(
     "rate * corrected_mean",
     "rate * grad",
 )
+exercise.mistake(
+    "β₁ and β₂ have changed places in the corrections.",
+    "beta1**t",
+    "beta2**t",
+    "square / (1 - beta2**t)",
+    "square / (1 - beta1**t)",
+)

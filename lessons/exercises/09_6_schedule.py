@@ -62,7 +62,7 @@ exercise = Exercise(
         "one square more for each step. The ratio of lengths is the root of the ratio of squares.",
     ],
 )
-EPOCHS = st.integers(1, 6).map(lambda half: 2 * half)
+EPOCHS = st.integers(2, 6).map(lambda half: 2 * half)
 
 
 @st.composite
@@ -109,6 +109,11 @@ def second_half(answer, case):
     agree("the learning rate", both(answer, *case)[0], rate * left / (number / 2))
 
 
+@exercise.law("two epochs are enough: both have the learning rate η", POSITIVE, examples=5)
+def two_epochs(answer, rate):
+    agree("the learning rates", [both(answer, epoch, 2, rate)[0] for epoch in (0, 1)], [rate, rate])
+
+
 @exercise.law("growth gives a number: 1 where the learning rate is 0", all_steps())
 def no_steps(answer, case):
     rates, start = case
@@ -148,6 +153,16 @@ exercise.mistake(
     "the last epoch has rate 0; it should be 0 only one epoch later.",
     "min(1, 2 * (epochs - epoch) / epochs)",
     "1 if epoch <= epochs / 2 else (epochs - 1 - epoch) / (epochs / 2 - 1)",
+)
+exercise.mistake(
+    "the last epoch has rate 0; it should be 0 only one epoch later.",
+    "min(1, 2 * (epochs - epoch) / epochs)",
+    "1 if epoch < epochs / 2 else (epochs - 1 - epoch) / (epochs / 2 - 1)",
+)
+exercise.mistake(
+    "the epoch in the middle is the first to fall: there the rate is still η, and half of the epochs are left.",
+    "min(1, 2 * (epochs - epoch) / epochs)",
+    "1 if epoch < epochs / 2 else (epochs - epoch) / (epochs / 2 + 1)",
 )
 exercise.mistake(
     "the fall begins an epoch too early: in the middle the rate is still η.",

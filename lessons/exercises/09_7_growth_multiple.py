@@ -161,3 +161,8 @@ exercise.mistake(
     "beta1 ** abs(age)",
     "beta1 ** (abs(age) + 1)",
 )
+exercise.mistake(
+    "the first gradient is left out above the line: Σ_k begins at 1, which is column 0 of d.",
+    "np.sum(d.sum(axis=0) ** 2)",
+    "np.sum(d.sum(axis=0)[1:] ** 2)",
+)

@@ -80,6 +80,7 @@ class Exercise:
         self.where, self.hints = where, list(hints)
         self.uses, self.forbids, self.only_one, self.seconds = tuple(uses), set(forbids), only_one, seconds
         self.laws, self.mistakes, self.symptoms, self.afterwards = [], [], [], []
+        self.tried = None  # the law that the judge is at
 
     def law(self, text, cases=None, examples=40):
         """Decorate a function of the answer and a case: it calls `agree` or `hold`, or raises BrokenLaw itself.
@@ -176,18 +177,21 @@ class Exercise:
         return "\n".join(lines)
 
     def counted(self, text):
-        """An answer as far as it counts here: of a shared file, what is not to be written in a later exercise."""
+        """An answer as far as it counts here: of a shared file, its functions, and the learner's own that they use."""
         try:
-            tree = ast.parse(text)
+            nodes = list(_functions(ast.parse(text)))
         except (SyntaxError, ValueError):
             return text
         if not self.shared:
             return text
-        later = {name for name, place in self._places().items() if place > self._place}
-        for name, node in _functions(tree):
-            if name in later:
-                node.body = [ast.Pass()]
-        return ast.unparse(tree)
+        counts, others = self.functions(), self._places().keys()
+        while True:
+            ours = [node for name, node in nodes if name in counts]
+            named = {getattr(n, "id", getattr(n, "attr", None)) for node in ours for n in ast.walk(node)}
+            more = {name for name, _ in nodes if name.rpartition(".")[2] in named} - others - counts
+            if not more:
+                return "\n\n".join(map(ast.unparse, ours))
+            counts |= more
 
     def unwritten(self, tree):
         """The names of the functions of an answer's syntax tree in which three dots still stand, in their order."""

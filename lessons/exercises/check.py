@@ -1,5 +1,6 @@
 """`python -m lessons check`: the first exercise that is not done yet, judged by its laws, with what to do next."""
 
+import argparse
 import sys
 import textwrap
 import time
@@ -23,16 +24,23 @@ def main(arguments):
     parser.add_argument("--dir", type=Path, default=Path(), help="the folder of your exercises (default: this one)")
     parser.add_argument("--hint", action="store_true", help="a hint for the first that is not done; again: another one")
     parser.add_argument("--watch", action="store_true", help="check again whenever you save, until all are done")
+    parser.add_argument("--reset", action="store_true", help=argparse.SUPPRESS)
     flags = parser.parse_args(arguments)
+    if flags.reset:
+        place = flags.which[0] if flags.which else "3.2"
+        raise UsageError(f"`{runner()} exercises {flags.dir} --reset {place}` puts a stub back, and keeps your version")
     try:
         import hypothesis  # noqa: F401
     except ImportError:
         raise UsageError("the laws are tried with hypothesis: pip install hypothesis") from None
-    state, chosen = State.of(flags.dir), exercises(flags.which)
+    state, chosen, failed, checked = State.of(flags.dir), exercises(flags.which), None, False
     while True:
         open_ones = [exercise for exercise in chosen if not state.is_done(exercise)]
+        if failed and failed not in open_ones:  # it is now as it was when it passed
+            print("\n".join([_head(failed), "  right: you had it like this before", ""]))
         if not open_ones:
-            print(f"{progress(state)}\nAll done: {' '.join(flags.which) or 'every exercise'}.")
+            before = "" if checked else ", found right before and not edited since"
+            print(f"{progress(state)}\nAll done: {' '.join(flags.which) or 'every exercise'}{before}.")
             return 0
         exercise = open_ones[0]
         if flags.hint:
@@ -40,16 +48,18 @@ def main(arguments):
             return 1
         stamp = stamp_of(state, exercise)
         verdict = judge.run(exercise, (state.folder / exercise.answer).resolve())
-        print("\n".join([*report(exercise, verdict), "", progress(state, verdict["status"] == "right")]))
         if verdict["status"] == "right":
             state.done[exercise.number] = exercise.counted((state.folder / exercise.answer).read_text("utf-8"))
             state.save()
+        print("\n".join([*report(exercise, verdict), "", progress(state)]))
+        failed, checked = None, True
+        if verdict["status"] == "right":
             if len(open_ones) > 1 and not go_on(open_ones[1]):
                 return 0
-        elif not flags.watch:
+        elif not flags.watch or not wait_for_change(state, exercise, stamp):
             return 1
-        elif not wait_for_change(state, exercise, stamp):
-            return 1
+        else:
+            failed = exercise
         print()
 
 
@@ -57,7 +67,7 @@ def report(exercise, verdict):
     """The lines that tell a learner how their answer did."""
     file, status = exercise.answer, verdict["status"]
     at = f"{file}, line {verdict['line']}" if verdict.get("line") else file
-    lines = [f"{exercise.number}  {exercise.title}   ({file})"]
+    lines = [_head(exercise)]
     if verdict.get("printed"):
         lines += ["  your program printed:"] + [f"  | {line}" for line in verdict["printed"].splitlines()[-LINES:]]
     if status == "right":
@@ -69,7 +79,8 @@ def report(exercise, verdict):
     if status == "tampered":
         return [*lines, *_wrapped("With this file loaded, wrong answers pass as well: it changes what the laws use.")]
     if status == "endless":
-        return [*lines, f"  {at}: not finished after {verdict['seconds']:g} seconds; an endless loop?"]
+        lines += [f"  {at}: not finished after {verdict['seconds']:g} seconds; an endless loop?"]
+        return lines + ([f"  tried then: {verdict['law']}"] if verdict.get("law") else [])
     if status in ("syntax", "forbidden", "error"):
         words = {"syntax": "Python cannot read this: ", "forbidden": "not allowed here: ", "error": ""}[status]
         lines += _wrapped(f"{at}: {words}{verdict['message']}")
@@ -89,18 +100,20 @@ def hint(exercise, state):
     """The lines of the next hint, which is then counted; at the end all of them again."""
     shown = state.hints[exercise.number] = min(state.hints.get(exercise.number, 0) + 1, len(exercise.hints))
     state.save()
-    lines = [f"{exercise.number}  {exercise.title}   ({exercise.answer})"]
+    lines = [_head(exercise)]
     for place, text in enumerate(exercise.hints[:shown], 1):
         lines += _wrapped(f"Hint {place} of {len(exercise.hints)}: {text}")
     return lines + ([] if shown < len(exercise.hints) else ["  There are no more hints."])
 
 
-def progress(state, one_more=False):
-    """A line with a bar: how many exercises are done."""
+def progress(state):
+    """A line with a bar, how many exercises are done, and which were once but have been edited since."""
     everything = exercises()
-    done = sum(map(state.is_done, everything)) + one_more
-    filled = round(30 * done / len(everything))
-    return f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {len(everything)} exercises done"
+    done = [exercise for exercise in everything if state.is_done(exercise)]
+    edited = [exercise.number for exercise in everything if exercise.number in state.done and exercise not in done]
+    filled = round(30 * len(done) / len(everything))
+    line = f"[{'#' * filled}{'.' * (30 - filled)}] {len(done)} of {len(everything)} exercises done"
+    return line + (f"; edited since they were, to be checked again: {', '.join(edited)}" if edited else "")
 
 
 def go_on(following):
@@ -129,6 +142,10 @@ def stamp_of(state, exercise):
     with suppress(OSError):
         return path.stat().st_mtime_ns, path.stat().st_size
     return None
+
+
+def _head(exercise):
+    return f"{exercise.number}  {exercise.title}   ({exercise.answer})"
 
 
 def _look(exercise):

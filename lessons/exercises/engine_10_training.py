@@ -557,3 +557,31 @@ def constant_lengths(answer):
     layer = answer.WeightNorm(WEIGHT, BIAS)
     layer(answer.Tensor(X)).backward(answer.Tensor([[1.0, 1.0]]))
     return equal(layer.v.grad.data, np.vstack([X, X]))
+
+
+@exercise.symptom(
+    "A parameter without a gradient goes on with its velocity: it is to stay as it is, and its velocity, too.",
+    "            if parameter.grad is not None:\n"
+    "                self.velocities[i] = self.momentum * self.velocities[i] + parameter.grad.data\n",
+    "            if True:\n                slope = 0.0 if parameter.grad is None else parameter.grad.data\n"
+    "                self.velocities[i] = self.momentum * self.velocities[i] + slope\n",
+)
+def goes_on(answer):
+    p = answer.Tensor([1.0])
+    optimizer = answer.SGD([p], lr=0.5, momentum=0.5)
+    p.grad = answer.Tensor([2.0])
+    optimizer.step()
+    before, p.grad = p.data[0], None
+    optimizer.step()
+    return before == 0.0 and p.data[0] != before
+
+
+@exercise.symptom(
+    "The step is made with the velocity before its update: the gradient comes in first.",
+    "                self.velocities[i] = self.momentum * self.velocities[i] + parameter.grad.data\n"
+    "                parameter.data = parameter.data - self.lr * self.velocities[i]\n",
+    "                parameter.data = parameter.data - self.lr * self.velocities[i]\n"
+    "                self.velocities[i] = self.momentum * self.velocities[i] + parameter.grad.data\n",
+)
+def too_late(answer):
+    return stepped(answer, 0.0, 1) == 1.0 and stepped(answer, 0.0, 2) == 0.0

@@ -370,6 +370,22 @@ def not_refused(answer):
 
 
 @exercise.symptom(
+    "backward() refuses one entry unless its shape is (): a tensor of shape (1,) has one entry, too. Ask for its size.",
+    "if g is None and self.data.size != 1:",
+    "if g is None and self.shape != ():",
+)
+def refused_one(answer):
+    answer.Tensor.recording = True
+    number, x = answer.Tensor(3.0), answer.Tensor([3.0])
+    answer.multiply(number, number).backward()
+    try:
+        answer.multiply(x, x).backward()
+        return False
+    except RuntimeError:
+        return True
+
+
+@exercise.symptom(
     "The g that is given has no effect.",
     "gradients = {result: g}",
     "gradients = {result: Tensor(np.ones(result.shape))}",

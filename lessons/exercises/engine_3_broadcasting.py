@@ -186,6 +186,16 @@ def from_the_left(answer):
 
 
 @exercise.symptom(
+    "sum_to counts the axes of 1 entry from the left; in x they stand further right, behind those that are new.",
+    "axis < new or shape[axis - new] == 1",
+    "axis < new or shape[axis : axis + 1] == (1,)",
+)
+def counted_without_the_new(answer):
+    cube = ramp((2, 2, 2))
+    return stretched(answer) and equal(summed(answer, (2, 2, 2), (2, 1)), cube.sum(axis=(0, 1)).reshape(2, 1))
+
+
+@exercise.symptom(
     "sum_to does not sum over axes that were stretched from 1 entry.",
     "axis < new or shape[axis - new] == 1",
     "axis < new",
@@ -229,6 +239,16 @@ def passed_on(answer):
 )
 def not_repeated(answer):
     return gradients(answer, lambda x: answer.sum_to(x, (3,)), np.ones((2, 3)))[0].shape == (3,)
+
+
+@exercise.symptom(
+    "The rule of sum_to divides g by the number of entries that were summed: each of them gets all of g.",
+    "(x, lambda g: broadcast_to(g, x.shape))",
+    "(x, lambda g: broadcast_to(g, x.shape) * (g.data.size / x.data.size))",
+)
+def divided(answer):
+    f = lambda x: answer.sum_to(x, (3,))
+    return equal(gradients(answer, f, np.ones((2, 3)), g=[2.0, 4.0, 6.0])[0], [[1, 2, 3], [1, 2, 3]])
 
 
 @exercise.symptom(

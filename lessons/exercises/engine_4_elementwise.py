@@ -133,6 +133,13 @@ def slope(answer, name, x=2.0, g=1.0):
 for cause, name, wrong, old, new in (  # `wrong` is what comes out at 2
     ("The rule of exp multiplies g by x: the slope of eˣ is eˣ.", "exp", 2.0, "g * exp(x)", "g * x"),
     ("The rule of exp has a factor x: the slope of eˣ is eˣ.", "exp", 2 * E, "g * exp(x)", "g * x * exp(x)"),
+    (
+        "The rule of exp is that of a power, x eˣ⁻¹: the slope of eˣ is eˣ.",
+        "exp",
+        2 * np.e,
+        "g * exp(x)",
+        "g * x * exp(x - 1)",
+    ),
     ("The rule of log multiplies by x: the slope is 1/x.", "log", 2.0, "g / x", "g * x"),
     ("The rule of log divides by log x: the slope is 1/x.", "log", 1 / np.log(2), "g / x", "g / log(x)"),
     ("The rule of tanh lacks the square: 1 - tanh².", "tanh", 1 - T, "tanh(x) ** 2", "tanh(x)"),

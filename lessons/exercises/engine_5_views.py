@@ -210,6 +210,20 @@ def not_put_back(m):
 
 
 @exercise.symptom(
+    "The rule of index puts g into zeros of its own shape: the share of x has the shape of x.",
+    "put_back(g, key, x.shape)",
+    "put_back(g, key, g.shape)",
+)
+def zeros_like_g(m):
+    first = gradients(m, lambda x: m.index(x, slice(0, 1)), ramp((2,)))[0]
+    try:
+        gradient(m, "index", ramp((2, 3)))
+        return False
+    except (ValueError, IndexError):
+        return first.shape == (1,)
+
+
+@exercise.symptom(
     "The rule of put_back passes g on as it is: the share of x is g at the key.",
     "lambda g: index(g, key)",
     "lambda g: g",

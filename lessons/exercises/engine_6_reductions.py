@@ -193,6 +193,26 @@ def sum_without_keepdims(answer):
 
 
 @exercise.symptom(
+    "sum always keeps the axes that it sums over: only with keepdims=True.",
+    "Tensor(x.data.sum(axis=axis, keepdims=keepdims)",
+    "Tensor(x.data.sum(axis=axis, keepdims=True)",
+)
+def always_kept(answer):
+    answer.Tensor.recording = True
+    return answer.sum(answer.Tensor(SQUARE), axis=1).shape == (2, 1)
+
+
+@exercise.symptom(
+    "mean has no step: it does not lead back to x.",
+    "    return total * (total.data.size / x.data.size)\n",
+    "    return Tensor(total.data * (total.data.size / x.data.size))\n",
+)
+def mean_without_step(answer):
+    answer.Tensor.recording = True
+    return len(answer.mean(answer.Tensor(SQUARE)).steps) == 0
+
+
+@exercise.symptom(
     "max does not use its keepdims.",
     "Tensor(kept if keepdims else x.data.max(axis=axis)",
     "Tensor(x.data.max(axis=axis)",
@@ -216,6 +236,17 @@ def sum_without_g(answer):
 def by_the_first(answer):
     answer.Tensor.recording = True
     return equal(answer.mean(answer.Tensor(ramp((2, 4))), axis=1).data, [5, 13])
+
+
+@exercise.symptom(
+    "mean divides by the length of one axis; with axis=None, or several axes, all entries along them count.",
+    "(total.data.size / x.data.size)",
+    "(1 / (x.shape[axis if isinstance(axis, int) else 0] if x.shape else 1))",
+)
+def by_one_axis(answer):
+    answer.Tensor.recording = True
+    mean = lambda axis: answer.mean(answer.Tensor(ramp((2, 4))), axis=axis).data
+    return equal(mean(1), [2.5, 6.5]) and (equal(mean(None), 18.0) or equal(mean(None), 9.0))
 
 
 TIED = np.array([[4.0, 4.0], [1.0, 0.0]])

@@ -24,7 +24,7 @@ from hypothesis.extra.numpy import arrays, mutually_broadcastable_shapes
 
 from lessons.exercises import Exercise, agree, hold
 from lessons.exercises.cases import NUMBERS, SIZES
-from lessons.exercises.engine import COMPUTES, array_of, check, equal, gradients, ramp, remembers
+from lessons.exercises.engine import COMPUTES, array_of, check, equal, gradients, leads_to, ramp, remembers
 
 exercise = Exercise(
     __file__,
@@ -75,10 +75,21 @@ def others(answer):
     agree("x @ array", array_of("x @ array", x @ array, answer), x.data @ array)
 
 
-@exercise.law("shares remember how they were made")
+@exercise.law("shares remember g and the other operand")
 def recorded(answer):
     ok = remembers(answer, answer.matmul, ramp((2, 2)), ramp((2, 2)))
     hold(ok, "a share that a rule of matmul makes", "no step leads to g", "one that does")
+    for letter, other in (("a", "b"), ("b", "a")):
+        ok = knows_other(answer, letter)
+        hold(ok, f"the share of {letter} that matmul(a, b) makes", f"no step leads to {other}", "one that does")
+
+
+def knows_other(answer, letter):
+    """Whether the share of a, or of b, leads to the other operand."""
+    answer.Tensor.recording = True
+    a, b, g = (answer.Tensor(ramp((2, 2))) for _ in "abg")
+    source, other = (a, b) if letter == "a" else (b, a)
+    return all(leads_to(rule(g), other) for tensor, rule in answer.matmul(a, b).steps if tensor is source)
 
 
 A, B, G = (
@@ -115,6 +126,29 @@ def turned_around(answer):
 )
 def turned_around_too(answer):
     return equal(both(answer)[1], G @ A.T)
+
+
+@exercise.symptom("The share of a is transposed: it is g bᵀ, not b gᵀ.", BY_A, "sum_to(b @ flipped(g), a.shape)")
+def transposed_share(answer):
+    return equal(both(answer)[0], B @ G.T)
+
+
+@exercise.symptom("The share of b is transposed: it is aᵀ g, not gᵀ a.", BY_B, "sum_to(flipped(g) @ a, b.shape)")
+def transposed_share_too(answer):
+    return equal(both(answer)[1], G.T @ A)
+
+
+@exercise.symptom(
+    "The shares of a matrix that several of a stack were multiplied by are averaged: they add up.",
+    BY_B,
+    "sum_to(flipped(a) @ g, b.shape) * (b.data.size / (flipped(a) @ g).data.size)",
+)
+def averaged(answer):
+    stack, one, g = ramp((2, 1, 3)), ramp((3, 1)), ramp((2, 1, 1))
+    by_b = gradients(answer, answer.matmul, stack, one, g=g)[1]
+    by_a = gradients(answer, answer.matmul, one.T, stack.swapaxes(1, 2), g=g)[0]
+    total = (stack.swapaxes(1, 2) @ g).sum(axis=0)
+    return equal(2 * by_b, total) or equal(2 * by_a, total.T)
 
 
 @exercise.symptom(
@@ -171,6 +205,17 @@ def matrices_only(answer):
 @exercise.symptom(f"A rule of matmul {COMPUTES}", BY_A, "Tensor(sum_to(g @ flipped(b), a.shape).data)")
 def forgetful(answer):
     return not remembers(answer, answer.matmul, A, B)
+
+
+@exercise.symptom(
+    "A rule of matmul uses the numbers of the other operand (.data), which remember nothing: use the tensor itself.",
+    BY_A,
+    "sum_to(g @ np.swapaxes(b.data, -1, -2), a.shape)",
+)
+def constant_operand(answer):
+    if forgetful(answer) or not equal(both(answer)[0], G @ B.T) or not equal(both(answer)[1], A.T @ G):
+        return False
+    return not (knows_other(answer, "a") and knows_other(answer, "b"))
 
 
 @exercise.symptom(

@@ -194,7 +194,7 @@ def cube(answer, **options):
 def flat(answer, words):
     """Whether the second derivative of a program is wrong, though the first is right and that of x³ is, too."""
     x, (slope,) = cube(answer, create_graph=True)
-    if not slope.steps or not equal(answer.grad(slope, [x])[0].data, [12.0]):
+    if not slope.steps or not equal(answer.grad(slope, [x])[0].data, [12.0]) or of_the_mean(answer):
         return False
     f, truth = PROGRAMS[words]
     at = np.array([[0.5, 2.0], [1.0, 3.0]])
@@ -273,6 +273,28 @@ def unconnected(answer):
     answer.Tensor.recording = True
     x = answer.Tensor([2.0])
     return answer.grad(x * x, [answer.Tensor([[1.0]])])[0]
+
+
+@exercise.symptom(
+    "It is the gradient of the mean of the result's entries: that of their sum is asked for, so it starts with ones.",
+    "np.ones(result.shape)",
+    "np.full(result.shape, 1 / result.data.size)",
+)
+def of_the_mean(answer):
+    answer.Tensor.recording = True
+    x = answer.Tensor([1.0, 2.0])
+    return equal(answer.grad(x * x, [x])[0].data, [1.0, 2.0])
+
+
+@exercise.symptom(
+    "An input that the result was not made from is left out of the list; zeros of its shape are asked for.",
+    "[gradients[x] if x in gradients else Tensor(np.zeros(x.shape)) for x in inputs]",
+    "[gradients[x] for x in inputs if x in gradients]",
+)
+def left_out(answer):
+    answer.Tensor.recording = True
+    x = answer.Tensor([2.0])
+    return len(answer.grad(x * x, [x, answer.Tensor([[1.0]])])) == 1
 
 
 @exercise.symptom(

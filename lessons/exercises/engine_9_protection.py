@@ -8,7 +8,7 @@ wrong, and nothing tells. Make sure that this is an error, always. Changes of wh
     t.data             cannot be written into: `t.data[0] = 1.0` is NumPy's ValueError; the same for results and
                        gradients. (An array's `flags.writeable` is the switch.)
     go_back            a RuntimeError, if a tensor that was used has been given other numbers since then
-    index(x, key)      keeps a copy of the key, which may hold a list or an array: `copy.deepcopy(key)`
+    index(x, key)      keeps a copy of the key, and of the lists and arrays in it: `copy.deepcopy(key)`
 
 and one function that is new: what happens on `t.data = numbers`, the setter.
 
@@ -36,7 +36,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lessons.exercises import BrokenLaw, Exercise, agree, hold
-from lessons.exercises.engine import array_of, equal, ramp, refused, tensors_of
+from lessons.exercises.engine import array_of, equal, ramp, refused, tensors_of, theirs
 
 exercise = Exercise(
     __file__,
@@ -71,7 +71,7 @@ USES = {
 
 @exercise.law("a tensor has a copy of the numbers that it was made from", tensors_of(), examples=20)
 def copied(answer, x):
-    given = x.copy()
+    given = theirs(answer, x.copy())
     t = answer.Tensor(given)
     try:
         given[...] = 99.0
@@ -103,10 +103,10 @@ def protected(answer, words):
     "t.data = numbers puts a protected copy of other numbers in the place of the old ones", tensors_of(), examples=20
 )
 def replaced(answer, x):
-    t, given = answer.Tensor(x), np.array(x + 1)
+    t, given = answer.Tensor(x), theirs(answer, np.array(x + 1))
     old = t.data
     t.data = given
-    agree(f"t.data after t = Tensor({x.tolist()}); t.data = {given.tolist()}", t.data, x + 1)
+    agree(f"t.data after t = Tensor({x.tolist()}); t.data = {(x + 1).tolist()}", t.data, x + 1)
     agree("the array that was t.data before", old, x)
     try:
         given[...] = 99.0
@@ -174,18 +174,36 @@ def afterwards(answer, words):
     agree(what, array_of(what, x.grad, answer), fresh.grad.data)
 
 
-@exercise.law("a key is copied: it may be changed afterwards")
+@exercise.law("going back does not depend on what the numbers are: a NaN was not replaced")
+def not_a_number(answer):
+    x = answer.Tensor([np.nan, 2.0])
+    y = x * x
+    try:
+        y.backward(answer.Tensor([1.0, 1.0]))
+    except RuntimeError as error:
+        what = "x = Tensor([nan, 2]); y = x * x; y.backward(g)"
+        raise BrokenLaw(what, f"RuntimeError: {error}", "no error: nothing was replaced") from None
+    agree("x.grad after x = Tensor([nan, 2]); y = x * x; y.backward([1, 1])", x.grad.data, [np.nan, 4.0])
+
+
+KEYS = {"inner": lambda inner: inner, "(inner,)": lambda inner: (inner,), "[inner]": lambda inner: [inner]}
+
+
+def changed_key(answer, words, make=list):
+    """x.grad after x[key], where key holds an inner list, or array, that is changed before the way back."""
+    x, inner = new(answer, (1.0, 2.0, 3.0)), theirs(answer, make([0, 0]))
+    y = x[KEYS[words](inner)]
+    inner[0] = 2
+    y.backward(answer.Tensor(np.reshape([1.0, 10.0], y.shape)))
+    return x.grad
+
+
+@exercise.law("a key is copied, with all that it holds: lists and arrays in it may be changed afterwards")
 def keys(answer):
-    for make in (list, np.array):
-        x, key = answer.Tensor([1.0, 2.0, 3.0]), make([0, 0])
-        y = x[key]
-        key[0] = 2
-        y.backward(answer.Tensor([1.0, 10.0]))
-        agree(
-            f"x.grad after key = {make.__name__}([0, 0]); y = x[key]; key[0] = 2; y.backward([1, 10])",
-            array_of("x.grad", x.grad, answer),
-            [11.0, 0.0, 0.0],
-        )
+    for words in KEYS:
+        for make in (list, np.array):
+            what = f"x.grad after inner = {make.__name__}([0, 0]); y = x[{words}]; inner[0] = 2; y.backward([1, 10])"
+            agree(what, array_of("x.grad", changed_key(answer, words, make), answer), [11.0, 0.0, 0.0])
 
 
 def new(answer, numbers=(1.0, 2.0)):
@@ -264,7 +282,7 @@ def computed_ones(answer):
 def silent(answer):
     """Whether going back with replaced numbers is no error."""
     x = new(answer)
-    y = x * x
+    y = answer.multiply(x, x)
     x.data = [3.0, 5.0]
     y.backward(answer.Tensor([1.0, 1.0]))
     return equal(x.data, [3.0, 5.0])
@@ -315,12 +333,81 @@ def into_the_old(answer):
     return equal(old, [3.0, 5.0])
 
 
+KEY_NOT_COPIED = [10.0, 0.0, 1.0]  # x.grad then
+
+
 @exercise.symptom(
     "index keeps the very key that it is given.", "    key = copy.deepcopy(key)  # an array in it may be changed\n", ""
 )
 def keys_not_copied(answer):
-    x, key = new(answer, (1.0, 2.0, 3.0)), [0, 0]
-    y = x[key]
-    key[0] = 2
-    y.backward(answer.Tensor([1.0, 10.0]))
-    return equal(x.grad.data, [10.0, 0.0, 1.0])
+    return equal(changed_key(answer, "inner").data, KEY_NOT_COPIED)
+
+
+@exercise.symptom(
+    "index copies the key, but not the lists or arrays in it: `copy.copy` copies the outermost only.",
+    "copy.deepcopy(key)",
+    "copy.copy(key)",
+)
+def inner_not_copied(answer):
+    if keys_not_copied(answer):
+        return False
+    return any(equal(changed_key(answer, words).data, KEY_NOT_COPIED) for words in KEYS)
+
+
+@exercise.symptom(
+    "go_back compares numbers, and NaN equals nothing: ask whether it is the same array, with `is`.",
+    "if source.data is not seen:",
+    "if not np.array_equal(source.data, seen):",
+)
+def numbers_compared(answer):
+    x = new(answer, (np.nan, 1.0))
+    try:
+        (x * x).backward(answer.Tensor([1.0, 1.0]))
+        return False
+    except RuntimeError:
+        y = new(answer)
+        (y * y).backward(answer.Tensor([1.0, 1.0]))
+        return True
+
+
+@exercise.symptom(
+    "Only the sources of the result itself are looked at: a tensor that was replaced may stand farther up.",
+    "if source.data is not seen:",
+    "if tensor is result and source.data is not seen:",
+)
+def only_the_last(answer):
+    x = new(answer)
+    y = answer.exp(x * x)
+    x.data = [3.0, 5.0]
+    y.backward(answer.Tensor([1.0, 1.0]))
+    return not silent_error(answer)
+
+
+def silent_error(answer):
+    """The same where x is a source of the result itself: whether it is no error."""
+    try:
+        return silent(answer)
+    except RuntimeError:
+        return False
+
+
+def kind_of_error(answer, change):
+    """The name of the error that a change of a tensor's numbers raises, or nothing."""
+    t = new(answer)
+    try:
+        change(t)
+        return ""
+    except Exception as error:
+        return type(error).__name__
+
+
+@exercise.symptom(
+    "Numbers of another shape raise another error than a ValueError.",
+    'raise ValueError(f"numbers of shape',
+    'raise RuntimeError(f"numbers of shape',
+)
+def other_error(answer):
+    def other_shape(t):
+        t.data = [1.0]
+
+    return kind_of_error(answer, other_shape) not in ("", "ValueError")

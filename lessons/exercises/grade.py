@@ -161,6 +161,7 @@ class Manner:
     seconds: float = 10.0
     took: float = 0.0
     works: bool = False
+    diagnose: bool = True  # whether students are told what is wrong
 
 
 def judged(manner, text, seconds):
@@ -196,7 +197,7 @@ def judged_apart(manner, path, seconds, takes_changes=True):
 
     try:
         try:
-            verdict = judge.judge(exercise, path, opened)
+            verdict = judge.judge(exercise, path, opened, manner.diagnose)
         except remote.Gone as error:
             client.gone, verdict = str(error), {}
         if client and not client.gone:
@@ -222,7 +223,7 @@ def judged_together(manner, path, seconds):
     def target(channel):
         sandbox.enter(seconds, MEMORY, reading=True)
         before = screen.functions()
-        verdict = judge.judge(exercise, path)
+        verdict = judge.judge(exercise, path, diagnose=manner.diagnose)
         if verdict["status"] == "right" and screen.exchanged(before):
             verdict = {"status": "tampered"}
         channel.send(verdict)
@@ -328,7 +329,7 @@ def run_all(tasks, jobs):
                 job.end()
 
 
-def learn(chosen, jobs, seed=None):
+def learn(chosen, jobs, seed=None, diagnose=True):
     """{number: Manner}, by judging the solutions; what fails here can be asked of nobody."""
     warm_up()
     for exercise in chosen:
@@ -336,7 +337,7 @@ def learn(chosen, jobs, seed=None):
             judge.keep_cases(law, seed)
     gc.collect()
     gc.freeze()  # so that the processes to come share these pages
-    manners = {exercise.number: Manner(exercise, seconds=exercise.seconds) for exercise in chosen}
+    manners = {e.number: Manner(e, seconds=e.seconds, diagnose=diagnose) for e in chosen}
     for apart in (True, False):
         tasks = []
         for number, manner in manners.items():
@@ -541,7 +542,7 @@ def main(arguments):
         raise UsageError(f"--gradescope takes one submission; there are {len(submissions)} in {flags.folder}")
     if missing := sandbox.missing():
         print(f"Note: {missing}.\n")
-    manners = learn(chosen, flags.jobs, flags.seed)
+    manners = learn(chosen, flags.jobs, flags.seed, diagnose=bool(flags.feedback or flags.gradescope))
     for exercise in chosen:
         if not manners[exercise.number].works:
             print(f"Note: {exercise.number} is left out: on this machine its own solution does not pass.\n")

@@ -58,14 +58,14 @@ class Recorder:
             self._calls = [*self._calls[-MOST_CALLS:], record]
             self._count += 1
             result = value(*arguments, **options)
-            record["mutated"] = not _same(before, (arguments, options))
+            record["mutated"] = not _same(before, (arguments, options), 0, 0)
             record["result"] = _copied(result)
             return result
 
         return call
 
 
-def judge(exercise, path, opened=None):
+def judge(exercise, path, opened=None, diagnose=True):
     """The verdict on the answer in the file at `path`: a dictionary whose "status" is one of
 
     - "right": all laws hold;
@@ -74,7 +74,8 @@ def judge(exercise, path, opened=None):
     - "wrong": "law", the "call" that broke it, "what", "came", "wanted", and "causes", the likely ones.
     - "tampered": after the answer was loaded, a wrong answer passed as well.
 
-    `opened` makes a module of the source, or what stands for one; by default it is loaded into this process.
+    `opened` makes a module of the source, or what stands for one; by default it is loaded into this process. Without
+    `diagnose` the case that breaks a law is not the smallest one, and causes are not looked for.
     """
     try:
         source = Path(path).read_text("utf-8")
@@ -98,7 +99,7 @@ def judge(exercise, path, opened=None):
     missing = [name for name in sorted(exercise.functions()) if not _has(answer, name)]
     if missing:
         return {"status": "error", "message": f"{missing[0]} is missing; keep the names of the stub", "line": 1}
-    verdict = try_laws(exercise, answer, path)
+    verdict = try_laws(exercise, answer, path, diagnose)
     if (
         verdict["status"] == "right"
         and not opened
@@ -108,12 +109,13 @@ def judge(exercise, path, opened=None):
     return verdict
 
 
-def try_laws(exercise, answer, path):
+def try_laws(exercise, answer, path, diagnose=True):
     """The verdict on a module: "right", or "wrong" or "error" with the first law that does not hold."""
     earlier = []  # calls of laws that hold
     for law in exercise.laws:
+        exercise.tried = law.text
         recorder = Recorder(answer, not exercise.shared)
-        failure = _first_failure(law, recorder)
+        failure = _first_failure(law, recorder, shrink=diagnose)
         if failure is None:
             earlier += recorder._calls[-20:]
             continue
@@ -121,11 +123,14 @@ def try_laws(exercise, answer, path):
         if not isinstance(error, BrokenLaw):
             verdict = _error(error, path) | {"law": law.text, "call": _called(calls), "printed": printed}
             if verdict.get("line") is not None or not calls:
-                return verdict | {"causes": causes(exercise, answer, recorder) if exercise.symptoms else []}
+                look = diagnose and exercise.symptoms
+                return verdict | {"causes": causes(exercise, answer, recorder) if look else []}
             came = shown(calls[-1]["result"])  # the law could not read what came
             error = BrokenLaw("what comes out", came, f"such that this law can be tried ({_words(error)})")
         verdict = {"status": "wrong", "law": law.text, "call": _called(calls), "what": error.what}
-        verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed}
+        verdict |= {"came": str(error.came), "wanted": str(error.wanted), "printed": printed, "causes": []}
+        if not diagnose:
+            return verdict
         _explore(law, recorder)
         return verdict | {"causes": causes(exercise, answer, recorder, earlier)}
     return {"status": "right"}
@@ -148,7 +153,8 @@ def _first_failure(law, recorder, shrink=True):
             return _tried(law, recorder)
         failures = (_tried(law, recorder, copy.deepcopy(case)) for case in law.kept or ())
         failure = next(filter(None, failures), None)
-        return None if law.kept and not failure else _smallest(law, recorder, shrink) or failure
+        known = law.kept and (not failure or not shrink)  # all that there is to know
+        return failure if known else _smallest(law, recorder, shrink) or failure
 
 
 def keep_cases(law, seed=None):
@@ -241,18 +247,18 @@ def _smallest(law, recorder, shrink=True):
 
 def causes(exercise, answer, recorder, earlier=()):
     """The likely causes of a wrong answer, the likeliest first; none where nothing explains every call."""
+    solution = exercise.solution()
+    if exercise.only_one and any(call["mutated"] and not _mutates(solution, call) for call in recorder._calls):
+        return ["It changes its arguments in place; work on a copy."]
     found = [cause for cause, shows in exercise.symptoms if _shows(shows, answer)]
     if exercise.only_one and not found:
         calls = [call for call in recorder._calls if call["result"] is not None]
-        solution = exercise.solution()
         right = [_replayed(solution, call) for call in calls]
-        names = {call["name"] for call in calls}
-        earlier = [call for call in earlier if call["name"] in names]  # there, too, it must give what the answer gave
         partly = []  # where some of several values are right, though not with this mistake
         for mistake in exercise.mistakes:
             wrong = module(mistake.source, exercise.name)
             theirs = [_replayed(wrong, call) for call in calls]
-            if _explains(calls, right, theirs):
+            if _explains(calls, right, theirs):  # in the laws that hold, too, it must give what the answer gave
                 exactly = all(_same(call["result"], b) for call, b in zip(calls, theirs, strict=True))
                 (found if exactly and _computes(wrong, earlier) else partly).append(mistake.cause)
         found = list(dict.fromkeys(found or partly))[:2] or _general(calls, right)
@@ -288,8 +294,6 @@ def _computes(wrong, calls):
 
 def _general(calls, right):
     """Causes that need no knowledge of the exercise."""
-    if any(call["mutated"] for call in calls):
-        return ["It changes its arguments in place; work on a copy."]
     pairs = [(call["result"], b) for call, b in zip(calls, right, strict=True)]
     pairs = [(a, b) for a, b in pairs if not _same(a, b) and isinstance(a, (float, int, np.ndarray, np.floating))]
     if not pairs or any(np.shape(a) != np.shape(b) for a, b in pairs):
@@ -307,7 +311,7 @@ def _shows(symptom, answer):
     try:
         with np.errstate(all="ignore"), contextlib.redirect_stdout(Printed()):
             return bool(symptom(answer))
-    except Exception:
+    except BaseException:  # SystemExit, too
         return False
 
 
@@ -320,14 +324,22 @@ def _replayed(answer, call):
         return error
 
 
-def _same(a, b):
-    """Whether two values agree to about eight digits."""
+def _mutates(answer, call):
+    """Whether the arguments of a call are others afterwards, or cannot be compared."""
+    arguments, options = _copied(call["given"])
+    with np.errstate(all="ignore"), contextlib.redirect_stdout(Printed()), contextlib.suppress(BaseException):
+        getattr(answer, call["name"])(*arguments, **options)
+    return not _same(call["given"], (arguments, options), 0, 0)
+
+
+def _same(a, b, rtol=1e-7, atol=1e-10):
+    """Whether two values agree, to about eight digits if nothing else is said."""
     if a is b:
         return True
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(_same(x, y, rtol, atol) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(_same(a[k], b[k], rtol, atol) for k in a)
     if {type(a), type(b)} in ({list, np.ndarray}, {tuple, np.ndarray}):
         try:
             a, b = np.asarray(a), np.asarray(b)
@@ -336,12 +348,14 @@ def _same(a, b):
     numbers = (float, int, complex, np.ndarray, np.generic)
     if isinstance(a, numbers) and isinstance(b, numbers):
         a, b = np.asarray(a), np.asarray(b)
+        if not rtol and not atol and a.dtype.kind in "biufc":
+            return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         if (a.dtype.kind == "c") != (b.dtype.kind == "c"):
             return False
         if a.shape != b.shape or not all(x.dtype.kind in "biufc" for x in (a, b)):
             return a.shape == b.shape and bool((a == b).all())
         with np.errstate(all="ignore"):
-            return bool(np.allclose(a, b, rtol=1e-7, atol=1e-10, equal_nan=True))
+            return bool(np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True))
     if isinstance(a, Exception) or isinstance(b, Exception):
         return type(a) is type(b)
     return a is b or (type(a) is type(b) and not hasattr(a, "__dict__") and a == b)
@@ -414,13 +428,13 @@ def _words(error):
 
 
 def _called(calls):
-    """The latest call, and what it returned, as a learner would write it."""
-    if not calls:
-        return ""
-    call = calls[-1]
-    arguments, options = call["given"]
-    given = [shown(a) for a in arguments] + [f"{k}={shown(v)}" for k, v in options.items()]
-    return f"{call['name']}({', '.join(given)})"
+    """The calls as a learner would write them: both where there are two, which are compared; else the latest."""
+    said = []
+    for call in calls if len(calls) == 2 else calls[-1:]:
+        arguments, options = call["given"]
+        given = [shown(a) for a in arguments] + [f"{k}={shown(v)}" for k, v in options.items()]
+        said.append(f"{call['name']}({', '.join(given)})")
+    return ", then ".join(said)
 
 
 def _has(answer, name):
@@ -503,7 +517,7 @@ def main():
                 line = frame.f_lineno
                 break
             frame = frame.f_back
-        tell({"status": "endless", "seconds": task["seconds"], "line": line})
+        tell({"status": "endless", "seconds": task["seconds"], "line": line, "law": exercise.tried})
 
     threading.Thread(target=too_long, daemon=True).start()
     verdict = judge(exercise, path)

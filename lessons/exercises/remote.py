@@ -103,6 +103,10 @@ class Values:
             return {"generator": _state(value)}
         if (number := getattr(value, "_theirs", None)) is not None and type(value) is types.FunctionType:
             return {"yours": number}
+        if isinstance(value, Kept):
+            number = len(self.held) + (1 << 40)  # no id of anything
+            self.held[number] = value.value
+            return {"mine": [number, "object", type(value.value).__name__]}
         if not self.may_hold(value):
             raise TypeError(f"a {type(value).__name__} cannot be sent")
         number = self.numbers.setdefault(id(value), len(self.numbers) + 1)
@@ -180,6 +184,13 @@ def _set_state(generator, written):
     generator.bit_generator.state = whole
 
 
+class Kept:
+    """A value of which only a number is to be sent, so that it stays where it is."""
+
+    def __init__(self, value):
+        self.value = value
+
+
 class Channel:
     """Messages through two file descriptors."""
 
@@ -254,7 +265,12 @@ class Remote:
     def __getattr__(self, name):
         if name.startswith("__") and name not in ("__name__", "__doc__"):
             raise AttributeError(name)  # of copying, pickling, and NumPy's protocols
-        return self._do("getattr", name)
+        if self._number or name not in self._client.functions:
+            found = self._do("getattr", name)
+            if self._number or not isinstance(found, RemoteFunction):
+                return found
+            self._client.functions[name] = found  # the module's: asked for once
+        return self._client.functions[name]
 
     def __setattr__(self, name, value):
         self._do("setattr", name, value)
@@ -354,6 +370,7 @@ class Client:
     def __init__(self, channel, kinds=None, takes_changes=True):
         self.channel, self.allowed, self.seen, self.takes_changes = channel, kinds, set(), takes_changes
         self.values, self.proxies = Values(self.proxy, callable), {}
+        self.functions = {}  # of the answer's module, by name
         self.gone = None  # why nothing can be asked any more
         self.raised = None  # by a function of this side that the answer called
 
@@ -368,6 +385,10 @@ class Client:
         """The answer's module."""
         self.ask("load", source, file)
         return Remote(self, 0, "module")
+
+    def keep(self, value):
+        """A copy of the value that lies over there, where functions that it is given to can keep it."""
+        return self.ask("keep", value)
 
     def ask(self, what, *arguments, **options):
         """Have something done there, and meanwhile call the functions that it asks for; what it returned."""
@@ -387,7 +408,7 @@ class Client:
             if error := message.get("error"):
                 raise self.failed(error)
             result = message["result"]
-            if isinstance(result, dict) and "mine" in result and what != "printed":
+            if isinstance(result, dict) and "mine" in result and what not in ("printed", "keep"):
                 self.look_at(result["mine"], of_module=what == "getattr" and arguments[0]._number == 0)
             return self.values.read(result)
         except BaseException as error:
@@ -505,6 +526,8 @@ class Server:
             return self.load(*arguments)
         if what == "printed":
             return self.printed.text
+        if what == "keep":
+            return Kept(*arguments)
         thing, *others = arguments
         if what == "call":
             return thing(*others, **options)

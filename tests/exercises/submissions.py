@@ -1,4 +1,7 @@
-"""Thirty submissions, sixteen of them hostile: python tests/exercises/submissions.py [-v] [N …] grades them.
+"""Thirty submissions, sixteen of them hostile: python tests/exercises/submissions.py [-v] [--feedback] [N …] grades
+them.
+
+With --feedback it is found out what to tell each of them, which is most of the work.
 
 Each hostile one hands in wrong answers, and something that is to hide it or to harm others. `os` is had without an
 import, since `import os` is refused before anything runs.
@@ -118,7 +121,8 @@ def main(wanted_exercises):
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         start = time.monotonic()
-        manners = {n: m for n, m in grade.learn(chosen, jobs).items() if m.works}
+        diagnose = "--feedback" in sys.argv
+        manners = {n: m for n, m in grade.learn(chosen, jobs, diagnose=diagnose).items() if m.works}
         chosen = [exercise for exercise in chosen if exercise.number in manners]
         learnt = time.monotonic()
         wanted = write(folder, chosen)
@@ -144,4 +148,4 @@ def main(wanted_exercises):
 
 
 if __name__ == "__main__":
-    sys.exit(main([argument for argument in sys.argv[1:] if argument != "-v"]))
+    sys.exit(main([argument for argument in sys.argv[1:] if not argument.startswith("-")]))

@@ -284,11 +284,41 @@ def test_the_sandbox_holds():
     assert sandbox.missing() == ""
 
 
+# One that shares a process with its laws, one with classes, one with the library, one of plain arrays, one that is
+# given functions, and a step of the engine.
+KINDS_OF_EXERCISES = ["1.2", "1.6", "2.4", "3.1", "10.4", "engine.4"]
+
+
 @linux
 @pytest.mark.grading
 def test_thirty_submissions_get_the_right_marks():
-    """On all exercises: minutes. CI runs it."""
+    """On one exercise of each kind, with all that students are told: a minute or two. CI runs it."""
+    subprocess.run([sys.executable, FILE.with_name("submissions.py"), "--feedback", *KINDS_OF_EXERCISES], check=True)
+
+
+@linux
+@pytest.mark.whole_grading
+def test_thirty_submissions_of_all_exercises_get_the_right_marks():
+    """Minutes on every core; CI does without: python -m pytest -m whole_grading"""
     subprocess.run([sys.executable, FILE.with_name("submissions.py")], check=True)
+
+
+@linux
+def test_a_mark_does_not_depend_on_whether_students_are_told_why(exercise):
+    for mistake in exercise.mistakes[:3]:
+        verdicts = [verdict_on(exercise, mistake.source, diagnose=diagnose) for diagnose in (True, False)]
+        assert [(v["status"], v["law"]) for v in verdicts[:1]] == [(v["status"], v["law"]) for v in verdicts[1:]]
+        assert verdicts[0]["causes"] and not verdicts[1]["causes"]
+
+
+@linux
+@pytest.mark.parametrize("change", ["copy.deepcopy(key)", "np.array(data, dtype=float)"])
+def test_an_engine_that_keeps_what_it_is_given_is_found_out(change):
+    """Arguments are copied on their way to the answer's process: what a law changes later lies over there."""
+    (engine,) = exercises(["engine.9"])
+    (wrong, *_) = (m.source for m in engine.mistakes if change not in m.source)
+    verdict = grade.judged(grade.Manner(engine, diagnose=False), wrong, 30.0)
+    assert verdict["status"] == "wrong" and ("key" in verdict["law"] or "copy" in verdict["law"]), verdict
 
 
 @linux
