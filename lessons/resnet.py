@@ -53,19 +53,19 @@ class ResNet18(nn.Module):
         A 1 × 1 convolution beside every block (as in Stock et al. 2019), or no parameters at all (option A).
     norm : None, "batch" or "group"
         What follows each convolution. With None convolutions have a bias instead.
-    groups : int
-        Of group normalization; fewer where so many do not divide the maps.
+    groups : int, optional
+        Of group normalization; by default half the width, so 32 of 64 maps in the first stage.
     rng : numpy.random.Generator, optional
         Draws the weights, normal with variance 2/fan-in (He et al. 2015); biases are 0.
     """
 
-    def __init__(self, classes, width=64, shortcut="projection", norm=None, groups=32, rng=None):
+    def __init__(self, classes, width=64, shortcut="projection", norm=None, groups=None, rng=None):
         super().__init__()
         if shortcut not in ("projection", "identity"):
             raise ValueError(f'shortcut must be "projection" or "identity", not {shortcut!r}')
         if norm not in (None, "batch", "group"):
             raise ValueError(f'norm must be None, "batch" or "group", not {norm!r}')
-        rng = rng or np.random.default_rng()
+        rng, groups = rng or np.random.default_rng(), groups or max(width // 2, 1)
 
         def normalized(inputs, maps, kernel, stride):
             """A convolution that keeps the side, over stride, and what follows it."""
@@ -73,7 +73,7 @@ class ResNet18(nn.Module):
             conv = nn.Conv2d(inputs, maps, kernel, stride, padding, bias=norm is None, rng=rng)
             if norm is None:
                 return conv
-            after = nn.BatchNorm(maps) if norm == "batch" else nn.GroupNorm(math.gcd(groups, maps), maps)
+            after = nn.BatchNorm(maps) if norm == "batch" else nn.GroupNorm(groups, maps)
             return nn.Sequential(conv, after)
 
         self.stem = normalized(3, width, 3, 1)

@@ -159,7 +159,7 @@ class EquiNormalizer:
             if farthest <= tolerance:
                 break
         self._rescale(scales)
-        return farthest
+        return float(farthest)
 
     def total(self) -> float:
         """What is made smallest: Σ_k c^{p(q-k)} ‖W_k‖ₚᵖ, over the weights that the example reaches."""
