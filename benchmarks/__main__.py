@@ -25,6 +25,7 @@ from benchmarks import (
     operations,
     paper_network,
     parameterizations,
+    resnet,
     scaling,
     small,
 )
@@ -33,7 +34,17 @@ from minigrad.fast.cpu import parallel
 
 TABLES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (paper_network, memory, parameterizations, convolutions, operations, evaluation, small, scaling)
+    for module in (
+        paper_network,
+        memory,
+        parameterizations,
+        resnet,
+        convolutions,
+        operations,
+        evaluation,
+        small,
+        scaling,
+    )
 }
 SIMD = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 
