@@ -26,6 +26,7 @@ from benchmarks import (
     operations,
     paper_network,
     parameterizations,
+    resnet,
     scaling,
     small,
 )
@@ -38,6 +39,7 @@ TABLES = {
         paper_network,
         memory,
         parameterizations,
+        resnet,
         convolutions,
         operations,
         evaluation,

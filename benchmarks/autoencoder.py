@@ -50,7 +50,8 @@ def in_torch(batch, size, channels_last=False):
     _, weights, x, noise = start(batch, size)
     model, x = there.laid_out(there.load(there.Autoencoder(size), weights), x, channels_last)
     bound = model(x, torch.from_numpy(noise)).mean().item()
-    return there.step_of(model, lambda: -model(x).mean(), torch.optim.Adamax), bound
+    optimizer = torch.optim.Adamax(model.parameters(), lr=1e-3)
+    return there.step_of(model, lambda: -model(x).mean(), optimizer), bound
 
 
 def in_torch_channels_last(batch, size):

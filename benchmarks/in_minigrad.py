@@ -40,9 +40,9 @@ def paper_network(widths, parameterization="weight norm"):
     return network(parameterization, widths, np.random.default_rng(0))
 
 
-def step_of(model, loss_of):
-    """A function that does one step, forward, backward, Adam, and returns the loss."""
-    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+def step_of(model, loss_of, optimizer=None):
+    """A function that does one step, forward, backward, Adam or another optimizer, and returns the loss."""
+    optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
 
     def step():
         loss = loss_of()
@@ -57,6 +57,23 @@ def step_of(model, loss_of):
 def training_step(model, pictures, labels):
     x = mg.tensor(pictures)
     return step_of(model, lambda: F.cross_entropy(model(x), labels))
+
+
+def resnet(width):
+    """The ResNet-18 of lesson 13, with projection shortcuts, the same at each call."""
+    from lessons.resnet import ResNet18
+
+    return ResNet18(10, width, rng=np.random.default_rng(0))
+
+
+def momentum(model):
+    """SGD at a rate so small that the numbers stay as they are, however many steps are measured."""
+    return optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+
+
+def resnet_step(model, pictures, labels, optimizer=None):
+    x = mg.tensor(pictures)
+    return step_of(model, lambda: F.cross_entropy(model(x), labels), optimizer or momentum(model))
 
 
 def evaluation(model, pictures):

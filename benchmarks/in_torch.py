@@ -90,9 +90,9 @@ def laid_out(model, pictures, channels_last):
     return model.to(memory_format=layout), torch.from_numpy(pictures).to(memory_format=layout)
 
 
-def step_of(model, loss_of, optimizer=torch.optim.Adam):
-    """A function that does one step, forward, backward, optimizer, and returns the loss."""
-    optimizer = optimizer(model.parameters(), lr=1e-3)
+def step_of(model, loss_of, optimizer=None):
+    """A function that does one step, forward, backward, Adam or another optimizer, and returns the loss."""
+    optimizer = optimizer or torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def step():
         loss = loss_of()
@@ -107,6 +107,41 @@ def step_of(model, loss_of, optimizer=torch.optim.Adam):
 def training_step(model, pictures, labels, channels_last=False):
     (model, x), labels = laid_out(model, pictures, channels_last), torch.from_numpy(labels)
     return step_of(model, lambda: F.cross_entropy(model(x), labels))
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, maps, stride):
+        super().__init__()
+        self.first = nn.Conv2d(inputs, maps, 3, stride, 1)
+        self.second = nn.Conv2d(maps, maps, 3, 1, 1)
+        self.shortcut = nn.Conv2d(inputs, maps, 1, stride)
+
+    def forward(self, x):
+        return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, 1, 1)
+        maps = [width * 2 ** (i // 2) for i in range(8)]
+        inputs = [width, *maps[:-1]]
+        self.blocks = nn.Sequential(*(Block(a, b, 1 if a == b else 2) for a, b in zip(inputs, maps, strict=True)))
+        self.last = nn.Linear(maps[-1], 10)
+
+    def forward(self, x):
+        return self.last(self.blocks(F.relu(self.stem(x))).mean(dim=(2, 3)))
+
+
+def resnet(width, weights=None):
+    """The ResNet-18 of lesson 13, with projection shortcuts."""
+    return load(ResNet(width), weights)
+
+
+def resnet_step(model, pictures, labels, channels_last=False):
+    (model, x), labels = laid_out(model, pictures, channels_last), torch.from_numpy(labels)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
+    return step_of(model, lambda: F.cross_entropy(model(x), labels), optimizer)
 
 
 def evaluation(model, pictures, channels_last=False):

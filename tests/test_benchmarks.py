@@ -17,11 +17,13 @@ from benchmarks import __main__ as command_line
 from benchmarks import (
     against,
     convolutions,
+    in_minigrad,
     measure,
     memory,
     operations,
     operators,
     paper_network,
+    resnet,
     small,
     three_layers,
     training_step,
@@ -110,6 +112,11 @@ def test_operations_of_the_papers_network(widths, batch):
     assert total == training_step.operations(widths, batch)
 
 
+def test_operations_of_resnet():
+    _, total = counted(in_minigrad.resnet(3), measure.pictures(2)[0])
+    assert total == resnet.operations(3, 2)
+
+
 @pytest.mark.parametrize("width, batch, size", [(2, 3, 5), (4, 1, 7)])
 def test_operations_of_three_layers(width, batch, size):
     layers = [nn.Conv2d(inputs, width, 3, padding=1, rng=rng) for inputs in (3, width, width)]
@@ -149,6 +156,13 @@ def test_libraries_compute_the_same():
     found, _ = measure.made(paper_network.LIBRARIES, TINY, "evaluation", x)
     for answers in found.values():  # a few hundred roundings of numbers around 1
         np.testing.assert_allclose(answers(), found["minigrad"](), atol=1e-5)
+    found, _ = measure.made(resnet.LIBRARIES, 2, "evaluation", x)
+    for answers in found.values():
+        np.testing.assert_allclose(answers(), found["minigrad"](), rtol=1e-4, atol=1e-4)
+    found, _ = measure.made(resnet.LIBRARIES, 2, "resnet_step", x, np.array([3, 7]))
+    losses = [[step() for _ in range(3)] for step in found.values()]
+    for other in losses:
+        assert other == pytest.approx(losses[0], rel=1e-4) and other[-1] < other[0]
     steps, _ = three_layers.steps(three_layers.LIBRARIES, width=3, batch=2, size=6)
     assert [step() for step in steps.values()] == pytest.approx([steps["minigrad"]()] * len(steps), rel=1e-5)
 

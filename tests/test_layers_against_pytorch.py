@@ -24,8 +24,10 @@ LAYERS = [  # the name and arguments that both have, the shape of the input
     ("Conv2d", (2, 3, 3), {}, IMAGES), ("Conv2d", (2, 3, (3, 2), (2, 1), (1, 2)), {}, IMAGES),
     ("ConvTranspose2d", (2, 3, 3, (2, 3), 1, (1, 2)), {}, IMAGES), ("LSTMCell", (5, 4), {}, (3, 5)),
     ("BatchNorm1d", (4,), {}, (5, 4)), ("BatchNorm2d", (2,), {"momentum": 0.3, "eps": 0.1}, IMAGES),
-    ("LayerNorm", (6,), {}, IMAGES), ("MaxPool2d", (2,), {}, IMAGES), ("AvgPool2d", ((3, 2), 2), {}, IMAGES),
-    ("ReLU", (), {}, IMAGES), ("ELU", (0.5,), {}, IMAGES), ("LeakyReLU", (0.2,), {}, IMAGES),
+    ("LayerNorm", (6,), {}, IMAGES), ("GroupNorm", (2, 6), {}, (5, 6)),
+    ("GroupNorm", (2, 4), {"eps": 0.1}, (3, 4, 5, 2)), ("MaxPool2d", (2,), {}, IMAGES),
+    ("AvgPool2d", ((3, 2), 2), {}, IMAGES), ("ReLU", (), {}, IMAGES), ("ELU", (0.5,), {}, IMAGES),
+    ("LeakyReLU", (0.2,), {}, IMAGES),
 ]  # fmt: skip
 
 

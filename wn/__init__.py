@@ -2,7 +2,7 @@
 
 import minigrad as mg
 from wn.covariance import gradient_covariance, preconditioned_covariance
-from wn.equinorm import equi_normalize
+from wn.equinorm import EquiNormalizer, equi_normalize
 from wn.exchange import load_torch_state_dict, to_torch_state_dict
 from wn.gradients import explicit_gradients, explicit_gradients_log_scale, project, projection_matrix
 from wn.growth import NormTracker
@@ -11,6 +11,7 @@ from wn.mean_only_batch_norm import MeanOnlyBatchNorm, mean_only_gradients
 from wn.reparameterization import WeightNorm, apply_weight_norm, remove_weight_norm, weight_norm, weight_norm_composite
 
 __all__ = [
+    "EquiNormalizer",
     "MeanOnlyBatchNorm",
     "NormTracker",
     "WeightNorm",

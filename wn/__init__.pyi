@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, overload
 
-from minigrad.nn import Module, Sequential
+from minigrad.nn import Module
 from minigrad.optim import Optimizer
 from minigrad.tensors import Array, Operand, Tensor
+from wn.equinorm import EquiNormalizer as EquiNormalizer
 from wn.mean_only_batch_norm import MeanOnlyBatchNorm as MeanOnlyBatchNorm
 from wn.growth import NormTracker as NormTracker
 
-__all__ = ['MeanOnlyBatchNorm', 'NormTracker', 'WeightNorm', 'apply_weight_norm', 'data_dependent_init', 'equi_normalize', 'explicit_gradients', 'explicit_gradients_log_scale', 'gradient_covariance', 'load_torch_state_dict', 'mean_only_gradients', 'preconditioned_covariance', 'project', 'projection_matrix', 'remove_weight_norm', 'to_torch_state_dict', 'weight_norm', 'weight_norm_composite']
+__all__ = ['EquiNormalizer', 'MeanOnlyBatchNorm', 'NormTracker', 'WeightNorm', 'apply_weight_norm', 'data_dependent_init', 'equi_normalize', 'explicit_gradients', 'explicit_gradients_log_scale', 'gradient_covariance', 'load_torch_state_dict', 'mean_only_gradients', 'preconditioned_covariance', 'project', 'projection_matrix', 'remove_weight_norm', 'to_torch_state_dict', 'weight_norm', 'weight_norm_composite']
 
 Layer = TypeVar("Layer", bound=Module)
 
@@ -84,23 +85,27 @@ def data_dependent_init(model: Layer, x: Any) -> Layer:
         is not finite; if a weight vector is zero; or if a weight is computed from other parameters in a way that has
         no length for each output. Names the layer. The model is then as it was.
     """
-def equi_normalize(model: Sequential, c: float = 1.0, p: float = 2, cycles: int = 100, tolerance: float = 1e-07, optimizer: Optimizer | None = None) -> Sequential:
+def equi_normalize(model: Layer, c: float = 1.0, p: float = 2, cycles: int = 100, tolerance: float = 1e-07, optimizer: Optimizer | None = None, example: Any = None) -> Layer:
     r"""Rescale the hidden units so that Σ_k c^{p(q-k)} ‖W_k‖ₚᵖ becomes smallest and the function stays.
 
-    A cycle goes through the weights W_k (outputs × inputs) in order. With L[i] the p-norm of what comes into unit i and
-    R[i] that of what goes out,
+    A cycle goes through the hidden units, front to back. With L the p-norm of all weights that lead into a unit and R
+    that of all that lead out of it,
 
         d = √(R/(c L)),   W_k[i, :] ← d[i] W_k[i, :],   b_k[i] ← d[i] b_k[i],   W_{k+1}[:, i] ← W_{k+1}[:, i]/d[i]
 
-    which is the best d for this unit alone, so that no cycle increases the sum. In a fully connected network the end
-    does not depend on which of the equivalent networks one starts from. A unit with no weights but zeros coming in, or
-    going out, is left as it is. (The authors do not touch biases; without b ← d b the function would change.)
+    (weights as outputs × inputs), which is the best d for this unit alone, so that no cycle increases the sum. Where
+    weights other than 0 connect every unit with the input or the output, as in fully connected networks, the end does
+    not depend on which of the equivalent networks one starts from. A unit with no weights but zeros coming in, or going
+    out, is left as it is. (The authors do not touch biases; without b ← d b the function would change.)
+
+    To make one cycle after each step of training, use `EquiNormalizer`, which looks at the model once.
 
     Parameters
     ----------
-    model : nn.Sequential
-        Between two Linear, Conv2d or ConvTranspose2d there may be only what commutes with d > 0: ReLU, LeakyReLU,
-        pooling, Flatten, Dropout. What comes before the first of them, or after the last, is free.
+    model : nn.Module
+        Without an example an nn.Sequential: between two Linear, Conv2d or ConvTranspose2d there may be only what
+        commutes with d > 0: ReLU, LeakyReLU, pooling, Flatten, Dropout. What comes before the first of them, or after
+        the last, is free. With an example any module: see `EquiNormalizer`.
     c : float
         1 for equal norms; with more, the early weights become smaller (the authors use 1.1 and 1.2).
     p : float
@@ -112,6 +117,8 @@ def equi_normalize(model: Sequential, c: float = 1.0, p: float = 2, cycles: int 
     optimizer : Optimizer, optional
         SGD, Adam(W), Adamax or RMSprop: what it remembers of gradients changes as they do, by 1/d where weights change
         by d. That its weight decay is mixed with them is neglected.
+    example : array_like or Tensor, optional
+        Some input of the model, as for `EquiNormalizer`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from minigrad.nn.linear import Linear
 from minigrad.nn.masked import MaskedConv2d, MaskedLinear, autoregressive_mask, causal_mask
 from minigrad.nn.module import Buffer, Module, Parameter
 from minigrad.nn.noise import Dropout, GaussianNoise
-from minigrad.nn.normalization import BatchNorm, LayerNorm
+from minigrad.nn.normalization import BatchNorm, GroupNorm, LayerNorm
 from minigrad.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minigrad.nn.recurrent import LSTMCell
 
@@ -23,6 +23,7 @@ __all__ = [
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool2d",
+    "GroupNorm",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",

@@ -1,4 +1,4 @@
-"""BatchNorm and LayerNorm: features with mean 0 and variance 1, then a learned scale and shift."""
+"""BatchNorm, LayerNorm, GroupNorm: features with mean 0 and variance 1, then a learned scale and shift."""
 
 import numpy
 
@@ -88,3 +88,37 @@ class LayerNorm(Module):
 
     def extra_repr(self):
         return f"{self.features}, eps={self.eps}"
+
+
+class GroupNorm(Module):
+    """Group normalization (Wu & He 2018) of (N, C) or (N, C, H, W): each example by itself, whatever the batch.
+
+    The channels are divided into groups, one after the other. All values of one example in one group get mean 0 and
+    (biased) variance 1, then each channel its γ and β. One group is layer normalization over (C, H, W), as many groups
+    as channels instance normalization.
+
+    Parameters
+    ----------
+    groups, channels : int
+        ValueError unless the channels divide into so many equal groups.
+    eps : float
+        Added to the variance.
+    """
+
+    def __init__(self, groups, channels, eps=1e-5):
+        super().__init__()
+        if groups < 1 or channels % groups:
+            raise ValueError(f"GroupNorm: {channels} channels do not divide into {groups} equal groups")
+        self.groups, self.channels, self.eps = groups, channels, eps
+        self.weight = Parameter(numpy.ones(channels, numpy.float32))
+        self.bias = Parameter(numpy.zeros(channels, numpy.float32))
+
+    def forward(self, x):
+        _, shape = channel_axes(x, self.channels, "GroupNorm")
+        if x.size:  # of nothing there is no mean
+            grouped = x.reshape((len(x), self.groups, self.channels // self.groups, *x.shape[2:]))
+            x = functional.normalize(grouped, tuple(range(2, grouped.ndim)), self.eps).reshape(x.shape)
+        return x * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+    def extra_repr(self):
+        return f"{self.groups}, {self.channels}, eps={self.eps}"

@@ -35,7 +35,7 @@ def test_weights_start_uniform_with_the_fan_in_as_bound(layer):
 
 def test_layers_refuse_other_numbers_of_features():
     x = np.ones((2, 5), np.float32)
-    for layer in (nn.Linear(4, 2), nn.LayerNorm(4), nn.BatchNorm(4)):
+    for layer in (nn.Linear(4, 2), nn.LayerNorm(4), nn.BatchNorm(4), nn.GroupNorm(2, 4)):
         with pytest.raises(ValueError, match=type(layer).__name__):
             layer(x)
 
@@ -96,6 +96,60 @@ def test_layer_norm(seed, device):
     wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1)
     y = layer.to(device)(on(device, x))
     np.testing.assert_allclose(y.numpy(), wanted * layer.weight.numpy() + layer.bias.numpy(), **TOLERANCE)
+
+
+@given_on_each_device(seed=seeds, groups=st.sampled_from([1, 2, 3, 6]), image=st.booleans())
+def test_group_norm(seed, groups, image, device):
+    layer, x = nn.GroupNorm(groups, 6, eps=0.1), 3 * normal(seed, *((2, 6, 3, 4) if image else (2, 6))) + 1
+    layer.weight.data, layer.bias.data = normal(seed + 1, 6), normal(seed + 2, 6)
+    column, wanted = (6, 1, 1) if image else (6,), np.empty_like(x)
+    for example in range(2):
+        for members in np.split(np.arange(6), groups):
+            part = x[example, members].astype(float)
+            wanted[example, members] = (part - part.mean()) / np.sqrt(part.var() + 0.1)
+    wanted = wanted * layer.weight.numpy().reshape(column) + layer.bias.numpy().reshape(column)
+    layer.to(device)
+    np.testing.assert_allclose(layer(on(device, x)).numpy(), wanted, **TOLERANCE)
+    alone = [layer(on(device, x[i : i + 1])).numpy() for i in range(2)]  # other examples do not count
+    np.testing.assert_allclose(np.concatenate(alone), wanted, **TOLERANCE)
+
+
+@given_on_each_device(seed=seeds, image=st.booleans())
+def test_with_one_group_it_is_layer_norm_over_all_axes_and_it_ignores_the_scale_of_its_input(seed, image, device):
+    x = on(device, normal(seed, *((3, 4, 2, 2) if image else (3, 4))))
+    by_layer = nn.LayerNorm(x[0].size).to(device)(x.reshape(3, -1)).numpy().reshape(x.shape)
+    group = nn.GroupNorm(1, 4, eps=1e-5).to(device)
+    np.testing.assert_allclose(group(x).numpy(), by_layer, **TOLERANCE)
+    group.eps = 0.0
+    np.testing.assert_allclose(group(1000 * x).numpy(), group(x).numpy(), **TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3, 2)])
+def test_group_norm_s_gradients_to_second_order(shape):
+    rng = np.random.default_rng(0)
+    layer, x, gamma, beta = nn.GroupNorm(2, 4), *(rng.standard_normal(s) for s in (shape, 4, 4))
+
+    def f(x, gamma, beta):
+        layer.compute("weight", lambda _: gamma)
+        layer.compute("bias", lambda _: beta)
+        return layer(x)
+
+    mg.testing.check_grads(f, (x, gamma, beta), order=2)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3, 3), (2, 4, 0, 3)])
+def test_group_norm_of_nothing(shape):
+    layer, x = nn.GroupNorm(2, 4), mg.tensor(np.ones(shape, np.float32), requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == shape
+    assert (layer.weight.grad.numpy() == 0).all() and layer.bias.grad.shape == (4,)
+
+
+def test_group_norm_refuses_groups_that_are_not_equal():
+    for groups in (0, 3, -1):
+        with pytest.raises(ValueError, match="equal groups"):
+            nn.GroupNorm(groups, 4)
 
 
 STATELESS = {

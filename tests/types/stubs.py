@@ -101,7 +101,7 @@ OF_FUNCTION = {  # (function, parameter): its type, where the name alone does no
     ("concatenate", "axis"): "int | None",
     ("cumsum", "axis"): "int",
     ("data_dependent_init", "x"): "Any",
-    ("equi_normalize", "model"): "Sequential",
+    ("equi_normalize", "example"): "Any",
     ("expand_dims", "axis"): "int",
     ("hessian", "x"): "Operand",
     ("hvp", "args"): "Any",
@@ -120,7 +120,7 @@ RETURNS = {  # of functions that are no functions of arrays
     "data_dependent_init": "Layer",
     "detect_anomaly": "AbstractContextManager[None]",
     "enable_grad": "ContextDecorated",
-    "equi_normalize": "Sequential",
+    "equi_normalize": "Layer",
     "hessian": "Tensor",
     "hvp": "Any",
     "is_available": "bool",
@@ -332,7 +332,7 @@ def of_wn():
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, overload
 
-from minigrad.nn import Module, Sequential
+from minigrad.nn import Module
 from minigrad.optim import Optimizer
 from minigrad.tensors import Array, Operand, Tensor
 """
