@@ -36,7 +36,7 @@ ANSWERS = FOLDER.parent / "docs" / "answers.md"  # which an installed package la
 ANSWERS_TO = re.compile(r"^#{2,3} \[(?P<heading>.*)\]\((?P<name>.*)\.ipynb\)$", re.MULTILINE)
 EXERCISES_PART = re.compile(r"^## Exercises?\n.*?(?=\n*^## |\Z)", re.MULTILINE | re.DOTALL)
 HOW = """\
-`python -m lessons exercises DIR` writes them into a folder, with gaps for you to fill in.
+`python -m lessons exercises DIR` writes the exercises into a folder, with gaps for you to fill in.
 `python -m lessons check {which} --dir DIR` tries laws on your answers, and shows the smallest case that breaks one."""
 JUDGED = """\
 <details class="exercise">
