@@ -204,7 +204,7 @@ def _judged(file, page):
     calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
     where = next(ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "Exercise")
     where = _linked(re.sub(r"(further/\w+)(\.py)?", r"``\1.py``", where), page)
-    return JUDGED.format(number=number, title=html.escape(title), task=_as_markdown(task), where=where)
+    return JUDGED.format(number=number, title=html.escape(title, quote=False), task=_as_markdown(task), where=where)
 
 
 def _as_markdown(text):
@@ -216,8 +216,8 @@ def _as_markdown(text):
 
 
 def _escaped(prose):
-    """Prose whose stars, underlines and so on are no markup, but for what stands between backticks."""
-    parts = re.split(r"(`[^`]*`)", prose)
+    """Prose whose stars, underlines and so on are no markup, but for `code` and a word in *stars*."""
+    parts = re.split(r"(`[^`]*`|(?<!\S)\*\w+\*(?!\w))", prose)
     parts[::2] = [re.sub(r"[\\*_$<\[\]]", r"\\\g<0>", part) for part in parts[::2]]
     return "".join(parts)
 

@@ -49,6 +49,15 @@ def test_the_words_of_a_notebook_are_those_of_the_lesson(file):
 
 
 @every_lesson
+def test_no_line_of_a_formula_begins_as_that_of_a_list_does(file):
+    """Markdown would end the formula there."""
+    text = "\n\n".join(sources(notebook.notebook(file), "markdown"))
+    text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    formulas = re.findall(r"\$[^$]+\$", re.sub(r"\$\$.*?\$\$", "", text, flags=re.DOTALL))
+    assert not [formula for formula in formulas if re.search(r"^ *([-+*>]|\d+[.)]) ", formula, re.MULTILINE)]
+
+
+@every_lesson
 def test_links_lead_to_other_notebooks(file):
     for text in sources(notebook.notebook(file), "markdown"):
         lead_to_notebooks(text, Path(lessons.lesson_name(file)).parent)
@@ -104,8 +113,8 @@ def test_a_task_loses_nothing_in_markdown(path):
 
 
 def test_stars_and_underlines_in_a_task_are_no_markup():
-    assert notebook._as_markdown("Of w* and ∇_w, `a_b * c`:\n\n    w_*\n      1 +\n\nNow g_*.") == (
-        "Of w\\* and ∇\\_w, `a_b * c`:\n\n```text\nw_*\n  1 +\n```\n\nNow g\\_\\*."
+    assert notebook._as_markdown("Of w* and ∇_w, `a_b * c`:\n\n    w_*\n      1 +\n\nNow *one* g_*.") == (
+        "Of w\\* and ∇\\_w, `a_b * c`:\n\n```text\nw_*\n  1 +\n```\n\nNow *one* g\\_\\*."
     )
 
 
