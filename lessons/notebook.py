@@ -128,9 +128,9 @@ def _markdown(cell, name):
 
 
 def _linked(text, name):
-    """`text` with a link at each ``further/05_adam.py`` and each "lesson 05" but the lesson of this name itself."""
+    """`text` with a link at each chapter's ``05_adam.py`` and each "lesson 05" but the lesson of this name itself."""
     names = {number: lesson_name(path) for number, path in lessons.lesson_files().items()}
-    names |= {f"{chapter}.py": chapter for chapter in map(lesson_name, lessons.further_files())}
+    names |= {path.name: lesson_name(path) for path in lessons.further_files()}
 
     def link(match):
         target = names.get(match["file"] or int(match["number"] or 0))
@@ -139,7 +139,7 @@ def _linked(text, name):
         path = os.path.relpath(f"{target}.ipynb", os.path.dirname(name)).replace(os.sep, "/")
         return f"[{match[0]}]({path})"
 
-    file, number = r"``?(?P<file>further/\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
+    file, number = r"``?(?:further/)?(?P<file>\d\d_\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
     formula, heading = r"\$\$.*?\$\$|\$[^$]*\$|`[^`\n]+`", r"^#[^\n]*$"
     kept = re.compile(f"{file}|{number}|{formula}|{heading}", re.DOTALL | re.MULTILINE)
     return kept.sub(lambda match: link(match) if match["file"] or match["number"] else match[0], text)
