@@ -49,7 +49,8 @@ katex_css_path = f"katex/{katex_version}/katex.min.css"  # here, and not on some
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_dmath_double_inline = True
 myst_heading_anchors = 3
-myst_url_schemes = {"http": None, "https": None, "mailto": None, "source": "_modules/{{path}}.html"}
+myst_url_schemes = {"http": None, "https": None, "mailto": None}
+myst_url_schemes |= {"source": "_modules/{{path}}.html", "exercise": "lessons/{{path}}.html#exercise-{{fragment}}"}
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / "jupyter_cache")
 nb_execution_in_temp = True
@@ -96,8 +97,9 @@ def write_lessons(app):
     for path in (Path(app.srcdir) / "lessons").rglob("*.ipynb"):
         if path not in pages:
             path.unlink()
-    for path, file in pages.items():
-        text = json.dumps(page(file), indent=1, ensure_ascii=False) + "\n"
+    texts = {path: json.dumps(page(file), indent=1, ensure_ascii=False) + "\n" for path, file in pages.items()}
+    texts |= {Path(app.srcdir) / "lessons" / "engine.md": notebook.engine() + "\n"}
+    for path, text in texts.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -117,6 +119,9 @@ def page(file):
     if own:
         added.append(CHAPTERS.format(names="\n".join(own)))
     book["cells"][0]["source"] = "\n\n".join(added)
+    for cell in book["cells"]:  # answers.md is a page of its own
+        link = re.compile(r"\]\(((?:\.\./)*)answers\.ipynb#(.*?)\)")
+        cell["source"] = link.sub(lambda link: f"](../{link[1]}answers.md#{link[2].lower()})", cell["source"])
     for place, cell in enumerate(book["cells"]):
         if cell["cell_type"] == "code" and 'lesson.figure(figure, "plane"' in cell["source"]:
             live = {"cell_type": "markdown", "id": "live", "metadata": {}, "source": LIVE}
@@ -150,7 +155,14 @@ def links_into_the_repository(app, name, source):
     """docs/*.md link to files of the repository; here lessons and the library's modules have pages."""
     if (Path(app.srcdir) / f"{name}.md").exists():
         source[0] = re.sub(r"\]\(\.\./lessons/((?:further/)?\d\d_\w+)\.py\)", r"](lessons/\1.ipynb)", source[0])
+        source[0] = re.sub(r"(?<=\bexercise )(\d+|engine)\.\d+", link_to_exercise, source[0], flags=re.IGNORECASE)
         source[0] = re.sub(r"\]\(\.\./((?:minigrad|wn)/[\w/]+)(?<!__init__)\.py\)", r"](source:\1)", source[0])
+
+
+def link_to_exercise(number):
+    """A link to a judged exercise, in the place of its number."""
+    lesson = number[1] if number[1] == "engine" else lessons.lesson_name(lessons.lesson_files()[int(number[1])])
+    return f"[{number[0]}](exercise:{lesson}#{number[0]})"
 
 
 def literal_signs(app, what, name, obj, options, lines):

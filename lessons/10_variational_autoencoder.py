@@ -342,11 +342,11 @@ lesson.claim("a mask with one entry too many is seen: largest entry above the di
 # Section 5.2: "a convolutional VAE model [...] the encoder consists of 3 sequences of two ResNet blocks each, the
 # networks has 16, 32 and 32 feature maps, the activations are subsampled by strided convolutions [after the first two],
 # followed by a fully connected layer [of 450 units]; the decoder mirrors this." A residual block adds
-# $\mathrm{conv}(\mathrm{ELU}(\mathrm{conv}(\mathrm{ELU}(x))))$ to its input. The ELU is $x$ for positive $x$, and $e^x
-# - 1$ below. Where the encoder halves pictures with convolutions of stride 2, the decoder doubles them with transposed
-# ones. What comes out are *logits*: a pixel is 1 with probability $1/(1 + e^{-\text{logit}})$. All of it stands in
-# ``lessons/autoencoder.py``, 200 lines that are worth reading now. The quick run has fewer maps, smaller pictures and
-# fewer latent variables.
+# $\mathrm{conv}(\mathrm{ELU}(\mathrm{conv}(\mathrm{ELU}(x))))$ to its input. The ELU is $x$ for positive $x$, and
+# $e^x - 1$ below. Where the encoder halves pictures with convolutions of stride 2, the decoder doubles them with
+# transposed ones. What comes out are *logits*: a pixel is 1 with probability $1/(1 + e^{-\text{logit}})$. All of it
+# stands in ``lessons/autoencoder.py``, 200 lines that are worth reading now. The quick run has fewer maps, smaller
+# pictures and fewer latent variables.
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,26 @@
 
 The docstring and the comment at the top of each cell become Markdown, the rest of a cell becomes code. Cells tagged
 "hide-input" are folded, and where they argue a tolerance, so is their text. A title or heading that is underlined
-gets Markdown's other form, in which "1. Title" is no list; names of other lessons become links.
+gets Markdown's other form, in which "1. Title" is no list; names of other lessons become links. The exercises of a
+lesson end with a link to the answers and with those that are judged, whose text stands in `lessons/exercises`.
 """
 
 import ast
 import configparser
+import html
 import json
 import os
 import re
+import textwrap
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import lessons
-from lessons import FOLDER, PACKAGE, Parser, lesson_name, runner, writable_folder, write_text
+from lessons import FOLDER, PACKAGE, Parser, lesson_name, lesson_number, runner, writable_folder, write_text
+from lessons.exercises import FOLDER as EXERCISES
+from lessons.exercises import files, learners_part
 
 MARKER = re.compile(r"^# %%([^\n]*?)(?:tags=(\[[^\n]*\]))?[ ]*\n", re.MULTILINE)
 FOLDED = "Tolerance"  # the cells of this title, or whose text begins with it, have their text folded like the code
@@ -26,6 +32,32 @@ from importlib.util import find_spec
 
 if not all(map(find_spec, ("lessons", "minigrad", "wn"))):
     %pip install -q "{requirement}\""""
+ANSWERS = FOLDER.parent / "docs" / "answers.md"  # which an installed package lacks
+ANSWERS_TO = re.compile(r"^#{2,3} \[(?P<heading>.*)\]\((?P<name>.*)\.ipynb\)$", re.MULTILINE)
+EXERCISES_PART = re.compile(r"^## Exercises?\n.*?(?=\n*^## |\Z)", re.MULTILINE | re.DOTALL)
+HOW = """\
+`python -m lessons exercises DIR` writes the exercises into a folder, with gaps for you to fill in.
+`python -m lessons check {which} --dir DIR` tries laws on your answers, and shows the smallest case that breaks one."""
+JUDGED = """\
+<details class="exercise">
+<summary><b>{number}</b> {title}</summary>
+<span id="exercise-{number}"></span>
+
+{task}
+
+*Where to look:* {where}.
+
+</details>"""
+ENGINE = """\
+# An engine of your own
+
+{about}
+
+It grows in ten steps, in one file, and each is judged by the laws that lesson 01's engine obeys. You can begin after
+[lesson 01](01_tensors_and_the_tape.ipynb); at the end of step 10, the network of
+[lesson 03](03_weight_normalization.ipynb) trains on it, and its curve is drawn beside ours.
+
+{exercises}"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +100,12 @@ def notebook(file, requirement=None):
             code = _quiet(cell.code.replace("Lesson(__file__", f'Lesson("{name}"'))
             folded = {"jupyter": {"source_hidden": True}} if "hide-input" in cell.tags else {}
             made.append(_cell("code", code, {"tags": list(cell.tags), **folded} if cell.tags else {}))
+    _add_exercises(made, name)
+    return _book(made)
+
+
+def _book(made):
+    """The notebook of these cells."""
     for number, cell in enumerate(made):
         cell["id"] = f"cell-{number}"
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
@@ -90,9 +128,9 @@ def _markdown(cell, name):
 
 
 def _linked(text, name):
-    """`text` with a link at each ``further/05_adam.py`` and each "lesson 05" but the lesson of this name itself."""
+    """`text` with a link at each chapter's ``05_adam.py`` and each "lesson 05" but the lesson of this name itself."""
     names = {number: lesson_name(path) for number, path in lessons.lesson_files().items()}
-    names |= {f"{chapter}.py": chapter for chapter in map(lesson_name, lessons.further_files())}
+    names |= {path.name: lesson_name(path) for path in lessons.further_files()}
 
     def link(match):
         target = names.get(match["file"] or int(match["number"] or 0))
@@ -101,7 +139,7 @@ def _linked(text, name):
         path = os.path.relpath(f"{target}.ipynb", os.path.dirname(name)).replace(os.sep, "/")
         return f"[{match[0]}]({path})"
 
-    file, number = r"``?(?P<file>further/\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
+    file, number = r"``?(?:further/)?(?P<file>\d\d_\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
     formula, heading = r"\$\$.*?\$\$|\$[^$]*\$|`[^`\n]+`", r"^#[^\n]*$"
     kept = re.compile(f"{file}|{number}|{formula}|{heading}", re.DOTALL | re.MULTILINE)
     return kept.sub(lambda match: link(match) if match["file"] or match["number"] else match[0], text)
@@ -118,20 +156,105 @@ def _quiet(code):
     return "\n".join(lines)
 
 
+# ---- exercises and answers ------------------------------------------------------------------------------------------
+
+
+def _add_exercises(made, name):
+    """End the exercises among a lesson's cells with its answers and its judged ones; these may be all there are."""
+    judged = "" if "/" in name else judged_exercises(lesson_number(name), name)
+    added = [text for text in (_answers_link(name), judged and f"### Judged exercises\n\n{judged}") if text]
+    for cell in made:
+        if cell["cell_type"] == "markdown" and (part := EXERCISES_PART.search(cell["source"])):
+            cell["source"] = "\n\n".join([cell["source"][: part.end()], *added]) + cell["source"][part.end() :]
+            return
+    if judged:
+        made.append(_cell("markdown", "\n\n".join(["## Exercises", *added])))
+
+
+def _answers_link(name):
+    """A line that leads to the answers to the questions of a lesson or chapter; nothing if there are none."""
+    headings = {found["name"]: found["heading"] for found in ANSWERS_TO.finditer(answers())}
+    if name not in headings:
+        return ""
+    up = "../" * name.count("/")
+    return f"When you have your own, compare with the [answers]({up}answers.ipynb#{headings[name].replace(' ', '-')})."
+
+
+def answers():
+    """The answers to the questions, in Markdown, with links to notebooks; nothing where they are not installed."""
+    text = ANSWERS.read_text("utf-8") if ANSWERS.is_file() else ""
+    return re.sub(r"\]\(\.\./lessons/(.*?)\.py\)", r"](\1.ipynb)", text)
+
+
+def judged_exercises(group, page):
+    """The judged exercises of lesson 3, or those of the "engine", in Markdown; nothing if there are none.
+
+    `page` is the name of the lesson on whose page they stand. The exercises are read, and not imported: their laws need
+    hypothesis.
+    """
+    texts = [_judged(path, page) for number, path in files().items() if number.startswith(f"{group}.")]
+    return "\n\n".join([HOW.format(which=group), *texts]) if texts else ""
+
+
+def _judged(file, page):
+    """One exercise, folded below its title."""
+    docstring = ast.get_docstring(ast.parse(learners_part(file)))
+    first, _, task = docstring.partition("\n")
+    number, _, title = first.partition(" ")
+    calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    where = next(ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "Exercise")
+    where = _linked(re.sub(r"(further/\w+)(\.py)?", r"``\1.py``", where), page)
+    return JUDGED.format(number=number, title=html.escape(title, quote=False), task=_as_markdown(task), where=where)
+
+
+def _as_markdown(text):
+    """Plain text, in which indentation sets code and formulas apart, as Markdown."""
+    parts = re.split(r"((?:^ {4}.*\n+)+)", text + "\n", flags=re.MULTILINE)
+    parts[::2] = [_escaped(prose.strip()) for prose in parts[::2]]
+    parts[1::2] = [_fenced(textwrap.dedent(code).strip()) for code in parts[1::2]]
+    return "\n\n".join(filter(None, parts))
+
+
+def _escaped(prose):
+    """Prose whose stars, underlines and so on are no markup, but for `code` and a word in *stars*."""
+    parts = re.split(r"(`[^`]*`|(?<!\S)\*\w+\*(?!\w))", prose)
+    parts[::2] = [re.sub(r"[\\*_$<\[\]]", r"\\\g<0>", part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _fenced(code):
+    """A block of code, with colours if it is Python throughout."""
+    with suppress(SyntaxError):
+        ast.parse(code)
+        return f"```python\n{code}\n```"
+    return f"```text\n{code}\n```"
+
+
+def engine():
+    """The page of the engine's ten steps, in Markdown."""
+    about = ast.get_docstring(ast.parse(learners_part(EXERCISES / "my_engine.py"))).partition("\n\n")[0]
+    return ENGINE.format(about=_escaped(about), exercises=judged_exercises("engine", "engine"))
+
+
 def write_all(folder, requirement=None, replace=False):
-    """Write the notebook of each lesson and further chapter into `folder`.
+    """Write the notebook of each lesson and further chapter, of the engine and of the answers into `folder`.
 
     A file that is there already is left alone, since somebody may have worked in it, unless `replace`. Returns two
     lists of paths: those written, and those left alone.
     """
+    sources = [*lessons.lesson_files().values(), *lessons.further_files()]
+    books = {lesson_name(file): notebook(file, requirement) for file in sources}
+    books |= {"engine": _book([_cell("markdown", engine())])}
+    if text := answers():
+        books["answers"] = _book([_cell("markdown", part.strip()) for part in re.split(r"\n(?=## )", text)])
     written, kept = [], []
-    for file in [*lessons.lesson_files().values(), *lessons.further_files()]:
-        path = Path(folder) / f"{lesson_name(file)}.ipynb"
+    for name, book in books.items():
+        path = Path(folder) / f"{name}.ipynb"
         if path.exists() and not replace:
             kept.append(path)
             continue
         writable_folder(path.parent)
-        write_text(path, json.dumps(notebook(file, requirement), indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(book, indent=1, ensure_ascii=False) + "\n")
         written.append(path)
     return written, kept
 

@@ -20,6 +20,7 @@ import pytest
 import minigrad as mg
 import wn
 from lessons import site
+from lessons.exercises import files
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("lessons/03_weight_normalization", "lessons/05_norm_growth")
@@ -182,6 +183,25 @@ def test_a_lesson_in_the_browser(built, page, name):
     assert len(widths) == notebook.count("lesson.figure(") and all(widths)
     assert page.locator(".claim.holds").count() > 5 and page.locator(".claim.fails").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing hangs out at the side
+
+
+def test_a_judged_exercise_unfolds(built, page):
+    page.goto(f"{(built / PAGES[0]).as_uri()}.html")
+    task = page.get_by_text("which turns it into the gradients of the two parameters")
+    assert page.locator("details.exercise").count() == sum(number.startswith("3.") for number in files())
+    assert not task.is_visible()
+    page.locator("details.exercise summary", has_text="Equation 3").click()
+    assert task.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_answers_and_exercises_lead_to_each_other(built, page):
+    page.goto(f"{(built / PAGES[0]).as_uri()}.html")
+    page.get_by_role("link", name="answers", exact=True).last.click()
+    assert page.url.endswith("/answers.html#weight-normalization")
+    page.get_by_role("link", name="3.4", exact=True).last.click()
+    assert page.url.endswith("/lessons/03_weight_normalization.html#exercise-3.4")
+    page.get_by_text("So each of the two has a largest learning rate").wait_for(state="visible")
 
 
 def test_search_finds_a_word(built, page):

@@ -154,8 +154,8 @@ print(f"first unit, ‖v‖² after {STEPS} steps: {run.norm[-1, 0] ** 2:.8f}; l
 # Three cases. *Pure noise*, $\rho_k = 0$: the factor is 1, and at the same total rate momentum does not change the
 # growth at all. *All gradients alike*, $\rho_k = 1$: it is $(1 + \mu)/(1 - \mu)$, and more it can never be. (In $p$,
 # copies of the gradients, shifted and weighted by $\mu^k$, are added; lengths at most add up, so $\sum\|p\|^2 \le
-# \sum\|\nabla\|^2/(1 - \mu)^2$.) *In between*, $\rho_k = \rho^k$ with the correlation $\rho$ of neighbours: it is $(1
-# + \mu\rho)/(1 - \mu\rho)$.
+# \sum\|\nabla\|^2/(1 - \mu)^2$.) *In between*, $\rho_k = \rho^k$ with the correlation $\rho$ of neighbours: it is
+# $(1 + \mu\rho)/(1 - \mu\rho)$.
 #
 # We make random gradients of that kind, $z_t = \rho\,z_{t-1} + \sqrt{1 - \rho^2}\;\text{noise}$, take the part at a
 # right angle to $v$, and make the steps so small that $v$ stays where it is.

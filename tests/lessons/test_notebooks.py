@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import lessons
-from lessons import notebook
+from lessons import exercises, notebook
 from lessons.__main__ import main
 from tests.lessons.courses import ROOT
 
 FILES = [*lessons.lesson_files().values(), *lessons.further_files()]
+NAMES = {f"{lessons.lesson_name(file)}.ipynb" for file in FILES} | {"engine.ipynb", "answers.ipynb"}
 every_lesson = pytest.mark.parametrize("file", FILES, ids=lessons.lesson_name)
 
 
@@ -48,14 +49,109 @@ def test_the_words_of_a_notebook_are_those_of_the_lesson(file):
 
 
 @every_lesson
+def test_no_line_of_a_formula_begins_as_that_of_a_list_does(file):
+    """Markdown would end the formula there."""
+    text = "\n\n".join(sources(notebook.notebook(file), "markdown"))
+    text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+    formulas = re.findall(r"\$[^$]+\$", re.sub(r"\$\$.*?\$\$", "", text, flags=re.DOTALL))
+    assert not [formula for formula in formulas if re.search(r"^ *([-+*>]|\d+[.)]) ", formula, re.MULTILINE)]
+
+
+@every_lesson
 def test_links_lead_to_other_notebooks(file):
-    here = Path(lessons.lesson_name(file)).parent
-    names = {f"{lessons.lesson_name(other)}.ipynb" for other in FILES}
     for text in sources(notebook.notebook(file), "markdown"):
-        for target in re.findall(r"\]\(([^)]+\.ipynb)\)", text):
-            parts = (here / target).parts
-            plain = Path(*parts[2:]) if parts[1:2] == ("..",) else Path(*parts)
-            assert plain.as_posix() in names, target
+        lead_to_notebooks(text, Path(lessons.lesson_name(file)).parent)
+
+
+def lead_to_notebooks(text, here=Path()):
+    """Each link to a notebook in the text of a notebook that is in this folder leads to one that is written."""
+    for target in re.findall(r"\]\(([^)#]+\.ipynb)(?:#[^)]+)?\)", text):
+        parts = (here / target).parts
+        plain = Path(*parts[2:]) if parts[1:2] == ("..",) else Path(*parts)
+        assert plain.as_posix() in NAMES, target
+
+
+# ---- exercises and answers ------------------------------------------------------------------------------------------
+
+
+def exercises_of(book):
+    """The text of the exercises in a notebook, to the next heading of that size."""
+    (part,) = re.findall(r"^## Exercises?$.*?(?=^## |\Z)", "\n\n".join(sources(book, "markdown")), re.M | re.S)
+    return part
+
+
+def titles(group):
+    """The titles of the judged exercises "3.1", "3.2", … of a lesson, or of the "engine", with their numbers."""
+    chosen = {number: path for number, path in exercises.files().items() if number.partition(".")[0] == group}
+    docstrings = [ast.get_docstring(ast.parse(exercises.learners_part(path))) for path in chosen.values()]
+    return [docstring.partition("\n")[0].split(" ", 1) for docstring in docstrings]
+
+
+@pytest.mark.parametrize("file", lessons.lesson_files().values(), ids=lessons.lesson_name)
+def test_the_exercises_of_a_lesson_hold_those_that_are_judged(file):
+    text = exercises_of(notebook.notebook(file))
+    shown = re.findall(r"^<summary><b>(.*)</b> (.*)</summary>$", text, re.MULTILINE)
+    assert [list(one) for one in shown] == titles(str(lessons.lesson_number(file)))
+
+
+def test_the_page_of_the_engine_holds_its_ten_steps():
+    text = notebook.engine()
+    assert re.findall(r"<summary><b>(.*)</b>", text) == [f"engine.{step}" for step in range(1, 11)]
+    assert all(title in text for _, title in titles("engine"))
+    lead_to_notebooks(text)
+
+
+@pytest.mark.parametrize("path", exercises.files().values(), ids=lambda path: path.stem)
+def test_a_task_loses_nothing_in_markdown(path):
+    docstring = ast.get_docstring(ast.parse(exercises.learners_part(path))).partition("\n")[2]
+    text = notebook._as_markdown(docstring)
+    fences = re.findall(r"^```(?:python|text)\n(.*?)\n```$", text, re.MULTILINE | re.DOTALL)
+    indented = [line[4:] for line in docstring.split("\n") if line.startswith("    ")]
+    assert [line for fence in fences for line in fence.split("\n") if line] == indented
+    plain = re.sub(r"\\(?=[\\*_$<\[\]])|^```\w*$", "", text, flags=re.MULTILINE)
+    assert plain.split() == docstring.split()
+
+
+def test_stars_and_underlines_in_a_task_are_no_markup():
+    assert notebook._as_markdown("Of w* and ∇_w, `a_b * c`:\n\n    w_*\n      1 +\n\nNow *one* g_*.") == (
+        "Of w\\* and ∇\\_w, `a_b * c`:\n\n```text\nw_*\n  1 +\n```\n\nNow *one* g\\_\\*."
+    )
+
+
+def test_notebooks_are_written_without_hypothesis(tmp_path):
+    """It is not installed with the course, and laws import it."""
+    code = "import sys; from lessons import notebook; notebook.engine(); assert 'hypothesis' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
+ANSWERS = (ROOT / "docs" / "answers.md").read_text("utf-8")
+
+
+@every_lesson
+def test_each_question_has_an_answer_that_its_list_links_to(file):
+    name, text = lessons.lesson_name(file), exercises_of(notebook.notebook(file)).partition("\n### ")[0]
+    heading, answers = re.search(
+        rf"^##+ \[([^]]*)\]\(\.\./lessons/{name}\.py\)$(.*?)(?=^#|\Z)", ANSWERS, re.MULTILINE | re.DOTALL
+    ).groups()
+    questions = re.findall(r"^\d+\. ", text, re.MULTILINE)
+    assert questions and re.findall(r"^\d+\. ", answers, re.MULTILINE) == questions
+    assert f"{'../' * name.count('/')}answers.ipynb#{heading.replace(' ', '-')})" in text
+
+
+def test_the_answers_lead_to_lessons_and_exercises_that_there_are():
+    for target in re.findall(r"\]\((?!https?:)([^)]*)\)", ANSWERS):
+        assert (ROOT / "docs" / target).is_file(), target
+    named = re.findall(r"\bexercise ((?:\d+|engine)\.\d+)", ANSWERS, re.IGNORECASE)
+    assert named and set(named) <= exercises.files().keys()
+    lead_to_notebooks(notebook.answers())
+
+
+def test_a_package_without_answers_has_no_link_to_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebook, "ANSWERS", tmp_path / "answers.md")
+    assert "answers.ipynb" not in json.dumps(notebook.notebook(FILES[0]))
+    written, _ = notebook.write_all(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == NAMES - {"answers.ipynb"}
 
 
 SMALL = '''"""A title
@@ -91,8 +187,8 @@ x = """
 
 
 def test_a_small_lesson_as_a_notebook(tmp_path):
-    (tmp_path / "05_small.py").write_text(SMALL, encoding="utf-8")
-    book = notebook.notebook(tmp_path / "05_small.py", requirement="minigrad")
+    (tmp_path / "77_small.py").write_text(SMALL, encoding="utf-8")
+    book = notebook.notebook(tmp_path / "77_small.py", requirement="minigrad")
     title, heading, tolerance = sources(book, "markdown")
     order, first = "[``further/01_order.py``](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
     assert title == f"# A title\n\nSee {first} and {order}, not lesson 77. $x = \\text{{lesson 01}}$."
@@ -100,12 +196,24 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     assert tolerance == "<details>\n<summary>Tolerance</summary>\n\nNone.\n\n</details>"
     install, begin, claim, end = sources(book, "code")
     assert '%pip install -q "minigrad"' in install
-    assert begin == 'import os\n\nlesson = Lesson("05_small")\nos.getpid();  # a comment; with a semicolon'
+    assert begin == 'import os\n\nlesson = Lesson("77_small")\nos.getpid();  # a comment; with a semicolon'
     assert claim == 'lesson.claim("é", 1, near=1, within=0)' and end.startswith("# A comment of the code")
     folded = [cell["metadata"] for cell in book["cells"] if cell["metadata"]]
     assert folded == [{"tags": ["hide-input"], "jupyter": {"source_hidden": True}}]
     ids = [cell["id"] for cell in book["cells"]]
     assert len(set(ids)) == len(ids) == 7
+
+
+def test_judged_exercises_need_no_part_of_their_own_and_end_where_another_begins(tmp_path):
+    path = tmp_path / "05_small.py"
+    path.write_text(SMALL, encoding="utf-8")
+    text = exercises_of(notebook.notebook(path))
+    assert text.startswith("## Exercises\n\n### Judged exercises") and "<b>5.1</b>" in text
+    part = "\n# %%\n# Exercises\n# ---------\n#\n# 1. One.\n#\n# Chapters\n# --------\n#\n# Two.\n"
+    path.write_text(SMALL + part, encoding="utf-8")
+    text = exercises_of(notebook.notebook(path))
+    assert re.match(r"## Exercises\s+1\. One\.\s+### Judged exercises\n", text) and text.endswith("</details>\n\n")
+    assert sources(notebook.notebook(path), "markdown")[-1].endswith("\n\n## Chapters\n\nTwo.")
 
 
 def test_notebooks_that_are_there_are_left_alone(tmp_path, capsys):
