@@ -2,7 +2,7 @@
 
 The chapter further/10_natural_images derives and trains what is put together here. Pictures are x (N, 3, side, side),
 bytes divided by 255; the latent variables z of each layer are maps (N, latents, height, width), and so is their noise.
-Numbers are natural logarithms, until `bits_per_dimension` says otherwise.
+All logarithms are natural.
 
 Section 5.2 says "ResNet units and multiple intermediate stochastic layers" and refers to a manuscript, which became
 Kingma et al. 2016 (arXiv:1606.04934). What is not in the paper is taken from there, and from the code that its authors
@@ -190,11 +190,6 @@ def with_free_bits(log_likelihood, divergences, allowance):
     Up to so many nats a map costs nothing, so there is no reason to make it say less.
     """
     return log_likelihood.mean() - sum(mg.maximum(d.mean(axis=0), allowance).sum() for d in divergences)
-
-
-def bits_per_dimension(nats, dimensions):
-    """A log-probability of pictures of so many numbers, or a bound on it, as bits to encode one number with."""
-    return -nats / (dimensions * math.log(2))
 
 
 def initialized(arm, size, rng, x):
