@@ -170,7 +170,7 @@ def by_difference(byte, mean, scale):
 
 every = np.arange(256) / 255
 widths = np.array([math.exp(s) for s in (-50, -5, -2, 0, 3, 50)])
-sums = [np.exp(logistic_log_probability(every, 0.3, math.log(width))).sum() for width in widths]
+sums = [np.exp(logistic_log_probability(every, 0.31, math.log(width))).sum() for width in widths]
 inner = np.arange(1, 255)
 written_out = by_difference(inner, 0.3, 0.1)
 ours = np.exp(logistic_log_probability(inner / 255, 0.3, math.log(0.1)))
@@ -425,6 +425,31 @@ lesson.claim("the normal parameterization, started there, is the same function: 
              np.abs(at_start["weight norm"] / at_start["normal, initialized"] - 1).max(), below=1e-3)
 
 # %%
+# What can three seeds say?
+# -------------------------
+#
+# Before we train anything: the quick run trains each network from three seeds, and the paper says that weight
+# normalization has the lower variance. What do three results say about the spread of the distribution that they come
+# from? Suppose that two methods have *the same* variance $\sigma^2$, and estimate each from three seeds. If the results
+# are normally distributed, the estimate is $\sigma^2/2$ times a sum of two independent squares, and such a sum has an
+# exponential distribution. Of two exponential numbers, one is more than $F$ times the other with probability $2/(1 +
+# F)$. To be wrong in 5 % of all cases only, one has to wait for $F = 39$, that is for a standard deviation more than
+# six times as large as the other.
+
+three = lesson.rng(36).normal(size=(2, 200_000, 3)).var(axis=2, ddof=1)  # pairs of estimates from three seeds each
+larger = np.maximum(three[0] / three[1], three[1] / three[0])
+F = 39
+chance = 2 / (1 + F)
+print(f"equal variances: a ratio of more than {F} in {100 * (larger > F).mean():.2f} % of all pairs, and of more than "
+      f"4 in {100 * (larger > 4).mean():.0f} %")
+
+# %% tags=["hide-input"]
+# *Tolerance.* Five standard errors of a share of 200,000 pairs.
+
+lesson.claim("equal variances, three seeds each: how often one estimate is more than 39 times the other",
+             (larger > F).mean(), predicted=chance, rtol=5 * math.sqrt((1 - chance) / chance / 200_000))
+
+# %%
 # Training
 # --------
 #
@@ -513,33 +538,15 @@ lesson.claim("trained with weight normalization, the bound is better than single
 # %%
 # Is its variance lower?
 # ----------------------
-#
-# What do three dots say about the spread of the distribution they come from? Suppose that two methods have *the same*
-# variance $\sigma^2$, and estimate each from three seeds. With normal numbers, such an estimate is $\sigma^2/2$ times
-# the sum of two independent squares, which has an exponential distribution; and of two exponential numbers, one is more
-# than $F$ times the other with probability $2/(1 + F)$. To be wrong in 5 % of all cases only, one has to wait for $F =
-# 39$: a standard deviation more than six times as large as the other.
 
-three = lesson.rng(34).normal(size=(2, 200_000, 3)).var(axis=2, ddof=1)  # pairs of estimates from three seeds each
-larger = np.maximum(three[0] / three[1], three[1] / three[0])
-F = 39
-chance = 2 / (1 + F)
-print(f"equal variances: a ratio of more than {F} in {100 * (larger > F).mean():.2f} % of all pairs, and of more than "
-      f"4 in {100 * (larger > 4).mean():.0f} %")
 spread = {arm: curves[arm][:, -1].std(ddof=1) for arm in ARMS}
 for arm in ARMS[:2]:
     ratio = (spread[arm] / spread["weight norm"]) ** 2
-    told = "more than chance would do" if max(ratio, 1 / ratio) > F else "no more than chance would do"
-    print(f"variance of {arm!r} over that of weight norm: {ratio:.2f}, {told}")
-
-# %% tags=["hide-input"]
-# *Tolerance.* Five standard errors of a share of 200,000 pairs.
-
-lesson.claim("equal variances, three seeds each: how often one estimate is more than 39 times the other",
-             (larger > F).mean(), predicted=chance, rtol=5 * math.sqrt((1 - chance) / chance / 200_000))
+    told = "more" if max(ratio, 1 / ratio) > F else "no more"
+    print(f"variance of {arm!r} over that of weight norm: {ratio:.2f}, {told} than chance would do")
 
 # %%
-# A quick run of three seeds cannot say whether the variance is lower: TODO.
+# TODO
 #
 # What remains of theory after training? Masks hold, and gradients for $v$ are at a right angle to $v$.
 
