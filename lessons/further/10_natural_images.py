@@ -94,8 +94,8 @@ else:
 def prepared(images, count, side):
     """The first pictures of a set as bytes/255 (count, 3, side, side), float32."""
     by = images.shape[-1] // side
-    shrunk = images[:count].reshape(-1, 3, side, by, side, by).mean(axis=(3, 5))
-    return (np.rint(shrunk) / 255).astype(np.float32)
+    shrunk = images[:count].reshape(-1, 3, side, by, side, by).mean(axis=(3, 5), dtype=np.float32)
+    return np.rint(shrunk) / np.float32(255)
 
 
 x = prepared(pictures.train_images, experiment.train, experiment.size.side)
@@ -169,8 +169,7 @@ def by_difference(byte, mean, scale):
 
 
 every = np.arange(256) / 255
-widths = np.array([math.exp(s) for s in (-50, -5, -2, 0, 3, 50)])
-sums = [np.exp(logistic_log_probability(every, 0.31, math.log(width))).sum() for width in widths]
+sums = [np.exp(logistic_log_probability(every, 0.31, log_scale)).sum() for log_scale in (-50, -5, -2, 0, 3, 50)]
 inner = np.arange(1, 255)
 written_out = by_difference(inner, 0.3, 0.1)
 ours = np.exp(logistic_log_probability(inner / 255, 0.3, math.log(0.1)))
