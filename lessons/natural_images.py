@@ -6,7 +6,8 @@ All logarithms are natural.
 
 Section 5.2 says "ResNet units and multiple intermediate stochastic layers" and refers to a manuscript, which became
 Kingma et al. 2016 (arXiv:1606.04934). What is not in the paper is taken from there, and from the code that its authors
-published (github.com/openai/iaf).
+published (github.com/openai/iaf). Residual blocks are those of lesson 10, h + block(h), where that code has h + 0.1
+block(h).
 """
 
 import math
@@ -19,6 +20,7 @@ from lessons.autoencoder import SMALL, Training, as_arm
 from minigrad import nn
 from minigrad.nn.densities import logistic_log_probability, normal_log_density
 
+SPREAD = 0.25  # about the standard deviation of a byte/255: what the means of the bytes begin with
 
 @dataclass(frozen=True)
 class Size:
@@ -89,7 +91,7 @@ class StochasticLayer(nn.Module):
         mean, log_scale, context, inner = mg.split(self.up_first(mg.elu(h)), self.up_cuts, axis=1)
         if self.halves:
             h = h[:, :, ::2, ::2]
-        return h + SMALL * self.up_second(mg.elu(inner)), (SMALL * mean, SMALL * log_scale, context)
+        return h + self.up_second(mg.elu(inner)), (SMALL * mean, SMALL * log_scale, context)
 
     def down(self, h, noise, seen=None):
         """The maps for the layer below, z, and its entries' shares in log p(z | above) and log q(z | above, x).
@@ -112,7 +114,7 @@ class StochasticLayer(nn.Module):
         inner = self.down_second(mg.elu(mg.concatenate([z, inner], axis=1)))
         if self.halves:
             h = doubled(h)
-        return h + SMALL * inner, z, log_p, log_q
+        return h + inner, z, log_p, log_q
 
 
 class LayeredAutoencoder(nn.Module):
@@ -157,7 +159,7 @@ class LayeredAutoencoder(nn.Module):
         for layer, layers_noise, layer_has_seen in reversed(list(zip(self.layers, noise, seen, strict=True))):
             h, *drawn = layer.down(h, layers_noise, layer_has_seen)
             found.append(drawn)
-        return 0.5 + SMALL * self.last(mg.elu(h)), found[::-1]
+        return 0.5 + SPREAD * self.last(mg.elu(h)), found[::-1]
 
     def terms(self, x, noise=None):
         """log p(x|z) (N,), and for each layer log q - log p of its maps (N, latents), from the picture up."""

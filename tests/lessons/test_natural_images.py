@@ -218,7 +218,7 @@ def bound_in_torch(state, x, noise, size):
     for i, (_, halves) in enumerate(size.layers):
         mean, log_scale, context, inner = conv(f"layers.{i}.up_first", F.elu(h), 1 + halves).split([k, k, n, n], 1)
         seen.append((0.1 * mean, 0.1 * log_scale, context))
-        h = (h[:, :, ::2, ::2] if halves else h) + 0.1 * conv(f"layers.{i}.up_second", F.elu(inner))
+        h = (h[:, :, ::2, ::2] if halves else h) + conv(f"layers.{i}.up_second", F.elu(inner))
     h, bound = state["top"].expand(len(x), -1, -1, -1), 0
     for i, (_, halves) in reversed(list(enumerate(size.layers))):
         prior_mean, prior_log_scale, mean, log_scale, context, inner = conv(f"layers.{i}.down_first", F.elu(h)).split(
@@ -233,10 +233,10 @@ def bound_in_torch(state, x, noise, size):
         bound = bound + (log_p - log_q).sum((1, 2, 3))
         inner = F.elu(torch.cat([z, inner], 1))
         if halves:
-            h = F.interpolate(h, scale_factor=2) + 0.1 * enlarge(f"layers.{i}.down_second", inner)
+            h = F.interpolate(h, scale_factor=2) + enlarge(f"layers.{i}.down_second", inner)
         else:
-            h = h + 0.1 * conv(f"layers.{i}.down_second", inner)
-    mean = 0.5 + 0.1 * enlarge("last", F.elu(h))
+            h = h + conv(f"layers.{i}.down_second", inner)
+    mean = 0.5 + 0.25 * enlarge("last", F.elu(h))
     up, down = (torch.sigmoid((x + half / 255 - mean) / state["log_scale"].exp()) for half in (0.5, -0.5))
     up, down = torch.where(x > 254.5 / 255, 1.0, up), torch.where(x < 0.5 / 255, 0.0, down)
     return (bound + (up - down).log().sum((1, 2, 3))).numpy()
