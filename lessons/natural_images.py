@@ -22,6 +22,7 @@ from minigrad.nn.densities import logistic_log_probability, normal_log_density
 
 SPREAD = 0.25  # about the standard deviation of a byte/255: what the means of the bytes begin with
 
+
 @dataclass(frozen=True)
 class Size:
     """How large the network is."""
