@@ -70,16 +70,18 @@ class StochasticLayer(nn.Module):
     size : Size
     halves : bool
         Whether the way up halves the side of the maps here, and the way down doubles it.
+    top : bool
+        Whether the way up ends here.
     rng : numpy.random.Generator
     """
 
-    def __init__(self, size, halves, rng):
+    def __init__(self, size, halves, top, rng):
         super().__init__()
         n, k = size.maps, size.latents
         self.halves = halves
         self.up_cuts, self.down_cuts = np.cumsum([k, k, n]), np.cumsum([k, k, k, k, n])
-        self.up_first = nn.Conv2d(n, 2 * k + 2 * n, 3, stride=2 if halves else 1, padding=1, rng=rng)
-        self.up_second = nn.Conv2d(n, n, 3, padding=1, rng=rng)
+        self.up_first = nn.Conv2d(n, 2 * k + (n if top else 2 * n), 3, stride=2 if halves else 1, padding=1, rng=rng)
+        self.up_second = None if top else nn.Conv2d(n, n, 3, padding=1, rng=rng)
         self.down_first = nn.Conv2d(n, 4 * k + 2 * n, 3, padding=1, rng=rng)
         self.step = ConvolutionalStep(k, n, rng)
         if halves:
@@ -88,11 +90,14 @@ class StochasticLayer(nn.Module):
             self.down_second = nn.Conv2d(k + n, n, 3, padding=1, rng=rng)
 
     def up(self, h):
-        """The maps for the layer above, and what the picture says about this one: mean, log-scale, context."""
+        """The maps for the layer above (None at the top), and what this one has seen: mean, log-scale, context."""
         mean, log_scale, context, inner = mg.split(self.up_first(mg.elu(h)), self.up_cuts, axis=1)
+        seen = SMALL * mean, SMALL * log_scale, context
+        if self.up_second is None:
+            return None, seen
         if self.halves:
             h = h[:, :, ::2, ::2]
-        return h + self.up_second(mg.elu(inner)), (SMALL * mean, SMALL * log_scale, context)
+        return h + self.up_second(mg.elu(inner)), seen
 
     def down(self, h, noise, seen=None):
         """The maps for the layer below, z, and its entries' shares in log p(z | above) and log q(z | above, x).
@@ -136,9 +141,10 @@ class LayeredAutoencoder(nn.Module):
         super().__init__()
         self.size, self.rng, n = size, rng, size.maps
         self.first = nn.Conv2d(3, n, 5, stride=2, padding=2, rng=rng)
-        self.layers = [StochasticLayer(size, halves, rng) for _, halves in size.layers]  # from the picture up
-        top = size.layers[-1][0]
-        self.top = nn.Parameter(rng.standard_normal((1, n, top, top), dtype=np.float32))
+        layers = enumerate(size.layers, start=1)  # from the picture up
+        self.layers = [StochasticLayer(size, halves, i == len(size.layers), rng) for i, (_, halves) in layers]
+        side, _ = size.layers[-1]
+        self.top = nn.Parameter(rng.standard_normal((1, n, side, side), dtype=np.float32))
         self.last = nn.ConvTranspose2d(n, 3, 5, stride=2, padding=2, output_padding=1, rng=rng)
         self.log_scale = nn.Parameter(np.zeros((), np.float32))
 

@@ -83,7 +83,7 @@ def test_logistic_log_probability_is_finite_to_second_order_at_extreme_scales_an
 @given(st.floats(10, 50), st.floats(-2, 2))
 def test_a_wide_logistic_has_the_slope_and_the_curvature_that_its_limit_has(log_scale, mean):
     """log P = log(w/4s) up to 1/s, so its derivatives by log s are -1 and 0."""
-    scale = mg.tensor(log_scale)
+    scale = mg.tensor(np.array(log_scale))
 
     def function(scale):
         return densities.logistic_log_probability(np.array(0.4), mean, scale)
@@ -97,7 +97,7 @@ def test_a_wide_logistic_has_the_slope_and_the_curvature_that_its_limit_has(log_
 @given(st.floats(-50, -10), st.floats(0.05, 1e4))
 def test_a_narrow_logistic_far_away_falls_off_exponentially(log_scale, distance):
     """log P = -d/s, with d the distance from μ to the nearer edge: derivatives by log s are d/s and -d/s."""
-    scale, x = mg.tensor(log_scale), np.array(0.4)
+    scale, x = mg.tensor(np.array(log_scale)), np.array(0.4)
 
     def function(scale):
         return densities.logistic_log_probability(x, x + 0.5 / 255 + distance, scale)
@@ -110,8 +110,8 @@ def test_a_narrow_logistic_far_away_falls_off_exponentially(log_scale, distance)
 @given(st.floats(-20, 20))
 def test_the_share_of_a_bin_has_no_seam_where_its_formula_changes(log_width):
     found = densities._log_one_minus_exp(np.array([log_width, log_width + 1e-9]))
-    assert found[0] == pytest.approx(math.log(-math.expm1(-math.exp(log_width))), rel=1e-14, abs=1e-300)
-    assert found[1] >= found[0]
+    assert found[0] == pytest.approx(math.log(-math.expm1(-math.exp(log_width))), rel=1e-14, abs=1e-15)
+    assert found[1] >= found[0] - 1e-15
 
 
 @given(st.integers(0, 255), st.floats(-0.5, 1.5), st.floats(-4, 2))
@@ -127,7 +127,7 @@ def test_only_ratios_matter(k, mean, log_scale):
     )
     bytes_ = densities.logistic_log_probability(np.array(float(k)), 255 * mean, log_scale + math.log(255), 1, 0, 255)
     found = densities.logistic_log_probability(np.array(k / 255), mean, log_scale)
-    assert [scaled, bytes_] == pytest.approx([found, found], rel=1e-9)
+    np.testing.assert_allclose([scaled, bytes_], found, rtol=1e-9)
 
 
 @pytest.mark.parametrize("log_scale", [-50.0, 50.0])
