@@ -7,7 +7,7 @@ the unit is nats.
 
 import math
 
-from minigrad.ops.elementwise import elu, exp, log, maximum, minimum, softplus, square, where
+from minigrad.ops.elementwise import elu, exp, log, softplus, square, where
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -51,16 +51,10 @@ def logistic_log_probability(x, mean, log_scale, bin_width=1 / 255, lowest=0.0, 
     ends as narrow as the others, so its probabilities add up to less than 1.)
     """
     inverse = exp(-1 * log_scale)
+    width = bin_width * inverse  # of the bin, in units of s
     upper = (x - mean + 0.5 * bin_width) * inverse
     lower = (x - mean - 0.5 * bin_width) * inverse
     below, above = -softplus(-1 * upper), -softplus(lower)  # log σ(a), log σ(-c)
-    inside = below + above + _log_one_minus_exp(math.log(bin_width) - log_scale)
+    inside = below + above + log(-1 * elu(-1 * width))  # 1 - exp(-width), without cancellation
     margin = 0.25 * bin_width
     return where(x < lowest + margin, below, where(x > highest - margin, above, inside))
-
-
-def _log_one_minus_exp(log_width):
-    """log(1 - exp(-w)) with w = exp(log_width); derivatives neither divide by w² nor multiply by it."""
-    width = exp(minimum(log_width, 5))  # beyond, the logarithm is 0 to the last bit
-    series = log_width + width * (width / 24 - 0.5)  # up to w⁴/2880
-    return where(log_width < -7, series, log(-1 * elu(-1 * maximum(width, math.exp(-8)))))

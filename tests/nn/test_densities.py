@@ -107,13 +107,6 @@ def test_a_narrow_logistic_far_away_falls_off_exponentially(log_scale, distance)
         assert found.item() == pytest.approx(sign * wanted, rel=1e-9)
 
 
-@given(st.floats(-20, 20))
-def test_the_share_of_a_bin_has_no_seam_where_its_formula_changes(log_width):
-    found = densities._log_one_minus_exp(np.array([log_width, log_width + 1e-9]))
-    assert found[0] == pytest.approx(math.log(-math.expm1(-math.exp(log_width))), rel=1e-14, abs=1e-15)
-    assert found[1] >= found[0] - 1e-15
-
-
 @given(st.integers(0, 255), st.floats(-0.5, 1.5), st.floats(-4, 2))
 def test_only_ratios_matter(k, mean, log_scale):
     """Bins of 1/256 around (k + ½)/256, and bins of 1 around k."""
