@@ -328,9 +328,9 @@ for cut in cuts:
 axes.grid(visible=False)
 axes.set(xlabel=r"noise $\xi$", ylabel="latent variables z", title="upper layer first")
 figure.colorbar(image, ax=axes, label=r"$\log_{10}|\partial z/\partial\xi|$")
-lesson.figure(figure, "jacobian", alt="A square matrix of 40 rows, white above its diagonal. Lines divide it into two "
-              "layers. Within a layer, entries below the diagonal are mostly small and many are zero; the block that "
-              "joins the lower layer to the noise of the upper one is full.")
+lesson.figure(figure, "jacobian", alt="A square matrix of 40 rows, white above its diagonal, which is near 1. Lines "
+              "divide it into two layers. Below the diagonal most entries are between 0.001 and 0.1. Within the lower "
+              "layer some are white, zeros of the masks; its block for the noise of the upper layer is full.")
 
 # %%
 # Free bits
@@ -517,7 +517,7 @@ epochs = np.arange(1, experiment.epochs + 1)
 figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
 for place, arm in enumerate(ARMS):
     axes[0].errorbar(epochs, curves[arm].mean(axis=0), curves[arm].std(axis=0, ddof=1), color=ARM_COLOURS[arm],
-                     marker="o", ms=3, capsize=2, label=arm)
+                     marker="o", ms=3, capsize=2, errorevery=max(1, len(epochs) // 10), label=arm)
     axes[1].plot(np.full(experiment.seeds, place), curves[arm][:, -1], "o", color=ARM_COLOURS[arm])
 highest = np.quantile([curves[arm].mean(axis=0) for arm in ARMS], 0.85)
 axes[0].set(xlabel="epoch", ylabel="bits per dimension", title="test bound", ylim=(None, highest))
@@ -627,10 +627,11 @@ lesson.figure(figure, "bits_by_layer", note=note, alt="For each stochastic layer
 # 1. *Figure 3.* Where on its axis for CIFAR-10 would a model be that knows nothing? And one that knows each byte's
 #    share only? By how much does an improvement of 0.01 bits per dimension move a point on it?
 # 2. *No allowance.* Train with an allowance of 0, and with 4 nats. What becomes of the layers' terms and of the bound?
-# 3. *More seeds.* The paper's error bars look as if the normal parameterization had twice the standard deviation. How
-#    many seeds does it take until, with equal variances, a ratio of standard deviations of 2 comes up in fewer than 5 %
-#    of all cases? Change the simulation.
-# 4. *Pairs.* Runs of one seed share minibatches and, twice, their starting point. Compute the standard deviation over
-#    seeds of the *difference* between two arms. When is it smaller than that of either?
+# 3. *More seeds.* How many seeds does it take until, with equal variances, a ratio of standard deviations of 2 comes up
+#    in fewer than 5 % of all cases? And if one standard deviation is in truth twice the other, how often is it found by
+#    so many seeds, and how often by three? Change the simulation.
+# 4. *Pairs.* The two networks that begin as the same function also meet the same minibatches and the same noise.
+#    Compute the standard deviation over seeds of the *difference* between their bounds. Is it smaller than that of
+#    either?
 
 lesson.finish()
