@@ -150,6 +150,9 @@ def test_the_bound_is_the_same_on_each_device(pictures, device):
     found = model(mg.tensor(pictures[:4], device=device), [mg.tensor(array, device=device) for array in noise])
     assert found.device == device and model.noise(2)[0].device == device
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5)
+    with_free_bits(*model.terms(mg.tensor(pictures[:4], device=device)), 0.1).backward()
+    for parameter in model.parameters():
+        assert parameter.grad.device == device and np.isfinite(parameter.grad.numpy()).all()
 
 
 def training_of(pictures, seed, arm="weight norm", rate=0.008):
