@@ -152,9 +152,9 @@ class Autoencoder(nn.Module):
         log_likelihood, log_prior, log_q = self.terms(x, noise)
         return log_likelihood + (log_prior - log_q).sum(axis=1)
 
-    def noise(self, count):
-        """Standard normal numbers (count, latents), on the model's device."""
-        drawn = self.rng.standard_normal((count, self.size.latents), dtype=np.float32)
+    def noise(self, count, rng=None):
+        """Standard normal numbers (count, latents), on the model's device, drawn by `rng` or the model's own."""
+        drawn = (rng or self.rng).standard_normal((count, self.size.latents), dtype=np.float32)
         return mg.tensor(drawn, device=self.encoder.heads.bias.device)
 
 
@@ -177,16 +177,21 @@ ARMS = ("normal", "normal, initialized", "weight norm")
 
 
 def initialized(arm, size, rng, x):
-    """An autoencoder of one of the `ARMS`; the last two are the same function.
+    """An autoencoder of one of the `ARMS`, made for the pictures x; the last two are the same function."""
+    return as_arm(Autoencoder(size, rng), arm, x)
+
+
+def as_arm(model, arm, x):
+    """The model as one of the `ARMS` has it.
 
     "normal": weights w drawn from N(0, 0.05²), biases 0. "weight norm": v drawn so, then g and b chosen for the
     pictures x by data-dependent initialization, samples of z included (section 3). "normal, initialized": the same, and
-    then w = g v/‖v‖ multiplied out.
+    then w = g v/‖v‖ multiplied out. Parameters that are neither weights nor biases stay as they are.
     """
-    model = Autoencoder(size, rng)
     for name, parameter in model.named_parameters():
-        scale = 0.05 if name.endswith("weight") else 0.0
-        parameter.data = (scale * rng.standard_normal(parameter.shape)).astype(np.float32)
+        if name.endswith(("weight", "bias")):
+            scale = 0.05 if name.endswith("weight") else 0.0
+            parameter.data = (scale * model.rng.standard_normal(parameter.shape)).astype(np.float32)
     for layer in model.modules():
         if isinstance(layer, (nn.MaskedLinear, nn.MaskedConv2d)):
             layer.weight.data = layer.weight.data * layer.mask.data
@@ -207,8 +212,9 @@ class Training:
     Attributes
     ----------
     curves : dict of lists, an entry for each epoch
-        "train": the bound of the training pictures, met on the way; "likelihood" and "divergence": the two terms of the
-        test bound, which is the first minus the second; "seconds" of the processor. All but the last in nats a picture.
+        "train": the objective, for training pictures met on the way; "likelihood" and "divergence": the two terms of
+        the test bound, which is the first minus the second; "seconds" of the processor. All but the last in nats a
+        picture.
 
     Parameters
     ----------
@@ -223,44 +229,51 @@ class Training:
         Epochs.
     """
 
+    initialized = staticmethod(initialized)
+
     def __init__(self, arm, size, rate, rng, pictures, test, batch, average, device="cpu"):
-        self.model, self.rng = initialized(arm, size, rng, pictures[:500]).to(device), rng
+        self.model, self.rng = self.initialized(arm, size, rng, pictures[:500]).to(device), rng
         self.pictures, self.test, self.batch = pictures, test, batch
         self.optimizer = optim.Adamax(self.model.parameters(), lr=rate, bias_correction=False)
         self.average = optim.ExponentialMovingAverage(self.model, 1 - 1 / (average * (len(pictures) // batch)))
         self.curves = {"train": [], "likelihood": [], "divergence": [], "seconds": []}
 
+    def objective(self, x):
+        """What is made as large as possible, for a minibatch x: here the bound, in nats a picture."""
+        return self.model(x).mean()
+
+    def measured(self, x, noise):
+        """log p(x|z) and log q(z|x) - log p(z) for each picture, whose expectations are the two terms of the bound."""
+        log_likelihood, log_prior, log_q = self.model.terms(x, noise)
+        return log_likelihood, (log_q - log_prior).sum(axis=1)
+
     def epoch(self):
         """Train on each picture once, then test."""
-        started, bounds = time.process_time(), []
+        started, objectives = time.process_time(), []
         order = self.rng.permutation(len(self.pictures))
         for first in range(0, len(order) - self.batch + 1, self.batch):
-            x = mg.tensor(self.pictures[order[first : first + self.batch]], device=self.device)
-            bound = self.model(x).mean()
+            objective = self.objective(mg.tensor(self.pictures[order[first : first + self.batch]], device=self.device))
             self.optimizer.zero_grad()
-            (-bound).backward()
+            (-objective).backward()
             self.optimizer.step()
             self.average.update()
-            bounds.append(bound.item())
+            objectives.append(objective.item())
         self.curves["seconds"].append(time.process_time() - started)
-        self.curves["train"].append(float(np.mean(bounds)))
+        self.curves["train"].append(float(np.mean(objectives)))
         for name, value in zip(("likelihood", "divergence"), self.tested(), strict=True):
-            self.curves[name].append(float(value.mean()))
+            self.curves[name].append(value.mean(axis=0).tolist())
 
     @property
     def device(self):
-        return self.model.encoder.heads.bias.device
+        return self.model.parameters()[0].device
 
     def tested(self, seed=0):
-        """E log p(x|z) and KL(q(z|x) ‖ p(z)) for each test picture, of one sample, with the averaged parameters."""
+        """What is `measured` on the test pictures, with one sample for each, and the averaged parameters."""
         rng, found = np.random.default_rng(seed), []
         with mg.no_grad(), self.average.applied():
             for first in range(0, len(self.test), 250):
-                x = self.test[first : first + 250]
-                noise = rng.standard_normal((len(x), self.model.size.latents), dtype=np.float32)
-                x, noise = (mg.tensor(a, device=self.device) for a in (x, noise))
-                log_likelihood, log_prior, log_q = self.model.terms(x, noise)
-                found.append((log_likelihood.numpy(), (log_q - log_prior).sum(axis=1).numpy()))
+                x = mg.tensor(self.test[first : first + 250], device=self.device)
+                found.append([term.numpy() for term in self.measured(x, self.model.noise(len(x), rng))])
         return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
     def state(self):

@@ -40,9 +40,15 @@ def logistic_log_probability(x, mean, log_scale, bin_width=1 / 255, lowest=0.0, 
 
         σ(a) - σ(c) = σ(a) σ(-c) (1 - exp(c - a)),
 
-    whose three factors have logarithms without cancellation, however narrow or wide the distribution is.
+    whose three factors have logarithms without cancellation, however narrow or wide the distribution is. Value and
+    derivatives to second order are finite for log-scales of ±50 and means that are far away, in float32 too (but a
+    second derivative is as large as 1/s², wherever μ lies on the very edge of x's bin).
 
-    Source: Kingma et al. 2016 (arXiv:1606.04934), section 6.2, where bins have a width of 1/256.
+    Only ratios matter: bytes/255 with bins of 1/255, and (byte + ½)/256 with bins of 1/256, have the same probabilities
+    if μ and s are changed along with them.
+
+    Source: Kingma et al. 2016 (arXiv:1606.04934), section 6.2, with bins of 1/256. (Their code leaves the bins at the
+    ends as narrow as the others, so its probabilities add up to less than 1.)
     """
     inverse = exp(-1 * log_scale)
     width = bin_width * inverse  # of the bin, in units of s

@@ -65,15 +65,62 @@ def test_logistic_log_probability_is_the_difference_of_the_distribution_function
     assert found == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize("log_scale", [-50.0, 50.0])
+@pytest.mark.parametrize("log_scale", [-50.0, -3.0, 50.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mean", [-1e4, 0.3, 1e4])
 @pytest.mark.parametrize("x", [0.0, 100 / 255, 1.0])
-def test_logistic_log_probability_and_its_gradients_are_finite_at_extreme_scales(x, dtype, log_scale):
-    mean, scale = (mg.tensor(np.array(v, dtype), requires_grad=True) for v in (0.3, log_scale))
-    log_p = densities.logistic_log_probability(np.array(x, dtype), mean, scale)
-    assert log_p.dtype == dtype and np.isfinite(log_p.item())
-    log_p.backward()
-    assert np.isfinite(mean.grad.item()) and np.isfinite(scale.grad.item())
+def test_logistic_log_probability_is_finite_to_second_order_at_extreme_scales_and_means(x, mean, dtype, log_scale):
+    def function(arguments):
+        return densities.logistic_log_probability(np.array(x, dtype), arguments[0], arguments[1])
+
+    arguments = mg.tensor(np.array([mean, log_scale], dtype))
+    value, gradient = function(arguments), mg.jacobian(function, arguments)
+    hessian = mg.hessian(function, arguments)
+    assert value.dtype == gradient.dtype == hessian.dtype == dtype
+    assert all(np.isfinite(t.numpy()).all() for t in (value, gradient, hessian))
+
+
+@given(st.floats(10, 50), st.floats(-2, 2))
+def test_a_wide_logistic_has_the_slope_and_the_curvature_that_its_limit_has(log_scale, mean):
+    """log P = log(w/4s) up to 1/s, so its derivatives by log s are -1 and 0."""
+    scale = mg.tensor(np.array(log_scale))
+
+    def function(scale):
+        return densities.logistic_log_probability(np.array(0.4), mean, scale)
+
+    small = 10 * math.exp(-log_scale) + 1e-15
+    assert function(scale).item() == pytest.approx(-math.log(4 * 255) - log_scale, rel=1e-12, abs=small)
+    assert mg.jacobian(function, scale).item() == pytest.approx(-1, abs=small)
+    assert mg.hessian(function, scale).item() == pytest.approx(0, abs=small)
+
+
+@given(st.floats(-50, -10), st.floats(0.05, 1e4))
+def test_a_narrow_logistic_far_away_falls_off_exponentially(log_scale, distance):
+    """log P = -d/s, with d the distance from μ to the nearer edge: derivatives by log s are d/s and -d/s."""
+    scale, x = mg.tensor(np.array(log_scale)), np.array(0.4)
+
+    def function(scale):
+        return densities.logistic_log_probability(x, x + 0.5 / 255 + distance, scale)
+
+    wanted = distance * math.exp(-log_scale)
+    for found, sign in ((function(scale), -1), (mg.jacobian(function, scale), 1), (mg.hessian(function, scale), -1)):
+        assert found.item() == pytest.approx(sign * wanted, rel=1e-9)
+
+
+@given(st.integers(0, 255), st.floats(-0.5, 1.5), st.floats(-4, 2))
+def test_only_ratios_matter(k, mean, log_scale):
+    """Bins of 1/256 around (k + ½)/256, and bins of 1 around k."""
+    scaled = densities.logistic_log_probability(
+        np.array((k + 0.5) / 256),
+        (255 * mean + 0.5) / 256,
+        log_scale + math.log(255 / 256),
+        1 / 256,
+        0.5 / 256,
+        255.5 / 256,
+    )
+    bytes_ = densities.logistic_log_probability(np.array(float(k)), 255 * mean, log_scale + math.log(255), 1, 0, 255)
+    found = densities.logistic_log_probability(np.array(k / 255), mean, log_scale)
+    np.testing.assert_allclose([scaled, bytes_], found, rtol=1e-9)
 
 
 @pytest.mark.parametrize("log_scale", [-50.0, 50.0])
