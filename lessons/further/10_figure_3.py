@@ -321,8 +321,8 @@ for arm in ARMS:
 # Exercises
 # ---------
 #
-# 1. With bias correction, Adamax's first step divides $m$ by $1 - \beta_1$. What becomes of $c$? Change ``first_step``,
-#    and look at which claim fails.
+# 1. With bias correction, Adamax's first step divides $m$ by 0.1. What becomes of $c$? Change ``first_step``, and look at
+#    which claim fails.
 # 2. At which rate would the longest vectors of the initialized normal network turn as fast as those with weight
 #    normalization at 0.008? What would the others do there?
 # 3. ``results/figure_3`` has the divergences by epoch. In which epoch does each arm's posterior begin to tell anything
