@@ -301,8 +301,8 @@ exercise.mistake(
 )
 for size in ("abs(slopes).max()", "np.linalg.norm(slopes)"):
     exercise.mistake(
-        "one tolerance is made for all entries, from the largest or from the length of the gradient: a wrong small entry "
-        "hides behind large ones.",
+        "one tolerance is made for all entries, from the largest or from the length of the gradient: a wrong small "
+        "entry hides behind large ones.",
         "1e-6 * abs(slopes) +",
         f"1e-6 * {size} +",
     )
