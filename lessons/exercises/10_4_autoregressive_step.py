@@ -276,3 +276,10 @@ exercise.mistake(
     "    _, s = shift(before)\n",
     "    _, s = shift(z)\n",
 )
+for start in ("z", "np.zeros(z.shape)"):
+    exercise.mistake(
+        "undo is repeated twice, whatever the number of entries: each round makes one entry more right.",
+        BODY,
+        f"    before = {start}\n    for _ in range(2):\n        m, s = shift(before)\n"
+        "        before = z * np.exp(s) + m\n",
+    )
