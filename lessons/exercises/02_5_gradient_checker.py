@@ -299,16 +299,13 @@ exercise.mistake(
 exercise.mistake(
     "the tolerance is absolute: it lets small entries pass, and stops large ones.", "1e-6 * abs(slopes) +", "1e-6 +"
 )
-exercise.mistake(
-    "the tolerance follows the largest entry: a wrong small one hides behind it.",
-    "1e-6 * abs(slopes) +",
-    "1e-6 * abs(slopes).max() +",
-)
-exercise.mistake(
-    "the tolerance follows the length of the whole gradient: a wrong small entry hides behind large ones.",
-    "1e-6 * abs(slopes) +",
-    "1e-6 * np.linalg.norm(slopes) +",
-)
+for size in ("abs(slopes).max()", "np.linalg.norm(slopes)"):
+    exercise.mistake(
+        "one tolerance is made for all entries, from the largest or from the length of the gradient: a wrong small "
+        "entry hides behind large ones.",
+        "1e-6 * abs(slopes) +",
+        f"1e-6 * {size} +",
+    )
 exercise.mistake("truncation is missing in the tolerance.", "abs(slopes) + truncation +", "abs(slopes) +")
 exercise.mistake("rounding is missing in the tolerance, or not divided by h.", " + 10 * rounding(f, x) / STEP", "")
 exercise.mistake(

@@ -182,3 +182,13 @@ exercise.mistake(
     "0.5 * np.sum(np.exp(2 * log_ratio) + distance**2 - 1 - 2 * log_ratio, axis=1)",
     "0.5 * (np.exp(2 * log_ratio) + distance**2 - 1 - 2 * log_ratio)",
 )
+exercise.mistake(
+    "σ_p stands where its square belongs, under σ² and under the square of the distance.",
+    BODY,
+    "np.exp(2 * log_scale - prior_log_scale) + (mean - prior_mean) ** 2 / np.exp(prior_log_scale) - 1 - 2 * log_ratio",
+)
+exercise.mistake(
+    "the ½ that comes from log q is subtracted once; each entry has its own.",
+    BODY + ", axis=1)",
+    "np.exp(2 * log_ratio) + distance**2 - 2 * log_ratio, axis=1) - 0.5",
+)

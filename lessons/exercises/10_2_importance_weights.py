@@ -250,3 +250,8 @@ exercise.mistake(
     f"weights = {LARGEST}",
     "weights = log_weights",
 )
+exercise.mistake(
+    "the bound still has the axis that keepdims=True has kept; its shape is to be (N,).",
+    f"return {MEAN}",
+    f"return ({MEAN})[:, None]",
+)

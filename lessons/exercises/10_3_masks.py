@@ -255,3 +255,8 @@ exercise.mistake(
     "mask(numbers[layer + 1], numbers[layer], strict=layer == last)",
     "mask(numbers[layer + 1], numbers[layer if layer == last else 0], strict=layer == last)",
 )
+exercise.mistake(
+    "only the first hidden layer has masks here; there may be several, one on top of the other.",
+    "    return [mask(numbers[layer + 1], numbers[layer], strict=layer == last) for layer in range(last + 1)]",
+    "    return [mask(hidden[0], entries, False), mask(entries, hidden[0], True)]",
+)

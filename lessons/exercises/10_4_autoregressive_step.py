@@ -149,8 +149,9 @@ def log_volume(answer, z, log_q, shift):
 
 @exercise.law("log q falls by the log-determinant of the step's Jacobian", cases())
 def density(answer, case):
+    volume = log_volume(answer, *case)
     came = stepped(answer, "step", *case)[1]
-    agree("the new log q minus the old", came - case[1], -log_volume(answer, *case), rtol=1e-4, atol=1e-4)
+    agree("the new log q minus the old", came - case[1], -volume, rtol=1e-4, atol=1e-4)
 
 
 @exercise.law("the new log q is the old one plus the sum of a picture's s", cases())
@@ -276,3 +277,10 @@ exercise.mistake(
     "    _, s = shift(before)\n",
     "    _, s = shift(z)\n",
 )
+for start in ("z", "np.zeros(z.shape)"):
+    exercise.mistake(
+        "undo is repeated twice, whatever the number of entries: each round makes one entry more right.",
+        BODY,
+        f"    before = {start}\n    for _ in range(2):\n        m, s = shift(before)\n"
+        "        before = z * np.exp(s) + m\n",
+    )

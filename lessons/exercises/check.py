@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessons import Parser, UsageError, docstring, runner
-from lessons.exercises import judge
+from lessons.exercises import files, judge, load
 from lessons.exercises.folder import State, exercises
 
 WIDTH = 100
@@ -108,11 +108,12 @@ def hint(exercise, state):
 
 def progress(state):
     """A line with a bar, how many exercises are done, and which were once but have been edited since."""
-    everything = exercises()
-    done = [exercise for exercise in everything if state.is_done(exercise)]
-    edited = [exercise.number for exercise in everything if exercise.number in state.done and exercise not in done]
-    filled = round(30 * len(done) / len(everything))
-    line = f"[{'#' * filled}{'.' * (30 - filled)}] {len(done)} of {len(everything)} exercises done"
+    everything = files()
+    once = [number for number in everything if number in state.done]
+    edited = [number for number in once if not state.is_done(load(everything[number]))]
+    done = len(once) - len(edited)
+    filled = round(30 * done / len(everything))
+    line = f"[{'#' * filled}{'.' * (30 - filled)}] {done} of {len(everything)} exercises done"
     return line + (f"; edited since they were, to be checked again: {', '.join(edited)}" if edited else "")
 
 

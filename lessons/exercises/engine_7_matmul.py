@@ -213,7 +213,12 @@ def forgetful(answer):
     "sum_to(g @ np.swapaxes(b.data, -1, -2), a.shape)",
 )
 def constant_operand(answer):
-    if forgetful(answer) or not equal(both(answer)[0], G @ B.T) or not equal(both(answer)[1], A.T @ G):
+    if (
+        forgetful(answer)
+        or no_step(answer)
+        or not equal(both(answer)[0], G @ B.T)
+        or not equal(both(answer)[1], A.T @ G)
+    ):
         return False
     return not (knows_other(answer, "a") and knows_other(answer, "b"))
 
