@@ -313,6 +313,7 @@ GRAPHS = {  # what passes scales on in other ways
     "through the mean": lambda m, x: m.c(mg.relu(m.a(x)) - mg.mean(m.b(x), axis=1, keepdims=True)),
     "a learned vector added": lambda m, x: m.c(mg.relu(m.a(x)) + m.vector),
     "a learned factor of the input": lambda m, x: m.c(mg.relu(m.a(x * m.vector)) + m.b(x)),
+    "a computed factor of the input": lambda m, x: m.c(mg.relu(m.a(x * mg.exp(m.vector))) + m.b(x)),
     "transposed and back": lambda m, x: m.c(mg.swapaxes(mg.relu(mg.swapaxes(m.a(x), 0, 1)), 0, 1)),
     "matrix product": lambda m, x: m.c(mg.relu(x @ m.matrix)),
     "tanh of the input": lambda m, x: m.c(mg.relu(m.a(mg.tanh(x)))),
