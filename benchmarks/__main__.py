@@ -2,9 +2,9 @@
 
     python -m benchmarks [paper_network memory …] [--quick] [--json FILE] [--figure FILE]
 
-Without names, all tables: about ten minutes on two cores, or about a minute with --quick, which is for seeing that
-everything works; its numbers are for smaller batches and from few repeats. Each table is a file here, whose docstring
-says what it measures; `measure.py` says how. The peers are the `bench` extra: pip install -e '.[bench]'.
+Without names, all tables: about a quarter of an hour on two cores, or about a minute with --quick, which is for seeing
+that everything works; its numbers are for smaller batches and from few repeats. Each table is a file here, whose
+docstring says what it measures; `measure.py` says how. The peers are the `bench` extra: pip install -e '.[bench]'.
 """
 
 import argparse

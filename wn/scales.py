@@ -180,8 +180,11 @@ class _Walk:
         return one
 
     def demand(self, node, numbers, what):
-        """These have to turn out to be fixed, else the node is refused; behind the last weight they are fixed now."""
-        if node in self.hidden:
+        """These have to turn out to be fixed, else the node is refused.
+
+        They are fixed now where nothing is lost by it: behind the last weight, or if only parameters lead to them.
+        """
+        if node in self.hidden and node in self.depth:
             self.demands.append((node, _once(numbers), what))
         else:
             self.tie(numbers, FIXED)

@@ -298,6 +298,11 @@ def three(rng, **more):
     return {name: nn.Linear(4, 4, rng=rng) for name in "abc"} | more
 
 
+def overlapping(m, x):
+    a, b, both = m.a(x), m.b(x), m.a2(x)
+    return m.c(mg.relu(b + both)) + mg.relu(a + both) @ m.matrix
+
+
 GRAPHS = {  # what passes scales on in other ways
     "concatenation": lambda m, x: m.c(mg.relu(mg.concatenate([m.a(x)[:, :2], m.b(mg.relu(m.a2(x)))[:, 2:]], axis=1))),
     "halves added": lambda m, x: m.c(mg.concatenate([(h := mg.relu(m.a(x)))[:, :2] + h[:, 2:], h[:, 2:]], axis=1)),
@@ -308,10 +313,12 @@ GRAPHS = {  # what passes scales on in other ways
     "through the mean": lambda m, x: m.c(mg.relu(m.a(x)) - mg.mean(m.b(x), axis=1, keepdims=True)),
     "a learned vector added": lambda m, x: m.c(mg.relu(m.a(x)) + m.vector),
     "a learned factor of the input": lambda m, x: m.c(mg.relu(m.a(x * m.vector)) + m.b(x)),
+    "a computed factor of the input": lambda m, x: m.c(mg.relu(m.a(x * mg.exp(m.vector))) + m.b(x)),
     "transposed and back": lambda m, x: m.c(mg.swapaxes(mg.relu(mg.swapaxes(m.a(x), 0, 1)), 0, 1)),
     "matrix product": lambda m, x: m.c(mg.relu(x @ m.matrix)),
     "tanh of the input": lambda m, x: m.c(mg.relu(m.a(mg.tanh(x)))),
     "softmax of the output": lambda m, x: mg.softmax(m.c(mg.relu(m.a(x))) * m.vector + 1),
+    "sums with a summand in common": overlapping,
     "a weight behind a sum with itself": lambda m, x: m.c((h := mg.relu(m.a(x))) + mg.relu(m.b(h))),
 }
 
