@@ -540,6 +540,8 @@ lesson.claim("trained with weight normalization, the bound is better than single
 # %%
 # Is its variance lower?
 # ----------------------
+#
+# The estimates after the last epoch, and what we know about ratios of such estimates:
 
 spread = {arm: curves[arm][:, -1].std(ddof=1) for arm in ARMS}
 for arm in ARMS[:2]:
