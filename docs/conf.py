@@ -173,10 +173,11 @@ def literal_signs(app, what, name, obj, options, lines):
         lines[i] = "".join(parts)
 
 
-def inequalities_in_formulas(app, tree):
-    """sphinxcontrib-katex leaves < and > of a displayed formula as they are, and HTML would take `s<t` for a tag."""
+def displayed_formulas(app, tree):
+    """Let formulas break between their parts, and write < and > in words: HTML would take `s<t` for a tag."""
     for formula in tree.findall(nodes.math_block):
         text = formula.astext().replace("<", r"\lt ").replace(">", r"\gt ")
+        text = re.sub(r"\\q?quad\b", r"\g<0>\\allowbreak ", text)
         formula[:] = [nodes.Text(text)]
 
 
@@ -192,7 +193,7 @@ def setup(app):
     """Connect the functions above."""
     NbElementRenderer.render_image = with_alternative_text(NbElementRenderer.render_image)
     app.connect("builder-inited", write_lessons)
-    app.connect("doctree-read", inequalities_in_formulas)
+    app.connect("doctree-read", displayed_formulas)
     app.connect("html-page-context", links_back_from_sources)
     app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)

@@ -140,7 +140,7 @@ def _linked(text, name):
         return f"[{match[0]}]({path})"
 
     file, number = r"``?(?:further/)?(?P<file>\d\d_\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
-    formula, heading = r"\$\$.*?\$\$|\$[^$]*\$|`[^`\n]+`", r"^#[^\n]*$"
+    formula, heading = r"\$\$.*?\$\$|\$[^$]*\$|``[^`]+``|`[^`\n]+`", r"^#[^\n]*$"
     kept = re.compile(f"{file}|{number}|{formula}|{heading}", re.DOTALL | re.MULTILINE)
     return kept.sub(lambda match: link(match) if match["file"] or match["number"] else match[0], text)
 

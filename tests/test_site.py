@@ -182,7 +182,11 @@ def test_a_lesson_in_the_browser(built, page, name):
     notebook = (built / "notebooks" / f"{name.removeprefix('lessons/')}.ipynb").read_text("utf-8")
     assert len(widths) == notebook.count("lesson.figure(") and all(widths)
     assert page.locator(".claim.holds").count() > 5 and page.locator(".claim.fails").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing hangs out at the side
+    formulas = "[...document.querySelectorAll('.katex-display .katex-html')]"
+    assert page.evaluate(f"{formulas}.every((formula) => formula.scrollWidth <= formula.clientWidth)")  # they break
+    for width in (400, 320, 1024, 1366):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), width  # nothing hangs out
 
 
 def test_a_judged_exercise_unfolds(built, page):

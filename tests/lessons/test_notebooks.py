@@ -157,7 +157,7 @@ def test_a_package_without_answers_has_no_link_to_them(monkeypatch, tmp_path):
 SMALL = '''"""A title
 =======
 
-See lesson 01 and ``further/01_order.py``, not lesson 77. $x = \\\\text{lesson 01}$.
+See lesson 01 and ``further/01_order.py``, not lesson 77. Or ``mg``, ``01_memory.py``. $x = \\\\text{lesson 01}$.
 """
 
 # %%
@@ -191,7 +191,8 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     book = notebook.notebook(tmp_path / "77_small.py", requirement="minigrad")
     title, heading, tolerance = sources(book, "markdown")
     order, first = "[``further/01_order.py``](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
-    assert title == f"# A title\n\nSee {first} and {order}, not lesson 77. $x = \\text{{lesson 01}}$."
+    memory = "Or ``mg``, [``01_memory.py``](further/01_memory.ipynb)."
+    assert title == f"# A title\n\nSee {first} and {order}, not lesson 77. {memory} $x = \\text{{lesson 01}}$."
     assert heading == "## 1. A heading\n\nOf [lists]:\n\n- one"
     assert tolerance == "<details>\n<summary>Tolerance</summary>\n\nNone.\n\n</details>"
     install, begin, claim, end = sources(book, "code")
