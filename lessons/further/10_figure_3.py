@@ -321,7 +321,7 @@ for arm in ARMS:
 # Exercises
 # ---------
 #
-# 1. With bias correction, Adamax's first step divides $m$ by 0.1. What becomes of $c$? Change ``first_step``, and look at
+# 1. With bias correction, Adamax's first step divides $m$ by 0.1. What becomes of $c$? Change ``first_step``, and see
 #    which claim fails.
 # 2. At which rate would the longest vectors of the initialized normal network turn as fast as those with weight
 #    normalization at 0.008? What would the others do there?
