@@ -158,7 +158,7 @@ class Run:
     average: float = 0.5  # epochs over which the parameters are averaged
 
     def name(self):
-        return file_name(f"{lesson.data}-seed{self.seed}-{self.size}-{self.epochs}-{self.arm}-{self.rate:g}")
+        return file_name(f"mnist-seed{self.seed}-{self.size}-{self.epochs}-{self.arm}-{self.rate:g}")
 
 
 def importance_weighted(training, samples=64, pictures=500):
