@@ -139,6 +139,11 @@ exercise.mistake(
     "np.exp(2 * log_ratio) + distance**2 - 1 - 2 * log_ratio",
     "np.exp(log_ratio) + distance**2 * np.exp(prior_log_scale) - 1 - log_ratio",
 )
+exercise.mistake(
+    "the variance of q is missing in log p(z): over q, the average of (z - z̄_p)² is (z̄ - z̄_p)² + σ².",
+    BODY,
+    "distance**2 - 1 - 2 * log_ratio",
+)
 exercise.mistake("σ/σ_p stands where its square belongs.", "np.exp(2 * log_ratio)", "np.exp(log_ratio)")
 exercise.mistake(
     "the logarithm of σ/σ_p counts half: it is that of the variances, twice as much, that the ½ belongs to.",

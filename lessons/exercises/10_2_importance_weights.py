@@ -57,8 +57,8 @@ exercise = Exercise(
     hints=[
         "For any number c, log Σ ω = c + log Σ e^(log ω - c). Which c makes the largest of the exponentials 1?",
         "The largest is taken over the draws of a picture, axis 1. To subtract it from (N, K) it needs a second axis.",
-        "bound: `largest + np.log(np.mean(np.exp(…), axis=1))`. In shares the same factor stands above and below the "
-        "line, so there is nothing to make up for.",
+        "bound: `largest + np.log(np.mean(np.exp(…), axis=1))`, where largest is (N,) again. In shares the same factor "
+        "stands above and below the line, so there is nothing to make up for.",
     ],
 )
 
@@ -80,7 +80,7 @@ def shape(answer, case):
 
 @exercise.law("with one draw the bound is log ω", cases(most=1))
 def one_draw(answer, case):
-    agree("the bound", answer.bound(case), case[:, 0])
+    agree("the bound", answer.bound(case.copy()), case[:, 0])
 
 
 @exercise.law("K draws of the same weight: the bound is its logarithm", st.tuples(cases(most=1), SIZES))
@@ -91,7 +91,7 @@ def equal_weights(answer, case):
 
 @exercise.law("e^bound is the mean of a picture's weights", cases())
 def mean_of_weights(answer, case):
-    agree("e^bound", np.exp(answer.bound(case)), [sum(np.exp(row)) / len(row) for row in case])
+    agree("e^bound", np.exp(answer.bound(case.copy())), [sum(np.exp(row)) / len(row) for row in case])
 
 
 @exercise.law(
@@ -100,13 +100,13 @@ def mean_of_weights(answer, case):
 def more_draws(answer, case):
     K = case.shape[1]
     fewer = np.mean([answer.bound(np.delete(case, k, axis=1)) for k in range(K)], axis=0)
-    came = answer.bound(case)
+    came = answer.bound(case.copy())
     hold((came >= fewer - 1e-9).all(), f"the bound with {K} draws", came, f"at least {fewer}")
 
 
 @exercise.law("the shares are those of the weights in their sum", cases())
 def proportions(answer, case):
-    came = np.asarray(answer.shares(case))
+    came = np.asarray(answer.shares(case.copy()))
     agree("the sum of a picture's shares", came.sum(axis=1), np.ones(len(case)))
     agree("each share over the first", came / came[:, :1], np.exp(case - case[:, :1]))
 
@@ -114,8 +114,8 @@ def proportions(answer, case):
 @exercise.law("the shares are the derivatives of the bound with respect to log ω", cases(), examples=20)
 def derivatives(answer, case):
     # A difference is off by the rounding of the bound, 1e-15, over the step, 1e-6, and by the square of the step.
-    slopes = differences(lambda log_weights: np.sum(answer.bound(log_weights)), case)
-    agree("the shares", answer.shares(case), slopes, rtol=0, atol=1e-7)
+    slopes = differences(lambda log_weights: np.sum(answer.bound(log_weights.copy())), case)
+    agree("the shares", answer.shares(case.copy()), slopes, rtol=0, atol=1e-7)
 
 
 SHIFTS = st.sampled_from([-4096.0, 4096.0, -1024.0, 1024.0])
@@ -125,16 +125,22 @@ SHIFTS = st.sampled_from([-4096.0, 4096.0, -1024.0, 1024.0])
               st.tuples(cases(), SHIFTS))  # fmt: skip
 def shifted(answer, case):
     log_weights, c = case
-    agree(f"the bound of log ω + {c:g}", answer.bound(log_weights + c), answer.bound(log_weights) + c)
-    agree(f"the shares of log ω + {c:g}", answer.shares(log_weights + c), answer.shares(log_weights))
+    agree(f"the bound of log ω + {c:g}", answer.bound(log_weights + c), answer.bound(log_weights.copy()) + c)
+    agree(f"the shares of log ω + {c:g}", answer.shares(log_weights + c), answer.shares(log_weights.copy()))
 
 
 @exercise.law("a picture's bound and shares do not depend on the other pictures", st.tuples(cases(), SHIFTS))
 def alone(answer, case):
     log_weights, c = case
     both = np.concatenate([log_weights, log_weights + c])
-    agree("the bound of the first half", answer.bound(both)[: len(log_weights)], answer.bound(log_weights))
-    agree("the shares of the first half", answer.shares(both)[: len(log_weights)], answer.shares(log_weights))
+    agree(
+        "the bound of the first half", answer.bound(both.copy())[: len(log_weights)], answer.bound(log_weights.copy())
+    )
+    agree(
+        "the shares of the first half",
+        answer.shares(both.copy())[: len(log_weights)],
+        answer.shares(log_weights.copy()),
+    )
 
 
 @exercise.law("a weight of 0 counts among the K, and so does one that is e^1024 times smaller than another", cases())
@@ -142,9 +148,9 @@ def zero_weights(answer, case):
     K = case.shape[1]
     for small in (-np.inf, -1024.0):
         more = np.concatenate([case, np.full((len(case), 1), small)], axis=1)
-        agree(f"the bound with one draw more, of log ω = {small:g}", answer.bound(more),
-              answer.bound(case) + np.log(K / (K + 1)))  # fmt: skip
-        agree("its share", np.asarray(answer.shares(more))[:, -1], np.zeros(len(case)))
+        agree(f"the bound with one draw more, of log ω = {small:g}", answer.bound(more.copy()),
+              answer.bound(case.copy()) + np.log(K / (K + 1)))  # fmt: skip
+        agree("its share", np.asarray(answer.shares(more.copy()))[:, -1], np.zeros(len(case)))
 
 
 @exercise.law("log_weights are left as they were", cases())
@@ -211,6 +217,18 @@ exercise.mistake(
     "    largest = np.max(log_weights, axis=0)\n"
     "    return largest + np.log(np.mean(np.exp(log_weights - largest), axis=0))",
 )
+exercise.mistake(
+    "draws whose weight is 0 are left out of K: they count, and make the mean smaller.",
+    MEAN,
+    "largest + np.log(np.sum(np.exp(log_weights - largest[:, None]), axis=1)"
+    " / np.sum(np.exp(log_weights - largest[:, None]) > 0, axis=1))",
+)
+exercise.mistake(
+    "the largest log ω still has its second axis, (N, 1), where it is added to (N,) logarithms: that makes (N, N).",
+    f"    largest = np.max(log_weights, axis=1)\n    return {MEAN}",
+    "    largest = np.max(log_weights, axis=1, keepdims=True)\n"
+    "    return largest + np.log(np.mean(np.exp(log_weights - largest), axis=1))",
+)
 SHARES = "weights / np.sum(weights, axis=1, keepdims=True)"
 LARGEST = "np.exp(log_weights - np.max(log_weights, axis=1, keepdims=True))"
 exercise.mistake(
@@ -242,6 +260,13 @@ exercise.mistake(
 )
 exercise.mistake(
     "in shares the largest of all pictures is subtracted: where all weights are far smaller, 0/0 is left.",
+    LARGEST,
+    "np.exp(log_weights - np.max(log_weights))",
+)
+exercise.mistake(
+    "the largest of all pictures is subtracted, in both: one whose weights are far smaller has nothing but zeros left.",
+    "largest = np.max(log_weights, axis=1)",
+    "largest = np.full(len(log_weights), np.max(log_weights))",
     LARGEST,
     "np.exp(log_weights - np.max(log_weights))",
 )

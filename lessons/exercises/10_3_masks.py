@@ -218,6 +218,11 @@ exercise.mistake(
     "strict=True",
 )
 exercise.mistake(
+    "the masks between hidden layers are strict: only that of the outputs is, or a number is lost from layer to layer.",
+    "strict=layer == last",
+    "strict=layer > 0",
+)
+exercise.mistake(
     "no layer is strict: an output sees its own entry. The last one has to be.", "strict=layer == last", "strict=False"
 )
 exercise.mistake(

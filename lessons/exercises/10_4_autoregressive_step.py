@@ -246,6 +246,12 @@ exercise.mistake(
     BODY + "    _, s = shift(before)\n",
     "    m, s = shift(np.zeros(z.shape))\n    before = z * np.exp(s) + m\n",
 )
+for start in ("z.copy()", "np.zeros(z.shape)"):
+    exercise.mistake(
+        "undo leaves out entry 0: its m and s are constants, and it was moved as well.",
+        "    before = np.zeros(z.shape)\n    for i in range(z.shape[1]):",
+        f"    before = {start}\n    for i in range(1, z.shape[1]):",
+    )
 exercise.mistake(
     "undo begins with the last entry: only those of the first, m and s are known at the start.",
     "for i in range(z.shape[1]):",
