@@ -112,7 +112,7 @@ def log_joint(z):
 
 
 DRAWS = 400_000
-mean, scale = np.array([0.5, 0.0]), np.array([0.5, 0.5])  # some q; not a good one
+mean, scale = center - [0.25, 0.15], np.array([0.5, 0.5])  # some q; not a good one
 xi = lesson.rng(1).normal(size=(DRAWS, 2))  # standard normal noise
 z = mean + scale * xi
 terms = log_joint(z) - normal_log_density(z, mean, np.log(scale)).sum(axis=1)
