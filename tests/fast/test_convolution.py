@@ -87,10 +87,12 @@ def test_the_correlation_is_the_one_by_definition(problem, data):
 
 
 @pytest.fixture(scope="module")
-def few_channels():
+def small():
     """Winograd's algorithm for small problems too."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "CHANNELS", 4)
+        patch.setattr(kernel, "TILES_IN_ALL", 1)
+        patch.setattr(kernel, "TILES_IN_CHUNK", 1)
         yield
 
 
@@ -106,7 +108,7 @@ def for_winograd(draw):
 
 
 @given(problem=for_winograd(), seed=seeds)
-def test_winograd_agrees_with_the_plain_way(few_channels, problem, seed):
+def test_winograd_agrees_with_the_plain_way(small, problem, seed):
     """Its values at the points are up to some hundred times as large as the result: 1000 ε = 1e-4, of the largest."""
     x, w, padding = problem
 
@@ -170,7 +172,7 @@ def window_norms(x, padding):
 
 
 @given(problem=st.one_of(uneven(), even()))
-def test_winograd_is_accurate_at_each_place_whatever_is_elsewhere(few_channels, problem):
+def test_winograd_is_accurate_at_each_place_whatever_is_elsewhere(small, problem):
     """|error| ≤ 1000 ε ‖what the place sees‖ ‖its kernel‖, in which nothing else of the image appears.
 
     The matrices enlarge roundings of ε/2 of the tile's largest pixel by a factor that is some 30 as signs fall, and
@@ -194,7 +196,7 @@ def test_winograd_is_accurate_at_each_place_whatever_is_elsewhere(few_channels, 
 
 
 @given(problem=st.one_of(uneven(), even()), data=st.data())
-def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
+def test_nan_and_inf_reach_only_who_sees_them(small, problem, data):
     *arrays, padding = problem
     array = data.draw(st.sampled_from(arrays))
     for index in data.draw(st.lists(st.integers(0, max(0, array.size - 1)), max_size=2)) if array.size else []:
@@ -208,7 +210,7 @@ def test_nan_and_inf_reach_only_who_sees_them(few_channels, problem, data):
 
 
 @pytest.mark.parametrize("entry", [np.inf, np.nan, 1e37])
-def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(entry):
+def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(small, entry):
     """An image is looked at beforehand, the gradient is not: only its result, which is then computed the plain way."""
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((2, 64, 8, 8), dtype=np.float32) for _ in "xg")
@@ -220,7 +222,7 @@ def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(en
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
 
 
-def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels():
+def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels(small):
     signs = np.array([1, -1, -1, 1] * 4)
     x = np.broadcast_to(np.outer(signs, signs) * 3e17, (1, 64, 16, 16)).astype(np.float32)
     w = np.zeros((64, 64, 3, 3), np.float32)
@@ -259,6 +261,23 @@ def test_winograd_is_used_where_it_can_be_and_nowhere_else():
         assert not is_used((64, 64, 3, 3))
 
 
+def test_few_tiles_are_convolved_the_plain_way(monkeypatch):
+    """Transforming the kernel takes as long as some tens of tiles; a weight gradient does so for each chunk."""
+    monkeypatch.setattr(kernel, "TILES_IN_ALL", 64)
+    monkeypatch.setattr(kernel, "TILES_IN_CHUNK", 16)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((64, 64, 3, 3), dtype=np.float32)
+
+    def plain(images):
+        x, g = (rng.standard_normal((images, 64, 8, 8), dtype=np.float32) for _ in "xg")
+        found = convolutions(x, w, g, (1, 1))
+        with mg.config(winograd=False):
+            return [(a == b).all() for a, b in zip(found, convolutions(x, w, g, (1, 1)), strict=True)]
+
+    assert plain(12) == [True, True, True]  # 48 tiles, 12 in each of four chunks
+    assert plain(16) == [False, False, False]  # 64 and 16
+
+
 def test_winograds_algorithm_is_exact_where_no_rounding_happens():
     """A, G and B multiplied out over a basis: the sum of products itself, for one row of a tile."""
     for tap, pixel in np.ndindex(3, 6):
@@ -278,7 +297,7 @@ def on_threads(monkeypatch, count, function):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_results_are_the_same_to_the_bit_on_any_number_of_threads(few_channels, monkeypatch, dtype):
+def test_results_are_the_same_to_the_bit_on_any_number_of_threads(small, monkeypatch, dtype):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((37, 9, 9, 8)).astype(dtype), rng.standard_normal((12, 9, 3, 3)).astype(dtype)
 

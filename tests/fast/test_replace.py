@@ -42,6 +42,8 @@ def small():
             (normalization, "WIDTH", 4),
             (convolution, "WORTH", 1),
             (convolution, "CHANNELS", 1),
+            (convolution, "TILES_IN_ALL", 1),
+            (convolution, "TILES_IN_CHUNK", 1),
         ]:
             patch.setattr(module, name, value)
         yield

@@ -27,6 +27,8 @@ TILES, TILES_OVER_BATCH = 64, 128  # Winograd's tiles at a time; more where ever
 SMALL = 10**6  # products of two numbers in a matrix product that OpenBLAS, with AVX-512, does without copies
 ROWS = 32  # that a matrix of windows should have at least
 CHANNELS = 48  # with fewer on either side, Winograd's transforms cost about what they save
+TILES_IN_ALL = 64  # with fewer, transforming the kernel costs more than Winograd's algorithm saves
+TILES_IN_CHUNK = 16  # the same for weight gradients, of which each chunk has one to transform back
 
 
 def correlate(x, w, stride, offset, dilation, span, bias=None):
@@ -82,7 +84,9 @@ def correlate(x, w, stride, offset, dilation, span, bias=None):
                 winograd.correlate(canvas, weight, bias, y[few])
 
     convolve = by_windows
-    if _by_winograd(w.shape, dtype, stride, dilation) and (most := winograd.largest_pixel(w)):
+    tiles = len(x) * winograd.tile_count(out)
+    possible = tiles >= TILES_IN_ALL and _by_winograd(w.shape, dtype, stride, dilation)
+    if possible and (most := winograd.largest_pixel(w)):
         weight = parallel.for_each(winograd.transformed, [w.astype(dtype, copy=False)])[0]
         convolve = by_winograd
 
@@ -121,6 +125,8 @@ def correlate_over_batch(gy, x, size, stride, offset):
         return _matrix_back(_sum(part.sum(axis=0, dtype=dtype) for part in parts), shape, joined, stride[1])
 
     def by_winograd(images):
+        if (images.stop - images.start) * winograd.tile_count(out) < TILES_IN_CHUNK:
+            return by_windows(images)
         batches = list(_few_even(x, images, out, offset, math.inf, TILES_OVER_BATCH))
         parts = [by_windows(few) for few, canvas in batches if canvas is None]
         if len(parts) < len(batches):
@@ -149,7 +155,7 @@ def _few_even(x, images, out, offset, most, room):
     """
     even = winograd.even(x[images], out, offset, most)
     canvas = winograd.on_canvas(x[images], out, offset)
-    for few in _few(images, math.prod(-(-size // winograd.TILE) for size in out), room):
+    for few in _few(images, winograd.tile_count(out), room):
         here = slice(few.start - images.start, few.stop - images.start)
         yield few, canvas[here] if even[here].all() else None
 
@@ -196,6 +202,8 @@ def _joined(out, shape, stride):
 def _matrix(w, joined, stride):
     """w (O, C, kh, kw) as a matrix that maps what `joined` neighbouring places see to their outputs side by side."""
     outputs, channels, kh, kw = w.shape
+    if joined == 1 and w.size > SMALL:  # a transposed view is made five times as fast, and BLAS takes it as well
+        return numpy.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(outputs, -1).T
     matrix = numpy.zeros((kh, (joined - 1) * stride + kw, channels, joined, outputs), w.dtype)
     for place in range(joined):
         matrix[:, place * stride : place * stride + kw, :, place] = w.transpose(2, 3, 1, 0)

@@ -48,6 +48,11 @@ def _matrices(finite):
 A_T, G, B_T = _matrices(numpy.array([0.0, 1, -1, 2, -2]))
 
 
+def tile_count(out):
+    """How many tiles cover `out` positions of an image."""
+    return math.prod(-(-size // TILE) for size in out)
+
+
 def even(images, out, offset, most):
     """Which images (n, H, W, C), seen from `out` positions, have no window that is small beside a pixel of its tile.
 
