@@ -22,20 +22,18 @@ Time: quick about 15 s, full about 20 min for each seed.
 
 # %%
 
+import functools
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, FOLDER, Lesson, UsageError, commit, file_name, versions, writable_folder, write_text
-from minigrad import backend, data, nn, optim
+from lessons import COLOURS, FOLDER, Lesson, file_name, grid
+from minigrad import data, nn, optim
 from minigrad.nn import functional as F
 
 PARAMETERIZATIONS = ["normal", "weight norm"]
@@ -52,10 +50,6 @@ def own_flags(parser):
 
 
 lesson = Lesson(__file__, own_flags)
-STORED = FOLDER.parent / "results" / "headline"  # the results of the runs, which take hours
-if not STORED.is_dir():
-    raise UsageError(f"this chapter reads {STORED}, which the repository has and the installed package lacks: "
-                     "run it in a clone")
 
 # %%
 # The network
@@ -325,31 +319,19 @@ def whitened(pictures, size, eps):
 # %%
 
 
-def train_all(runs, pictures, folder):
-    """Train what has no file in the folder yet, each run into a file of its own."""
-    sets = {}  # by eps
-    for run in runs:
-        path = folder / f"{run.name()}.json"
-        if path.exists() and not lesson.flags.fresh:
-            continue
-        eps = 0.1 if run.variation == "whitening with 0.1" else 1e-5
-        if eps not in sets:
-            sets[eps] = whitened(pictures, EXPERIMENT, eps)
-        began, curves = datetime.now(UTC), train(run, EXPERIMENT, *sets[eps])
-        record = {"run": asdict(run), "size": asdict(EXPERIMENT), "data": pictures.description, "curves": curves,
-                  "command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
-                  "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
-                  "date": f"{began:%Y-%m-%d %H:%M} UTC"}
-        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
-        print(f"{run.name()}: training error {curves['training error'][-1]:.1f} %, test error "
-              f"{curves['test error'][-1]:.1f} %, {sum(curves['seconds']):.0f} s")
-
-
 if lesson.full:
     found = data.load_cifar10() if lesson.data == "cifar10" else data.synthetic_pictures(10_000, 2_000, lesson.seed)
+    sets = functools.cache(lambda eps: whitened(found, EXPERIMENT, eps))
+
+    def record(run):
+        curves = train(run, EXPERIMENT, *sets(0.1 if run.variation == "whitening with 0.1" else 1e-5))
+        print(f"{run.name()}: training error {curves['training error'][-1]:.1f} %, test error "
+              f"{curves['test error'][-1]:.1f} %, {sum(curves['seconds']):.0f} s")
+        return {"size": asdict(EXPERIMENT), "data": found.description, "curves": curves}
+
     wanted = [run for run in plan(lesson.seed) if run.variation in (lesson.flags.only or VARIATIONS)
               and run.rate in lesson.flags.rates]
-    train_all(wanted, found, writable_folder(Path(lesson.flags.out) / "headline"))
+    grid.train_missing(lesson, wanted, "headline", record)
     if lesson.flags.only:
         lesson.stop("complete")
 
@@ -360,22 +342,7 @@ if lesson.full:
 # Here are the results, one file per run.
 
 PAPER = VARIATIONS[0]
-
-
-def stored(folder=STORED):
-    """{(variation, parameterization, rate): {seed: curves}} of the runs on CIFAR-10, and the pictures' description."""
-    runs, described = {}, set()
-    for path in sorted(folder.glob("cifar10-*.json")):
-        record = json.loads(path.read_text("utf-8"))
-        run = record["run"]
-        runs.setdefault((run["variation"], run["parameterization"], run["rate"]), {})[run["seed"]] = record["curves"]
-        described.add(record["data"])
-    if len(described) != 1:
-        raise UsageError(f"{folder} holds no runs, or runs on different pictures: {sorted(described)}")
-    return runs, described.pop()
-
-
-runs, pictures_are = stored()
+runs, pictures_are = grid.stored("headline", ["variation", "parameterization", "rate"])
 
 # %%
 # ``errors`` gives one number per seed; ``shown`` says what their mean is and how far they scatter.

@@ -23,20 +23,16 @@ Time: quick about 5 s, full about 70 min for each seed.
 
 # %%
 
-import json
-import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, FOLDER, Lesson, UsageError, commit, file_name, versions, writable_folder, write_text
+from lessons import COLOURS, Lesson, file_name, grid
 from lessons.autoencoder import ARMS, Size, Training, binarized, initialized
-from minigrad import backend, data, optim
+from minigrad import data, optim
 
 RATES = (0.002, 0.004, 0.008, 0.016, 0.032)
 
@@ -57,12 +53,6 @@ SIZES = {  # the results are those of small networks
     "medium": Size(side=28, maps=(8, 16, 16), dense=128, latents=32, hidden=128),
 }
 lesson = Lesson(__file__, own_flags)
-STORED = FOLDER.parent / "results" / "figure_3"  # the results of the runs, which take hours
-if not STORED.is_dir():
-    raise UsageError(f"this chapter reads {STORED}, which the repository has and the installed package lacks: "
-                     "run it in a clone")
-
-
 ARM_COLOURS = dict(zip(ARMS, (COLOURS["normal"], COLOURS["mean-only BN"], COLOURS["weight norm"]), strict=True))
 
 # %%
@@ -183,29 +173,20 @@ def train(run, pictures, test):
     return training.curves | {"importance weighted": importance_weighted(training)}
 
 
-def train_all(runs, folder):
-    """Train what has no file in the folder yet, each run into a file of its own."""
+if lesson.full:
     digits = data.load_mnist()
     pictures = binarized(digits.train_images, np.random.default_rng(0))
     test = binarized(digits.test_images, np.random.default_rng(1))
-    for run in runs:
-        path = folder / f"{run.name()}.json"
-        if path.exists() and not lesson.flags.fresh:
-            continue
-        began, curves = datetime.now(UTC), train(run, pictures, test)
-        record = {"run": asdict(run), "size": asdict(SIZES[run.size]), "data": digits.description, "curves": curves,
-                  "command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
-                  "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
-                  "date": f"{began:%Y-%m-%d %H:%M} UTC"}
-        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+
+    def record(run):
+        curves = train(run, pictures, test)
         print(f"{run.name()}: {curves['likelihood'][-1] - curves['divergence'][-1]:.2f} nats, "
               f"{sum(curves['seconds']):.0f} s", flush=True)
+        return {"size": asdict(SIZES[run.size]), "data": digits.description, "curves": curves}
 
-
-if lesson.full:
     wanted = [Run(arm, rate, lesson.seed, size, lesson.flags.epochs)
               for size in lesson.flags.sizes for rate in lesson.flags.rates for arm in lesson.flags.only or ARMS]
-    train_all(wanted, writable_folder(Path(lesson.flags.out) / "figure_3"))
+    grid.train_missing(lesson, wanted, "figure_3", record)
     lesson.stop("complete")
 
 # %%
@@ -216,22 +197,7 @@ if lesson.full:
 # Each run's result is in a file of its own in ``results/figure_3``; ``--full`` with ``--seed`` trains what has none. So
 # far there is **one seed**: what follows is an anecdote, to be told again when there are three.
 
-
-def stored(folder=STORED):
-    """{(size, epochs, arm, rate): {seed: curves}} of the runs on MNIST, and the pictures' description."""
-    runs, described = {}, set()
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
-        run = record["run"]
-        key = run["size"], run["epochs"], run["arm"], run["rate"]
-        runs.setdefault(key, {})[run["seed"]] = record["curves"]
-        described.add(record["data"])
-    if len(described) != 1:
-        raise UsageError(f"{folder} holds no runs, or runs on different pictures: {sorted(described)}")
-    return runs, described.pop()
-
-
-runs, pictures_are = stored()
+runs, pictures_are = grid.stored("figure_3", ["size", "epochs", "arm", "rate"])
 
 
 def bounds(arm, rate, size="small", epochs=5):

@@ -1,0 +1,76 @@
+"""Grids of runs that take hours: what a run found has a file of its own, so a grid can be trained in pieces.
+
+A run is a frozen dataclass of all that tells it from the others, `seed` among it, with a method `name` for its file.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import minigrad as mg
+from lessons import FOLDER, UsageError, commit, versions, writable_folder, write_text
+from minigrad import backend
+
+RESULTS = FOLDER.parent / "results"  # what the repository has of runs that take hours
+
+
+def train_missing(lesson, runs, name, train):
+    """Train each run that has no file yet in the folder `name` of the lesson's output; with ``--fresh``, all.
+
+    Parameters
+    ----------
+    lesson : Lesson
+    runs : iterable of dataclass instances
+    name : str
+    train : function
+        Of a run: it trains, prints a line about the result and returns what to store, a dict for JSON: `curves`,
+        `data` (a description of the pictures), and what else it takes to understand the numbers. What ran, when, on
+        which machine, with which versions, is added here.
+    """
+    folder = writable_folder(Path(lesson.flags.out) / name)
+    for run in runs:
+        path = folder / f"{run.name()}.json"
+        if path.exists() and not lesson.flags.fresh:
+            continue
+        began = datetime.now(UTC)
+        record = {"run": asdict(run)} | train(run)
+        record |= {"command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
+                   "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
+                   "date": f"{began:%Y-%m-%d %H:%M} UTC"}  # fmt: skip
+        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def stored(name, keys, folder=RESULTS):
+    """The runs that the repository has in results/`name`, all on the same pictures.
+
+    Parameters
+    ----------
+    name : str
+    keys : list of str
+        Names of a run's fields.
+    folder : Path, optional
+        In which to look for `name`.
+
+    Returns
+    -------
+    dict, str
+        {values of the fields `keys`: {seed: curves}}, and the description of the pictures.
+
+    Raises
+    ------
+    UsageError
+        There are no such files, or their pictures differ.
+    """
+    folder, runs, described = Path(folder) / name, {}, set()
+    if not folder.is_dir():
+        raise UsageError(f"this chapter reads {folder}, which the repository has and the installed package lacks: "
+                         "run it in a clone")  # fmt: skip
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text("utf-8"))
+        runs.setdefault(tuple(record["run"][key] for key in keys), {})[record["run"]["seed"]] = record["curves"]
+        described.add(record["data"])
+    if len(described) != 1:
+        raise UsageError(f"{folder} holds no runs, or runs on different pictures: {sorted(described)}")
+    return runs, described.pop()
