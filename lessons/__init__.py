@@ -6,6 +6,7 @@ Everything that a learner should see is in the lesson; this file only keeps it t
 """
 
 import argparse
+import ast
 import errno
 import hashlib
 import io
@@ -543,8 +544,10 @@ def title(file):
 
 
 def sources(file):
-    """A digest of what computes a lesson's numbers: its own source, and all of minigrad and wn."""
-    digest = hashlib.sha256(Path(file).read_bytes())
+    """A digest of what computes a lesson's numbers: its source, modules of lessons/, and all of minigrad and wn."""
+    digest = hashlib.sha256()
+    for path in [Path(file), *imported_modules(file)]:
+        digest.update(path.read_bytes())
     for library in (Path(mg.__file__).parent, Path(wn.__file__).parent):
         for path in sorted(library.rglob("*.py")):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -552,9 +555,30 @@ def sources(file):
     return digest.hexdigest()[:16]
 
 
+def imported_modules(file):
+    """The paths of the modules of lessons/ that a file imports, itself or through another of them."""
+    found, unread = set(), [Path(file)]
+    while unread:
+        tree = ast.parse(unread.pop().read_text(encoding="utf-8"))
+        imports = [
+            n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("lessons")
+        ]
+        names = {name for n in imports for name in (n.module.split(".")[1:2] or [alias.name for alias in n.names])}
+        new = {path for name in names if (path := FOLDER / f"{name}.py").is_file()} - found
+        found |= new
+        unread += new
+    return sorted(found)
+
+
 def fingerprint(file, flags, data):
-    """A digest of everything that a lesson's results depend on: its source, this file, the libraries, the flags."""
+    """A digest of everything that a lesson's results depend on.
+
+    That is: sources, this file, the flags, versions, and the stored runs that it reads (lessons/grid.py).
+    """
     digest = hashlib.sha256(Path(__file__).read_bytes())
+    for name in re.findall(r'grid\.stored\("(\w+)"', Path(file).read_text(encoding="utf-8")):
+        for path in sorted((FOLDER.parent / "results" / name).glob("*.json")):
+            digest.update(path.read_bytes())
     digest.update(json.dumps([sources(file), flags.full, flags.device, data, flags.seed, versions()]).encode())
     if (epochs := getattr(flags, "epochs", None)) is not None:
         digest.update(f"{epochs} epochs".encode())

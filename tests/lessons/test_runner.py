@@ -1,5 +1,6 @@
 """The command line of the course: what runs, what is skipped, and what wrong input gets."""
 
+import argparse
 import json
 import os
 import signal
@@ -55,6 +56,28 @@ def test_a_finished_lesson_is_skipped_until_its_source_or_flags_change(course, c
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1")
     assert ran({1: GOOD + "\n# a change\n"}, "--seed", "1", "--fresh")
     assert ran({1: FALSE}) and ran({1: FALSE})  # one that failed is not finished
+
+
+def test_a_lesson_depends_on_the_modules_that_it_imports_and_on_the_stored_runs_that_it_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
+    file, flags = lessons.FOLDER / "01_first.py", argparse.Namespace(full=False, device="cpu", seed=0)
+    contents = {
+        file: "from lessons import Lesson, model\nruns = grid.stored('some', [])\n".replace("'", '"'),
+        lessons.FOLDER / "model.py": "from lessons.layers import Layer\n",
+        lessons.FOLDER / "layers.py": "import lessons.unused\n",
+        tmp_path / "results" / "some" / "run.json": "{}",
+    }
+    others = {lessons.FOLDER / "02_second.py": "", tmp_path / "results" / "other" / "run.json": ""}
+    for path, content in (contents | others).items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def changes(path):
+        before = lessons.fingerprint(file, flags, "synthetic")
+        path.write_text(path.read_text() + " ")
+        return lessons.fingerprint(file, flags, "synthetic") != before
+
+    assert all(map(changes, contents)) and not any(map(changes, others))
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '{"lesson": "01", "claims": []}', "{", b"\xff"])
