@@ -1,8 +1,10 @@
-"""load_mnist: 70,000 handwritten digits, small enough for a first network.
+"""load_mnist, load_fashion_mnist: 70,000 handwritten digits, or as many pieces of clothing, small and gray.
 
-It reads the four gzip-compressed IDX files: a big-endian header, then one byte per pixel or label.
+Both are four gzip-compressed IDX files of the same names: a big-endian header, then one byte per pixel or label.
 
-Source: Y. LeCun, C. Cortes, C. Burges, http://yann.lecun.com/exdb/mnist/, which also describes the format.
+Sources: Y. LeCun, C. Cortes, C. Burges, http://yann.lecun.com/exdb/mnist/, which also describes the format;
+H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms",
+2017, arXiv:1708.07747.
 """
 
 import gzip
@@ -10,6 +12,7 @@ import math
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 
 import numpy
 
@@ -17,21 +20,62 @@ from minigrad.data import verified_download
 from minigrad.data.dataset import DataError, Dataset, checked_labels, refuse_what_is_no_file
 from minigrad.data.folders import data_folder
 
-MIRRORS = ["https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"]
-FOLDER = "mnist"
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
-MD5 = {  # of the unpacked contents, which mirrors compress differently
-    TRAIN_IMAGES: "6bbc9ace898e44ae57da46a324031adb",
-    TRAIN_LABELS: "a25bea736e30d166cdddb491f175f624",
-    TEST_IMAGES: "2646ac647ad5339dbf082846283269ea",
-    TEST_LABELS: "27ae3e4e09519cfbb04c329615203637",
-}
 TRAIN, TEST = 60_000, 10_000  # records
 SIDE = 28  # pixels
 CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set in this format, and where it comes from."""
+
+    name: str
+    loader: str
+    folder: str
+    class_names: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    md5: dict[str, str]
+    of_contents: bool  # whether `md5` is that of the unpacked contents, for mirrors that compress differently
+    megabytes: int
+
+
+MNIST = Source(
+    "MNIST",
+    "load_mnist",
+    "mnist",
+    tuple("0123456789"),
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    {
+        TRAIN_IMAGES: "6bbc9ace898e44ae57da46a324031adb",
+        TRAIN_LABELS: "a25bea736e30d166cdddb491f175f624",
+        TEST_IMAGES: "2646ac647ad5339dbf082846283269ea",
+        TEST_LABELS: "27ae3e4e09519cfbb04c329615203637",
+    },
+    of_contents=True,
+    megabytes=11,
+)
+FASHION_MNIST = Source(
+    "Fashion-MNIST",
+    "load_fashion_mnist",
+    "fashion-mnist",
+    ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    (
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    {
+        TRAIN_IMAGES: "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        TRAIN_LABELS: "25c81989df183df01b3e8a0aad5dffbe",
+        TEST_IMAGES: "bef4ecab320f06d8554ea6380940ec79",
+        TEST_LABELS: "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+    of_contents=False,
+    megabytes=31,
+)
 
 
 def load_mnist(folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
@@ -55,44 +99,74 @@ def load_mnist(folder: str | os.PathLike[str] | None = None, download: bool = Fa
     DataError
         If files are missing, damaged or inconsistent, or if the download fails.
     """
-    folder = data_folder(folder, FOLDER, MD5)
+    return _load(MNIST, folder, download)
+
+
+def load_fashion_mnist(folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
+    """Read Fashion-MNIST: the format and the numbers of MNIST, with clothes in place of digits (Xiao et al. 2017).
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        The folder that contains ``fashion-mnist``, or the folder with the four ``.gz`` files itself; `cache_folder` by
+        default.
+    download : bool
+        Fetch (31 MB) what is missing or does not have the official checksum. Without it nothing is ever fetched.
+
+    Returns
+    -------
+    Dataset
+        Images (60000, 1, 28, 28) and (10000, 1, 28, 28), uint8, light clothes on black.
+
+    Raises
+    ------
+    DataError
+        If files are missing, damaged or inconsistent, or if the download fails.
+    """
+    return _load(FASHION_MNIST, folder, download)
+
+
+def _load(source, folder, download):
+    folder = data_folder(folder, source.folder, source.md5)
     if download:
-        for name, md5 in MD5.items():
-            urls = [mirror + name for mirror in MIRRORS]
-            verified_download.download(urls, folder / name, md5, f"MNIST {name}", gzipped=True)
-    return read_folder(folder, TRAIN, TEST)
+        for name, md5 in source.md5.items():
+            urls = [mirror + name for mirror in source.mirrors]
+            what = f"{source.name} {name}"
+            verified_download.download(urls, folder / name, md5, what, gzipped=source.of_contents)
+    return read_folder(folder, TRAIN, TEST, source)
 
 
-def read_folder(folder, train, test):
+def read_folder(folder, train, test, source=MNIST):
     """The set in four files of `train` and `test` records."""
     if not folder.is_dir():
         raise DataError(
-            f"MNIST is not at {folder}: set MINIGRAD_DATA to the folder that contains {FOLDER}, "
-            "call load_mnist(download=True) to fetch it (11 MB), or run the lessons with --data synthetic"
+            f"{source.name} is not at {folder}: set MINIGRAD_DATA to the folder that contains {source.folder}, "
+            f"call {source.loader}(download=True) to fetch it ({source.megabytes} MB), or run the lessons with "
+            "--data synthetic"
         )
     return Dataset(
-        read_idx(folder / TRAIN_IMAGES, (train, SIDE, SIDE)).reshape(train, 1, SIDE, SIDE),
-        read_labels(folder / TRAIN_LABELS, train),
-        read_idx(folder / TEST_IMAGES, (test, SIDE, SIDE)).reshape(test, 1, SIDE, SIDE),
-        read_labels(folder / TEST_LABELS, test),
-        tuple("0123456789"),
-        "MNIST",
+        read_idx(folder / TRAIN_IMAGES, (train, SIDE, SIDE), source).reshape(train, 1, SIDE, SIDE),
+        read_labels(folder / TRAIN_LABELS, train, source),
+        read_idx(folder / TEST_IMAGES, (test, SIDE, SIDE), source).reshape(test, 1, SIDE, SIDE),
+        read_labels(folder / TEST_LABELS, test, source),
+        source.class_names,
+        source.name,
     )
 
 
-def read_labels(path, count):
+def read_labels(path, count, source=MNIST):
     """The labels (count,), int64, of one file."""
-    return checked_labels(read_idx(path, (count,)), CLASSES, path)
+    return checked_labels(read_idx(path, (count,), source), CLASSES, path)
 
 
-def read_idx(path, shape):
+def read_idx(path, shape, source=MNIST):
     """The unsigned bytes of an IDX file that must have the given shape, as a writable uint8 array."""
     try:
         refuse_what_is_no_file(path)
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"{path} is missing: call load_mnist(download=True) to fetch it, or copy it there by hand"
+            f"{path} is missing: call {source.loader}(download=True) to fetch it, or copy it there by hand"
         ) from None
     except (OSError, EOFError, zlib.error) as error:  # gzip reports damage in three ways
         raise DataError(f"{path} could not be read: {error}; delete it and fetch it again") from error

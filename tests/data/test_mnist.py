@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigrad.data import DataError, load_mnist, mnist
-from minigrad.data.mnist import MD5, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, read_folder, read_idx, read_labels
+from minigrad.data import DataError, load_fashion_mnist, load_mnist, mnist
+from minigrad.data.mnist import (
+    FASHION_MNIST,
+    MNIST,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    read_folder,
+    read_idx,
+    read_labels,
+)
 
 TRAIN, TEST = 12, 5  # the files of these tests are small
 
@@ -123,15 +133,39 @@ def test_a_damaged_gzip_file_is_a_data_error(folder, damage):
         read_folder(folder, TRAIN, TEST)
 
 
-def test_download_tries_both_mirrors_and_checks_the_contents(folder, tmp_path, small_files, monkeypatch):
-    sums = {name: hashlib.md5(gzip.decompress((folder / name).read_bytes())).hexdigest() for name in MD5}
-    monkeypatch.setattr(mnist, "MD5", sums)
-    monkeypatch.setattr(mnist, "MIRRORS", [(tmp_path / "nothing").as_uri() + "/", folder.as_uri() + "/"])
-    fetched = load_mnist(tmp_path / "cache", download=True)
-    assert (fetched.train_images == load_mnist(folder).train_images).all()
+@pytest.mark.parametrize("load, source", [(load_mnist, MNIST), (load_fashion_mnist, FASHION_MNIST)])
+def test_download_tries_both_mirrors_and_checks_the_files(folder, tmp_path, small_files, monkeypatch, load, source):
+    packed = {name: (folder / name).read_bytes() for name in source.md5}
+    contents = {name: gzip.decompress(file) if source.of_contents else file for name, file in packed.items()}
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    nowhere, here = (tmp_path / "nothing").as_uri() + "/", folder.as_uri() + "/"
 
-    monkeypatch.setattr(mnist, "MIRRORS", [(tmp_path / "nothing").as_uri() + "/"])
-    load_mnist(tmp_path / "cache", download=True)  # all there: no mirror is asked
+    def mirrors(*addresses, md5=sums):
+        monkeypatch.setattr(
+            mnist, load.__name__.removeprefix("load_").upper(), replace(source, mirrors=addresses, md5=md5)
+        )
+
+    mirrors(nowhere, here)
+    fetched = load(tmp_path / "cache", download=True)
+    assert (fetched.train_images == load_mnist(folder).train_images).all()
+    assert fetched.description == source.name and len(fetched.class_names) == 10
+    assert (tmp_path / "cache" / source.folder).is_dir()
+
+    mirrors(nowhere)
+    load(tmp_path / "cache", download=True)  # all there: no mirror is asked
+
+    mirrors(here, md5=sums | {TEST_LABELS: "0" * 32})
+    with pytest.raises(DataError, match=f"{source.name} {TEST_LABELS}"):
+        load(tmp_path / "cache", download=True)
+
+
+@pytest.mark.parametrize("load, source", [(load_mnist, MNIST), (load_fashion_mnist, FASHION_MNIST)])
+def test_what_is_missing_is_said_with_the_name_of_the_set(tmp_path, load, source):
+    with pytest.raises(DataError, match=rf"{source.name} is not at .*{load.__name__}\(download=True\)"):
+        load(tmp_path)
+    (tmp_path / source.folder).mkdir()
+    with pytest.raises(DataError, match=rf"{TRAIN_IMAGES} is missing: call {load.__name__}\(download=True\)"):
+        load(tmp_path)
 
 
 real = Path(os.environ.get("MINIGRAD_DATA", "")) / "mnist"
