@@ -1,7 +1,9 @@
 import gzip
 import hashlib
+import http.server
 import os
 import struct
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,12 +135,33 @@ def test_a_damaged_gzip_file_is_a_data_error(folder, damage):
         read_folder(folder, TRAIN, TEST)
 
 
+@pytest.fixture
+def server(folder):
+    """The address of a server on this machine that has the files."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=folder)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.parametrize("load, source", [(load_mnist, MNIST), (load_fashion_mnist, FASHION_MNIST)])
-def test_download_tries_both_mirrors_and_checks_the_files(folder, tmp_path, small_files, monkeypatch, load, source):
+def test_download_tries_both_mirrors_and_checks_the_files(
+    folder, server, tmp_path, small_files, monkeypatch, load, source
+):
     packed = {name: (folder / name).read_bytes() for name in source.md5}
     contents = {name: gzip.decompress(file) if source.of_contents else file for name, file in packed.items()}
     sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
-    nowhere, here = (tmp_path / "nothing").as_uri() + "/", folder.as_uri() + "/"
+    nowhere, here = server + "nothing/", server
 
     def mirrors(*addresses, md5=sums):
         monkeypatch.setattr(
