@@ -9,6 +9,7 @@ other functions keep the order that they find.
 """
 
 import functools
+import itertools
 import math
 
 import numpy
@@ -122,7 +123,8 @@ def correlate_over_batch(gy, x, size, stride, offset):
     def by_windows(images):
         windows = _windows(x, images, shape, out, stride, offset, (1, 1), dtype, joined)
         parts = (gy[few].reshape(*rows.shape[:-1], -1).swapaxes(1, 2) @ rows for few, rows in windows)
-        return _matrix_back(_sum(part.sum(axis=0, dtype=dtype) for part in parts), shape, joined, stride[1])
+        sums = (part[0] if len(part) == 1 else part.sum(axis=0, dtype=dtype) for part in parts)
+        return _matrix_back(_sum(sums), shape, joined, stride[1])
 
     def by_winograd(images):
         if (images.stop - images.start) * winograd.tile_count(out) < TILES_IN_CHUNK:
@@ -252,15 +254,16 @@ def _by_phases(x, w, offset, dilation, span, bias):
     Of the kernel's taps along an axis, every `dilation`-th meets a pixel, at each place others. Places that lie
     `dilation` apart meet the same: so there are dilation² kernels of a few taps each, for images without gaps.
     """
-    taps = []
-    for k, o, d in zip(w.shape[2:], offset, dilation, strict=True):
-        count = (k - 1 - o % d + d - 1) // d + 1
-        tap = o % d - numpy.arange(d)[:, None] + d * numpy.arange(max(count, 1))
-        taps.append(numpy.where((tap >= 0) & (tap < k), tap, k))  # beyond the kernel: the zero behind its last one
-    padded = numpy.pad(w, ((0, 0), (0, 0), (0, 1), (0, 1)))
-    kernels = padded[:, :, taps[0][:, None, :, None], taps[1][None, :, None, :]]
     outputs, channels = w.shape[:2]
-    kernels = kernels.transpose(2, 3, 0, 1, 4, 5).reshape(math.prod(dilation) * outputs, channels, *kernels.shape[4:])
+    counts, starts = [], []  # how many taps a phase has; which of them is the first in the kernel, and which one there
+    for k, o, d in zip(w.shape[2:], offset, dilation, strict=True):
+        counts.append(max(1, (k - 1 - o % d + d - 1) // d + 1))
+        starts.append([(int(phase > o % d), (o - phase) % d) for phase in range(d)])
+    kernels = numpy.zeros((*dilation, outputs, channels, *counts), w.dtype)
+    for (row, (m, i)), (column, (n, j)) in itertools.product(*map(enumerate, starts)):
+        taps = w[:, :, i :: dilation[0], j :: dilation[1]]
+        kernels[row, column, :, :, m : m + taps.shape[2], n : n + taps.shape[3]] = taps
+    kernels = kernels.reshape(math.prod(dilation) * outputs, channels, *counts)
     places = tuple(-(-n // d) for n, d in zip(span, dilation, strict=True))
     first = tuple(o // d for o, d in zip(offset, dilation, strict=True))
     biases = None if bias is None else numpy.tile(bias, math.prod(dilation))
