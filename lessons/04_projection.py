@@ -246,8 +246,8 @@ def across(w, C):
 
 
 # %%
-# **One dominant direction.** Let $C = I + (\Lambda - 1)\,e e^{\mathsf T}$: its eigenvalues are $\Lambda$, for $e$, and
-# 1. Let $\theta$ be the angle between $w$ and $e$. Then
+# **One dominant direction.** Let $C = I + (\Lambda - 1)\,e e^{\mathsf T}$: its eigenvalues are $\Lambda$, for $e$,
+# and 1. Let $\theta$ be the angle between $w$ and $e$. Then
 #
 # $$Q^{\mathsf T} C Q = I + (\Lambda - 1)\,(Q^{\mathsf T} e)(Q^{\mathsf T} e)^{\mathsf T} .$$
 #

@@ -58,6 +58,17 @@ def test_no_line_of_a_formula_begins_as_that_of_a_list_does(file):
 
 
 @every_lesson
+def test_no_line_within_a_sentence_begins_as_that_of_a_list_does(file):
+    """Markdown would end the sentence there: of numbers, at 1 only."""
+    text = "\n\n".join(sources(notebook.notebook(file), "markdown"))
+    text = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+    item = r"(\d+[.)]|[-+*]) "
+    for paragraph in re.split(r"\n\s*\n", text):
+        if not re.match(item, paragraph):
+            assert not re.search(r"\n(1[.)]|[-+*]) ", paragraph), paragraph
+
+
+@every_lesson
 def test_links_lead_to_other_notebooks(file):
     for text in sources(notebook.notebook(file), "markdown"):
         lead_to_notebooks(text, Path(lessons.lesson_name(file)).parent)
