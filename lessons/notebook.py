@@ -272,7 +272,8 @@ def _lead_to_the_repository(book, name):
 
     def link(match):
         other = os.path.normpath(os.path.join(os.path.dirname(name), match["name"])).replace(os.sep, "/")
-        page = {"answers": "docs/answers.md", "engine": "lessons/exercises/my_engine.py"}.get(other, f"lessons/{other}.py")
+        special = {"answers": "docs/answers.md", "engine": "lessons/exercises/my_engine.py"}
+        page = special.get(other, f"lessons/{other}.py")
         return f"]({repository()}/blob/HEAD/{page}{(match['anchor'] or '').lower()})"
 
     for cell in book["cells"]:
