@@ -189,6 +189,14 @@ def displayed_formulas(app, tree):
         formula[:] = [nodes.Text(text)]
 
 
+def units(app, tree):
+    """No line begins with the % of a number."""
+    for paragraph in tree.findall(nodes.paragraph):
+        for text in list(paragraph.findall(lambda node: type(node) is nodes.Text)):
+            if not isinstance(text.parent, nodes.literal | nodes.math) and " %" in text:
+                text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) (?=%)", "\u00a0", text)))
+
+
 def figures_tables_formulas(app, name, template, context, tree):
     """Details of finished pages.
 
@@ -222,6 +230,7 @@ def setup(app):
     NbElementRenderer.render_image = with_alternative_text(NbElementRenderer.render_image)
     app.connect("builder-inited", write_lessons)
     app.connect("doctree-read", displayed_formulas)
+    app.connect("doctree-read", units)
     app.connect("html-page-context", figures_tables_formulas)
     app.connect("html-page-context", links_back_from_sources)
     app.connect("source-read", say_what_is_read)

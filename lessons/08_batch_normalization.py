@@ -116,9 +116,9 @@ lesson.claim("The gradient of batch normalization, library = by hand: 50 example
 # normalization does not have. So we compute it. With $t = Xv$, the direction $u = v/\|v\|$, $\hat t = Xu$ and
 # $\sigma = \|v\|$,
 #
-# $$\nabla_v L = X^{\mathsf T} \nabla_t L = \frac{g}{\|v\|}\left(X^{\mathsf T}\delta
+# $$\nabla_v L = X^{\mathsf T} \nabla_t L = \frac{g}{\|v\|}\Bigl(X^{\mathsf T}\delta
 #   - \underbrace{X^{\mathsf T}\mathbf 1}_{0}\,\mu[\delta]
-#   - \underbrace{X^{\mathsf T} X u}_{B u}\,\tfrac1B\,u \cdot X^{\mathsf T} \delta\right)
+#   - \underbrace{X^{\mathsf T} X u}_{B u}\,\tfrac1B\,u \cdot X^{\mathsf T} \delta\Bigr)
 #   = \frac{g}{\|v\|}\,(I - u u^{\mathsf T})\,X^{\mathsf T}\delta .$$
 #
 # That is equation 4, with $X^{\mathsf T}\delta$ as the gradient for $w$. The two projections, in the space of examples
