@@ -185,7 +185,7 @@ def displayed_formulas(app, tree):
     """Let formulas break between their parts, and write < and > in words: HTML would take `s<t` for a tag."""
     for formula in tree.findall(nodes.math_block):
         text = formula.astext().replace("<", r"\lt ").replace(">", r"\gt ")
-        text = re.sub(r"\\q?quad\b", r"\g<0>\\allowbreak ", text)
+        text = re.sub(r"(?<!\\)\\(q?quad\b|[ ;])", r"\g<0>\\allowbreak ", text)
         formula[:] = [nodes.Text(text)]
 
 
