@@ -70,6 +70,8 @@ logging.getLogger("traitlets").setLevel(logging.WARNING)  # which would say that
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True  # as they are written
+autodoc_inherit_docstrings = False  # what a class has from its base is said there
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 add_module_names = False
@@ -160,25 +162,59 @@ def links_into_the_repository(app, name, source):
 
 
 def link_to_exercise(number):
-    """A link to a judged exercise, in the place of its number."""
+    """A link to an exercise, in the place of its number."""
     lesson = number[1] if number[1] == "engine" else lessons.lesson_name(lessons.lesson_files()[int(number[1])])
     return f"[{number[0]}](exercise:{lesson}#{number[0]})"
 
 
 def literal_signs(app, what, name, obj, options, lines):
-    """Docstrings are read in terminals as well: |x| and *x in them are no markup."""
+    """Docstrings are read in terminals as well: |x| and *x in them are no markup, and what is set off is verbatim."""
     for i, line in enumerate(lines):
-        parts = re.split(r"(`[^`]*`)", line)
+        parts = re.split(r"(``.*?``|`[^`]*`)", line)
         parts[::2] = [re.sub(r"\||\*(?=[\w*])", r"\\\g<0>", part) for part in parts[::2]]
+        parts[1::2] = [part if re.fullmatch(r"`[A-Za-z_][\w.]*`|``.*``", part) else f"`{part}`" for part in parts[1::2]]
         lines[i] = "".join(parts)
+    for i in reversed(range(2, len(lines))):
+        if lines[i].startswith("    ") and not lines[i - 1].strip() and re.match(r"[^\s-]", lines[i - 2]):
+            end = next((j for j in range(i, len(lines)) if re.match(r"\S", lines[j])), len(lines))
+            verbatim = [re.sub(r"\\(?=[|*])", "", line) for line in lines[i:end]]
+            lines[i:end] = [".. code-block:: text", "", *verbatim]
 
 
 def displayed_formulas(app, tree):
     """Let formulas break between their parts, and write < and > in words: HTML would take `s<t` for a tag."""
     for formula in tree.findall(nodes.math_block):
         text = formula.astext().replace("<", r"\lt ").replace(">", r"\gt ")
-        text = re.sub(r"\\q?quad\b", r"\g<0>\\allowbreak ", text)
+        text = re.sub(r"(?<!\\)\\(q?quad\b|[ ;])", r"\g<0>\\allowbreak ", text)
         formula[:] = [nodes.Text(text)]
+
+
+def units(app, tree):
+    """No line begins with the % of a number."""
+    for paragraph in tree.findall(nodes.paragraph):
+        for text in list(paragraph.findall(lambda node: type(node) is nodes.Text)):
+            if not isinstance(text.parent, nodes.literal | nodes.math) and " %" in text:
+                text.parent.replace(text, nodes.Text(re.sub(r"(?<=\d) (?=%)", "\u00a0", text)))
+
+
+def figures_tables_formulas(app, name, template, context, tree):
+    """Details of finished pages.
+
+    A figure is a link to its file, where it can be enlarged. Long names in tables break after underlines. A comma after
+    a formula becomes part of it, or a line may begin with the comma.
+    """
+    if body := context.get("body"):
+        body = re.sub(r'(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)', r'<a class="figure" href="\2">\1</a>', body)
+        body = re.sub(r"<td.*?</td>", breakable, body, flags=re.DOTALL)
+        formula = r'(<span class="math[^<]*[^\\<])\\\)</span>([.,;:]+)'
+        context["body"] = re.sub(formula, r"\1\\text{\2}\\)</span>", body)
+
+
+def breakable(cell):
+    """A table's cell, in which long names may break after underlines."""
+    parts = re.split(r"(<span class=\"math.*?</span>|<[^>]*>)", cell[0], flags=re.DOTALL)
+    parts[::2] = [re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", text) for text in parts[::2]]
+    return "".join(parts)
 
 
 def links_back_from_sources(app, name, template, context, tree):
@@ -194,6 +230,8 @@ def setup(app):
     NbElementRenderer.render_image = with_alternative_text(NbElementRenderer.render_image)
     app.connect("builder-inited", write_lessons)
     app.connect("doctree-read", displayed_formulas)
+    app.connect("doctree-read", units)
+    app.connect("html-page-context", figures_tables_formulas)
     app.connect("html-page-context", links_back_from_sources)
     app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)

@@ -834,7 +834,7 @@ lesson.figure(figure, "two_moons", note=f"synthetic: two half-moons, {len(points
 lesson.claim("the trained network is right on new points (share)", late, above=0.95)
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. *An hourglass.* A program takes $n$ inputs to one number in its middle, and that to $n$ outputs. Its Jacobian has

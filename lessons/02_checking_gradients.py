@@ -692,7 +692,7 @@ lesson.claim("False alarms of all checks on the right ops", false_alarms, near=0
 # - values of the function against another source;
 # - and for each check a planted mistake that it must find.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. The quotient $(-f(x+2h) + 8f(x+h) - 8f(x-h) + f(x-2h)) / 12h$ has a truncation error of $h^4 f^{(5)}/30$. Where

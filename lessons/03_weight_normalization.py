@@ -728,7 +728,7 @@ lesson.claim("A weight vector of zeros is refused, when wrapping and when loadin
 # The plane is a caricature: two weights, a quadratic loss, no noise. What it shows is which of the two factors,
 # $1 - \eta h$ or $1 - \eta h\,g^2/\|v\|^2$, decides.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Normalize after the step.* Earlier work trained $w$ itself and rescaled it to its old length after each step;

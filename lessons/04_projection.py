@@ -246,8 +246,8 @@ def across(w, C):
 
 
 # %%
-# **One dominant direction.** Let $C = I + (\Lambda - 1)\,e e^{\mathsf T}$: its eigenvalues are $\Lambda$, for $e$, and
-# 1. Let $\theta$ be the angle between $w$ and $e$. Then
+# **One dominant direction.** Let $C = I + (\Lambda - 1)\,e e^{\mathsf T}$: its eigenvalues are $\Lambda$, for $e$,
+# and 1. Let $\theta$ be the angle between $w$ and $e$. Then
 #
 # $$Q^{\mathsf T} C Q = I + (\Lambda - 1)\,(Q^{\mathsf T} e)(Q^{\mathsf T} e)^{\mathsf T} .$$
 #
@@ -684,7 +684,7 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 #   $w$ is close, by $1 + (\Lambda - 1)\sin^2\theta$; never harmful. To collect the gain, $g$ needs a learning rate of
 #   its own.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Never form the matrix.* Time ``wn.projection_matrix(w) @ d`` and ``wn.project(w, d)`` for 2000 inputs. Predict the

@@ -545,7 +545,7 @@ lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest fin
 # The networks here are small, and $g$ and $b$ were held fixed. The laws do not depend on that; the measured $G$ does.
 # Lesson 06 takes all parameters along and asks what the falling rate is worth.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Into the window.* A unit has $\|v_0\|^2 = 0.34$ and $G = 0.055$. After about how many steps can you no longer

@@ -291,7 +291,7 @@ lesson.claim("First step far too large: η/‖v₁‖² = 1/(η‖∇_v L‖²),
 #
 # $$\frac{1}{c_{t+1}} = \frac{1}{c_t} + c_t .$$
 #
-# (The optimizer WNGrad of lesson 05, exercise 4, sets its rate by this rule.) One line holds everything.
+# (The optimizer WNGrad of lesson 05, question 4, sets its rate by this rule.) One line holds everything.
 # $1/c_2 = c_1 + 1/c_1$, the same for $c_1$ as for $1/c_1$. And squared, $1/c_{t+1}^2 = 1/c_t^2 + 2 + c_t^2$, where the
 # last term is small once $c$ is. So from the second step on
 #
@@ -734,7 +734,7 @@ lesson.claim("SGD, each at the rate that is best for the other problems: test lo
 #
 # The networks here are small and train for a short time, without weight decay.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Where the normal parameterization ends.* Give ``CASES`` an entry for it in which only $w$ has the rate $\eta$ and

@@ -647,7 +647,7 @@ lesson.figure(
 #   PyTorch's default had failed. At 32 layers its growing gradients, 1.21 per layer, defeated it.
 # - *Recurrent models:* as the paper says.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Half a step.* Apply equation 6 only halfway: $g \leftarrow \sigma^{-1/2}$ and $b \leftarrow -\mu\,\sigma^{-1/2}$.
@@ -667,6 +667,6 @@ lesson.figure(
 # - "How large must the minibatch be?" ``further/07_later_minibatches.py``
 # - "Why do gradients grow for *every* nonlinearity, and what does He's start pay?" ``further/07_depth.py``
 # - "Does the paper's 0.05 matter?" ``further/07_scale_of_v.py``
-# - "My loss starts above guessing, or jumps." ``further/07_last_layer.py``; also for exercise 5 of lesson 09.
+# - "My loss starts above guessing, or jumps." ``further/07_last_layer.py``; also for question 5 of lesson 09.
 
 lesson.finish()

@@ -116,9 +116,9 @@ lesson.claim("The gradient of batch normalization, library = by hand: 50 example
 # normalization does not have. So we compute it. With $t = Xv$, the direction $u = v/\|v\|$, $\hat t = Xu$ and
 # $\sigma = \|v\|$,
 #
-# $$\nabla_v L = X^{\mathsf T} \nabla_t L = \frac{g}{\|v\|}\left(X^{\mathsf T}\delta
+# $$\nabla_v L = X^{\mathsf T} \nabla_t L = \frac{g}{\|v\|}\Bigl(X^{\mathsf T}\delta
 #   - \underbrace{X^{\mathsf T}\mathbf 1}_{0}\,\mu[\delta]
-#   - \underbrace{X^{\mathsf T} X u}_{B u}\,\tfrac1B\,u \cdot X^{\mathsf T} \delta\right)
+#   - \underbrace{X^{\mathsf T} X u}_{B u}\,\tfrac1B\,u \cdot X^{\mathsf T} \delta\Bigr)
 #   = \frac{g}{\|v\|}\,(I - u u^{\mathsf T})\,X^{\mathsf T}\delta .$$
 #
 # That is equation 4, with $X^{\mathsf T}\delta$ as the gradient for $w$. The two projections, in the space of examples
@@ -248,7 +248,7 @@ for name, (of_bn, of_wn) in pairs.items():
 # %% tags=["hide-input"]
 # *Tolerances.* For one layer the loss is convex in $w$, and training forgets its errors: $10^{-12}$ allows thousands of
 # roundings. With two layers it is not convex, and errors may grow from step to step; we allow a thousand times as much,
-# still far below any real difference. (They do grow if one goes on, as exercise 3 shows.)
+# still far below any real difference. (They do grow if one goes on, as question 3 shows.)
 
 lesson.claim("One layer, whitened, full batch: the loss curves of BN and WN are the same, 300 steps", bn,
              predicted=wn_, rtol=0.0, atol=1e-12)
@@ -635,7 +635,7 @@ lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} 
 # - ``further/08_minibatch_size.py``: you must train with few examples at a time;
 # - ``further/08_regularization.py``: your network overfits, and you ask whether the noise helps.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Too few examples.* Whiten a minibatch of $B = 15$ examples with 20 inputs. What goes wrong in ``whitened``, and

@@ -303,12 +303,12 @@ lesson.claim("batch norm's eps makes the logits shorter by eps g²/(2‖v‖²),
 # parameterization's learning rate from {0.0003, 0.001, 0.003, 0.01}; figure 1 uses 0.003, and 0.0003 for the normal
 # parameterization. (For mean-only batch normalization without weight normalization its caption can be read either way;
 # here it has the rate of the normal parameterization.) The quick run has other rates, from the upper three of that
-# grid: of each parameterization the one with the lowest training error in a run with another seed, 7 (exercise 2).
+# grid: of each parameterization the one with the lowest training error in a run with another seed, 7 (question 2).
 #
 # The quick run leaves $\beta_1$ at 0.9. Where the loss curves too strongly for the step, Adam becomes unstable, and the
 # bound on the (preconditioned) curvature is $(2 + 2\beta_1)/((1 - \beta_1)\,\eta)$ at the learning rate $\eta$ (Cohen
 # et al. 2022, arXiv:2207.14484): $38/\eta$ with 0.9, and only $6/\eta$ with 0.5. After 50,000 steps that is no danger;
-# after 150 it may be, and then the curves jump. Exercise 4 tries it.
+# after 150 it may be, and then the curves jump. Question 4 tries it.
 
 if lesson.full:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"normal": 0.0003, "mean-only BN": 0.0003}
@@ -812,7 +812,7 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 # How much of the lead is weight normalization alone? ``further/09_headline.py`` compares it with the normal
 # parameterization over learning rates and seeds.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Seeds.* Run with ``--seed 1`` and ``--seed 2``, three starts each. Which orders in the table stay, which change?

@@ -581,7 +581,7 @@ lesson.figure(figure, "digits", note=note, alt="Six rows of ten small digits: te
               "its posterior decodes to.")
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. *A loose bound.* In the Gaussian model, make $q$'s standard deviations 0.2 and 1.5 in turn, with the posterior's

@@ -137,7 +137,7 @@ def markdown():
 
 
 def _shown(anchor):
-    return f"part: {anchor[2:]}" if anchor.startswith("# ") else f"claim: {anchor}"
+    return f"part: {anchor[2:]}" if anchor.startswith("# ") else "claim: " + anchor.replace("{}", "…")
 
 
 def _source(name):

@@ -2,8 +2,8 @@
 
 The docstring and the comment at the top of each cell become Markdown, the rest of a cell becomes code. Cells tagged
 "hide-input" are folded, and where they argue a tolerance, so is their text. A title or heading that is underlined
-gets Markdown's other form, in which "1. Title" is no list; names of other lessons become links. The exercises of a
-lesson end with a link to the answers and with those that are judged, whose text stands in `lessons/exercises`.
+gets Markdown's other form, in which "1. Title" is no list; names of other lessons become links. The questions of a
+lesson end with a link to the answers, and its exercises follow, whose text stands in `lessons/exercises`.
 """
 
 import ast
@@ -34,11 +34,16 @@ if not all(map(find_spec, ("lessons", "minigrad", "wn"))):
     %pip install -q "{requirement}\""""
 ANSWERS = FOLDER.parent / "docs" / "answers.md"  # which an installed package lacks
 ANSWERS_TO = re.compile(r"^#{2,3} \[(?P<heading>.*)\]\((?P<name>.*)\.ipynb\)$", re.MULTILINE)
-EXERCISES_PART = re.compile(r"^## Exercises?\n.*?(?=\n*^## |\Z)", re.MULTILINE | re.DOTALL)
+QUESTIONS_PART = re.compile(r"^## Questions?\n.*?(?=\n*^## |\Z)", re.MULTILINE | re.DOTALL)
 HOW = """\
-`python -m lessons exercises DIR` writes the exercises into a folder, with gaps for you to fill in.
-`python -m lessons check {which} --dir DIR` tries laws on your answers, and shows the smallest case that breaks one."""
-JUDGED = """\
+These are programs that you write. The first command puts them into a folder, with gaps for you to fill in. The second
+tries laws on your answers, and shows the smallest case that breaks one.
+
+```sh
+python -m lessons exercises DIR
+python -m lessons check {which} --dir DIR
+```"""
+EXERCISE = """\
 <details class="exercise">
 <summary><b>{number}</b> {title}</summary>
 <span id="exercise-{number}"></span>
@@ -156,19 +161,19 @@ def _quiet(code):
     return "\n".join(lines)
 
 
-# ---- exercises and answers ------------------------------------------------------------------------------------------
+# ---- questions and exercises ----------------------------------------------------------------------------------------
 
 
 def _add_exercises(made, name):
-    """End the exercises among a lesson's cells with its answers and its judged ones; these may be all there are."""
-    judged = "" if "/" in name else judged_exercises(lesson_number(name), name)
-    added = [text for text in (_answers_link(name), judged and f"### Judged exercises\n\n{judged}") if text]
+    """End the questions among a lesson's cells with their answers, and put its exercises after them, or last."""
+    group = "" if "/" in name else exercises(lesson_number(name), name)
+    added = [text for text in (_answers_link(name), group and f"## Exercises\n\n{group}") if text]
     for cell in made:
-        if cell["cell_type"] == "markdown" and (part := EXERCISES_PART.search(cell["source"])):
+        if cell["cell_type"] == "markdown" and (part := QUESTIONS_PART.search(cell["source"])):
             cell["source"] = "\n\n".join([cell["source"][: part.end()], *added]) + cell["source"][part.end() :]
             return
-    if judged:
-        made.append(_cell("markdown", "\n\n".join(["## Exercises", *added])))
+    if group:
+        made.append(_cell("markdown", "\n\n".join(added)))
 
 
 def _answers_link(name):
@@ -186,17 +191,17 @@ def answers():
     return re.sub(r"\]\(\.\./lessons/(.*?)\.py\)", r"](\1.ipynb)", text)
 
 
-def judged_exercises(group, page):
-    """The judged exercises of lesson 3, or those of the "engine", in Markdown; nothing if there are none.
+def exercises(group, page):
+    """The exercises of lesson 3, or those of the "engine", in Markdown; nothing if there are none.
 
     `page` is the name of the lesson on whose page they stand. The exercises are read, and not imported: their laws need
     hypothesis.
     """
-    texts = [_judged(path, page) for number, path in files().items() if number.startswith(f"{group}.")]
+    texts = [_exercise(path, page) for number, path in files().items() if number.startswith(f"{group}.")]
     return "\n\n".join([HOW.format(which=group), *texts]) if texts else ""
 
 
-def _judged(file, page):
+def _exercise(file, page):
     """One exercise, folded below its title."""
     docstring = ast.get_docstring(ast.parse(learners_part(file)))
     first, _, task = docstring.partition("\n")
@@ -204,7 +209,7 @@ def _judged(file, page):
     calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
     where = next(ast.literal_eval(call.args[1]) for call in calls if ast.unparse(call.func) == "Exercise")
     where = _linked(re.sub(r"(further/\w+)(\.py)?", r"``\1.py``", where), page)
-    return JUDGED.format(number=number, title=html.escape(title, quote=False), task=_as_markdown(task), where=where)
+    return EXERCISE.format(number=number, title=html.escape(title, quote=False), task=_as_markdown(task), where=where)
 
 
 def _as_markdown(text):
@@ -233,14 +238,15 @@ def _fenced(code):
 def engine():
     """The page of the engine's ten steps, in Markdown."""
     about = ast.get_docstring(ast.parse(learners_part(EXERCISES / "my_engine.py"))).partition("\n\n")[0]
-    return ENGINE.format(about=_escaped(about), exercises=judged_exercises("engine", "engine"))
+    return ENGINE.format(about=_escaped(about), exercises=exercises("engine", "engine"))
 
 
 def write_all(folder, requirement=None, replace=False):
     """Write the notebook of each lesson and further chapter, of the engine and of the answers into `folder`.
 
-    A file that is there already is left alone, since somebody may have worked in it, unless `replace`. Returns two
-    lists of paths: those written, and those left alone.
+    A file that is there already is left alone, since somebody may have worked in it, unless `replace`. With a
+    `requirement` a notebook is one for elsewhere, where the others are not beside it: its links lead to the repository.
+    Returns two lists of paths: those written, and those left alone.
     """
     sources = [*lessons.lesson_files().values(), *lessons.further_files()]
     books = {lesson_name(file): notebook(file, requirement) for file in sources}
@@ -249,6 +255,8 @@ def write_all(folder, requirement=None, replace=False):
         books["answers"] = _book([_cell("markdown", part.strip()) for part in re.split(r"\n(?=## )", text)])
     written, kept = [], []
     for name, book in books.items():
+        if requirement:
+            _lead_to_the_repository(book, name)
         path = Path(folder) / f"{name}.ipynb"
         if path.exists() and not replace:
             kept.append(path)
@@ -259,14 +267,31 @@ def write_all(folder, requirement=None, replace=False):
     return written, kept
 
 
-def course():
-    """What pip installs the course from: its repository, whose address is `url` in setup.cfg."""
+def _lead_to_the_repository(book, name):
+    """Let the links of this notebook to others lead to the files in the repository that those are made from."""
+
+    def link(match):
+        other = os.path.normpath(os.path.join(os.path.dirname(name), match["name"])).replace(os.sep, "/")
+        special = {"answers": "docs/answers.md", "engine": "lessons/exercises/my_engine.py"}
+        page = special.get(other, f"lessons/{other}.py")
+        return f"]({repository()}/blob/HEAD/{page}{(match['anchor'] or '').lower()})"
+
+    for cell in book["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = re.sub(r"\]\((?P<name>[\w./]+)\.ipynb(?P<anchor>#.*?)?\)", link, cell["source"])
+
+
+def repository():
+    """The address of the course's repository: `url` in setup.cfg."""
     settings = configparser.ConfigParser()
     if settings.read(FOLDER.parent / "setup.cfg", "utf-8"):
-        address = settings["metadata"]["url"]
-    else:
-        address = metadata.metadata(PACKAGE)["Home-page"]
-    return f"{PACKAGE} @ git+{address}"
+        return settings["metadata"]["url"]
+    return metadata.metadata(PACKAGE)["Home-page"]
+
+
+def course():
+    """What pip installs the course from."""
+    return f"{PACKAGE} @ git+{repository()}"
 
 
 def main(arguments):

@@ -189,7 +189,29 @@ def test_a_lesson_in_the_browser(built, page, name):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), width  # nothing hangs out
 
 
-def test_a_judged_exercise_unfolds(built, page):
+def test_a_figure_opens_its_file(built, page):
+    page.goto(f"{(built / PAGES[0]).as_uri()}.html")
+    page.locator(".cell_output a.figure img").first.click()
+    page.wait_for_function("document.images.length == 1 && document.images[0].naturalWidth > 600")
+    assert "/_images/" in page.url
+
+
+@pytest.mark.parametrize("name", ("contract", "equations"))
+def test_wide_tables_need_no_scrolling_on_a_phone(built, page, name):
+    page.goto(f"{(built / name).as_uri()}.html")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.table-wrapper')].every((table) => table.scrollWidth <= table.clientWidth)"
+    )
+
+
+def test_what_docstrings_set_off_is_verbatim(built):
+    """And not a quotation, which would run its lines and spaces together."""
+    for path in (built / "api").glob("*.html"):
+        assert "<blockquote" not in path.read_text("utf-8"), path
+    assert "M_w C M_w = C - u qᵀ - q uᵀ + (u·q) u uᵀ\n" in (built / "api" / "wn.html").read_text("utf-8")
+
+
+def test_an_exercise_unfolds(built, page):
     page.goto(f"{(built / PAGES[0]).as_uri()}.html")
     task = page.get_by_text("which turns it into the gradients of the two parameters")
     assert page.locator("details.exercise").count() == sum(number.startswith("3.") for number in files())

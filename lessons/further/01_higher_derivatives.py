@@ -249,7 +249,7 @@ lesson.claim("products of Taylor arithmetic to order m: (m + 1)(m + 2)/2 + m(m +
 # (Griewank, Utke & Walther 2000, *Evaluating higher derivative tensors by forward propagation of univariate Taylor
 # series*).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. Which derivative rule does ``Series`` need for the quotient? Derive it from $(a/b)\,b = a$, and check it on

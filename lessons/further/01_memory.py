@@ -256,7 +256,7 @@ lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in act
 # $\log m$, and so does the number of forward passes (Griewank & Walther 2000, *Algorithm 799*; Chen et al. 2016,
 # arXiv:1604.06174, for networks).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. Give the network biases, ``x @ W + b``. What do they add to the bytes kept? Answer first, from the rule of ``add``

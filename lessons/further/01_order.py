@@ -305,7 +305,7 @@ lesson.claim("derivative along 2^60 paths: by counting, by age, by the engine", 
              predicted=by_hand, rtol=1e-13)
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. Start Newton's loop at ``y = Number(math.sqrt(2.0))`` and stop it before the first pass if $y^2 = a$ to rounding.

@@ -211,7 +211,7 @@ lesson.claim("A rule wrong by 1e-2 to 1e-11: the relative error that the complex
 # ``check_grads`` stops at its tolerance of $10^{-6}$. Does that matter? Mistakes in rules are factors and signs, hardly
 # ever the ninth digit. The complex step is for functions that you want to differentiate, not only to check.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. Write ``softplus`` so that the complex step is right for it. Does it still not overflow at $x = 1000$?

@@ -249,7 +249,7 @@ lesson.claim("With mg.jvp, the rule that is not linear in g is found", found["in
              within=0)
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. In part 1, take $v$ from a normal distribution instead of random signs. How does the smallest gap of the one

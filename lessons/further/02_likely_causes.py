@@ -152,7 +152,7 @@ lesson.claim("With the norm taken for a constant, v·∇_v = v·∇_w/‖v‖", 
 # all its inputs grow by the same amount (so its gradients add up to zero), and a mean over a minibatch does not care
 # for its order.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. Two mistakes at once: flip the sign *and* drop the last row. What does ``check_grads`` say, and why? What if the

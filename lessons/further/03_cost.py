@@ -142,7 +142,7 @@ for batch in (10, 100, 1000):
 # convolution, once for each place in each image, so that there the overhead is hard to measure at all. A linear layer
 # and a small minibatch are the expensive case.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *A convolution.* Take ``mg.nn.Conv2d(16, 32, 3)`` on pictures of 16 × 16 and ``wn.WeightNorm``. How many bytes does

@@ -273,7 +273,7 @@ lesson.claim("From afar the best ‖v‖ of the Hessian is worse than a shorter 
 # general the reparameterization *changes* the condition number, and leaves it alone where training begins, at
 # $\|v\| = g$. ``further/04_spectra.py`` asks the same question of whole networks.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *One rate for all.* Repeat the count from afar with $\eta = 1$ for all $\|v\|/g$ from 0.1 to 10 and 3000 steps.

@@ -207,9 +207,9 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median and mi
 #   about $v$, and does not cover the other parameters.
 # - The noise matters. Without it, and with so few examples that the network can fit them exactly, the loss has no
 #   floor. With 512 examples, and otherwise the full run's 24 problems and 1000 steps, the normal parameterization at
-#   its best $\eta$ then ended at a loss about 1.4 times lower than weight normalization at its best (exercise 2).
+#   its best $\eta$ then ended at a loss about 1.4 times lower than weight normalization at its best (question 2).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Two rates.* In the small network, give $g$ and $b$ the rate $\min(\eta, \eta_0)$. How large can $\eta_0$ be before

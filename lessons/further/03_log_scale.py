@@ -296,7 +296,7 @@ lesson.figure(figure, "log_scale", note=f"synthetic problems: median (left: and 
 # faster for $g > 1$. What the log-scale does give is independence of those units. The paper fixes the units in another
 # way, by setting $g$ from data (equation 6, lesson 07).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *In the plane.* Take ``path`` from lesson 03 and let $g = e^s$ learn. Close to $w^*$, by which factor does a step

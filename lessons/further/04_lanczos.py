@@ -267,7 +267,7 @@ lesson.figure(figure, "lanczos", note="right: the same networks in two descripti
 # With a small $\eta$ nothing has been gained, 0.21 in place of 0.17. The chapter ``04_spectra.py`` shows the same for
 # small networks, with whole spectra.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Power iteration.* Replace Lanczos's method by $d \leftarrow H d/\|H d\|$. How many products does it take for six

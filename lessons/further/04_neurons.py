@@ -554,7 +554,7 @@ lesson.claim("Output neuron, targets around 0: it is not, |cos| after 50 steps, 
 # Elsewhere, no: 10 of 355 neurons, where chance gives 3 or 4, and $D$ is about as far from the identity as $C$. In
 # hidden dense layers the noise along $w$ is about half the average (0.47).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Which neurons?* In the first convolution on white pictures a few neurons may have a small $|\cos|$, above all

@@ -236,7 +236,7 @@ lesson.figure(figure, "scaling", note="right: relative to the geometric mean of 
 # to 0.71 of what it was, and to 0.68 for inputs of mean 1. With a small learning rate it does not (1.11): the scatter
 # may even rise, because $g$ changes too.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *When?* From the law, after how many steps does a weight vector with $\eta = 0.1$ and $G = 1$ have half of its

@@ -151,7 +151,7 @@ print("far from the truth, at 2w, covariance / Hessian:",
 # variance 1.) It has no negative eigenvalues, so its condition number $\kappa$ always means something. Away from minima
 # Hessians of networks have negative eigenvalues, and then it does not.
 #
-# The second term, for one weight vector, from the second derivatives of $g\,v/\|v\|$ (exercise 1):
+# The second term, for one weight vector, from the second derivatives of $g\,v/\|v\|$ (question 1):
 #
 # $$-\frac{g}{\|v\|^2}\,(\nabla_w L \cdot u)\,I \;\text{ within the tangent directions,} \qquad
 #   \frac{1}{\|v\|}\,Q^{\mathsf T}\nabla_w L \;\text{ between them and } g .$$
@@ -552,7 +552,7 @@ lesson.figure(figure, "curvature", note=f"6-4-1 tanh networks, {problems} proble
 # $\eta h_{\max}$: for $\eta = 1$ and mean 1 it is 3.53 with ordinary weights and 1.84 with weight normalization, at
 # the same networks (medians).
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *The second term.* Derive it: differentiate $\nabla_v(c \cdot v/\|v\|) = M c/\|v\|$ once more for a fixed vector

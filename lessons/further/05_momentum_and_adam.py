@@ -370,7 +370,7 @@ lesson.figure(figure, "momentum_and_adam", note="synthetic problem, random teach
 #   quick run some $v$ end shorter than they began; in the longer full run all end longer, with a tenth to a third of
 #   $\eta^2n\,t$. This does not contradict what the authors saw: all their experiments have minibatches, hence noise.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Without the sling.* Take the part of $p_t$ along $v$ away before the step, as AdamP does (Heo et al. 2020).

@@ -261,7 +261,7 @@ lesson.claim("Gradient descent on w leaves ‖w⊥‖ as it was: largest relativ
 # grow to almost twice its length, and $w_\perp$, the distance to the shortest solution, falls to half. The exponent has
 # $\|v\|^2$ in its denominator: should $\|v\|$ grow in training, with a large $\eta$ and noise, the effect fades.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Half precision.* Do the sums of "What float32 can see" for float16, which keeps 11 significant bits instead of 24.

@@ -273,7 +273,7 @@ for rule, rtol in (("SGD", 0.05), ("momentum", 0.05), ("AdamW", 0.12)):
 
 # %%
 # Plain descent and momentum keep to the law within one per cent. Under AdamW $\|v\|$ comes out some five per cent
-# short, and ten in the full run, where decay is stronger; exercise 2 looks for the reason. All of them forget where
+# short, and ten in the full run, where decay is stronger; question 2 looks for the reason. All of them forget where
 # they started. (From the shortest start momentum overshoots: its memory still holds the long gradients of a short
 # $v$.) So with decay "the effective learning rate stabilizes" (section 2.1) comes true after all, at a level that
 # $\eta\lambda$ sets, and "the norm of v grows monotonically" is a sentence about training without decay.
@@ -421,7 +421,7 @@ lesson.figure(figure, "decay", alt="Left: mean norm against the step for SGD, mo
 # %%
 # On the right: the unit wakes up at step 500, is thrown out by nine powers of ten, and takes 550 steps to come back.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *One norm, chosen by hand.* Rescale every $v$ to $\|v\| = 1$ after each step, without decay, and give each unit

@@ -268,7 +268,7 @@ lesson.figure(figure, "does_it_stabilize", note="synthetic problem: one network,
 # The law is a consequence of Pythagoras alone. Arora, Li & Lyu (2018, arXiv:1812.03981) use the same starting point to
 # prove convergence at any fixed rate; they do not state how the effective rate falls.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Read a layer.* After 10,000 steps a layer turns by 0.02 per step, where $1/\sqrt{2t} = 0.0071$. Its start is

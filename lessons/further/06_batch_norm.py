@@ -339,7 +339,7 @@ lesson.claim("First layer, weight norm, η from 1 to 100 for v only: share of de
 # exact zero. Warming up (a small $\eta$ in the first steps) avoids the huge step, a leaky ReLU the place without a
 # gradient.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Leaky units.* Replace ReLU by ``mg.leaky_relu`` with the slope 0.1 in ``losses_of``. How many units are still at

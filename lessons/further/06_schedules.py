@@ -258,7 +258,7 @@ lesson.figure(figure, "schedules", note=f"synthetic problems: median of {PROBLEM
 # %%
 # So keep the schedule, and do not count on it for choosing $\eta$: its scale is what the directions forget.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *A schedule that the clock does not forget.* Take $\eta_t = \eta_0/\sqrt t$ in the law. How does the sum grow, and

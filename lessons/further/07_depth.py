@@ -156,7 +156,7 @@ lesson.claim("A small difference grows by √χ per layer: ReLU, leaky ReLU, tan
 # What He's start pays
 # --------------------
 #
-# He's start keeps the RMS of $t$. (So does $\sqrt2$ times a random orthogonal matrix, exercise 2.) How much of that
+# He's start keeps the RMS of $t$. (So does $\sqrt2$ times a random orthogonal matrix, question 2.) How much of that
 # RMS is standard deviation between examples, and how much a mean that all examples share? First one network of lesson
 # 07's size:
 
@@ -262,7 +262,7 @@ lesson.figure(
 # for all inputs, and what still differs is mainly how *long* they are. Equations 5 and 6 lose nothing of the deviation,
 # and magnify gradients by $\chi$. Either way depth has its price, and shortcuts around layers are the usual way out.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Shortcuts.* In lesson 07, change ``losses_of`` and ``initialize`` to ``x + ...`` in every layer whose width does

@@ -4,7 +4,7 @@ r"""The last layer: logits of variance one
 Equation 6 gives *every* pre-activation the variance 1, the logits included, whether or not the features below have
 anything to say yet. So training starts above the loss of guessing, and if the last layer sees an average over many
 places, as in most image networks, its length $g$ comes out large and the loss may jump. Open this chapter if you
-have seen either, or before exercise 5 of lesson 09.
+have seen either, or before question 5 of lesson 09.
 
 Afterwards you can
 
@@ -276,10 +276,10 @@ lesson.figure(
 #
 # Hence one learning rate does two different things. With a small one, the large $g$ is a help. With a large one it
 # makes the loss jump to several times that of guessing. With $g = 1$ the best rate is larger. Which of the two is
-# better *at a given rate* depends on the rate: lesson 09 fixes it beforehand, and its exercise 5 asks what $g = 1$
+# better *at a given rate* depends on the rate: lesson 09 fixes it beforehand, and its question 5 asks what $g = 1$
 # changes. What removes the cause is to subtract the minibatch's mean (lesson 08).
 #
-# Exercise
+# Question
 # --------
 #
 # 1. *Remove the cause.* Subtract from the pooled features their mean over the minibatch before the last layer, in

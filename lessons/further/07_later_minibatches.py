@@ -249,7 +249,7 @@ lesson.figure(
 #
 # So use as many examples as you can afford. The pass is made once.
 #
-# Exercise
+# Question
 # --------
 #
 # 1. *How many examples?* Use ``later_statistics`` to find the smallest $B$ for which the RMS of later data stays below

@@ -235,7 +235,7 @@ lesson.figure(
 #
 # To be free of $s$, set $\|v\|$ too, for example to $g$. Then the first step is that of the normal parameterization.
 #
-# Exercise
+# Question
 # --------
 #
 # 1. *Free of s.* After equations 5 and 6, multiply each $v$ by $g/\|v\|$. Add the curve to the figure. Is it flat, and

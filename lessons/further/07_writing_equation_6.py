@@ -118,7 +118,7 @@ lesson.claim("Twice is the same as once, from any g and b: largest change of a p
              max(np.abs(other[k] - once[k]).max() for other in (twice, again) for k in once), below=1e-10)
 
 # %%
-# Exercise
+# Question
 # --------
 #
 # 1. *A constant feature.* Give the network an input that is 0 in every example, and a unit whose $v$ looks at nothing

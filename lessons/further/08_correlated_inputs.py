@@ -209,7 +209,7 @@ lesson.figure(figure, "length", note="random numbers; lines: the law", alt="The 
 # So "batch normalization shortens gradients" is half a law. The projection does shorten them. The factor $g/\sigma$ may
 # do anything; in a network that is initialized with $\sigma = 1$ (equation 6) it does nothing at first.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *In which metric?* With batch normalization, take one gradient step in $v$ with the learning rate $\eta$, and

@@ -121,7 +121,7 @@ lesson.claim("Dense layer with n = 500 inputs: bytes kept beyond the normal laye
 # $\mu[\delta]$ and $\mu[\delta\,\hat t]$ with $\delta$ for the gradient that comes in, then three terms to combine.
 # "Comparatively cheap" is right.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Your network.* Count weights and pre-activations of a network that you use. From which minibatch on does section

@@ -193,7 +193,7 @@ lesson.claim("One example in training: mean-only and full batch normalization re
              within=0)
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Sums.* Show that each row of batch normalization's matrix of influences sums to 0, and so does each row multiplied

@@ -273,7 +273,7 @@ lesson.figure(figure, "gap", note="random numbers; 5 ReLU layers of 64 units", a
 # initializations; this one is a single draw. In training, half of the distance is covered in the first ten or twenty
 # steps. Equation 6 is a good place to start from, and no substitute for batch normalization after that.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *The other size.* How many examples should equation 6 be given, if training uses $B = 100$ and its error should add

@@ -331,7 +331,7 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {PROBLEMS
 #   along, and about as good as those of 2048 examples. (For $B = 2$ they average over some 40 examples only: with
 #   momentum 0.1, over $2/0.1 - 1 = 19$ minibatches.)
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *A longer memory.* Change the momentum of the running averages to 0.01. For which $B$ does the test loss change,

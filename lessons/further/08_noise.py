@@ -261,7 +261,7 @@ lesson.figure(figure, "noise", note=f"normal pre-activations, {draws:,} minibatc
 #   it is argued: no central limit theorem takes this away.
 # - Less noise: yes, by a factor of 1.5 in variance for large $B$, and by more than that for small.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Heavy tails.* Draw $z$ from a Laplace distribution ($\gamma_2 = 3$). Predict three columns first: the mean

@@ -104,7 +104,7 @@ def gradient_noise(z, delta, r):
 # In trained networks $\overline{\delta z}$ is close to 0, and a mistake in the term with the 3 would not be seen. So
 # the formula is tried first on normal pairs with the correlation 0.8, in minibatches of 256. Let $\delta$ be
 # $\overline{\delta z}\,z$ plus a part that is independent of $z$, and $e$ that part in units of its deviation. Then $K$
-# can be calculated by hand, and everything collapses (exercise 1):
+# can be calculated by hand, and everything collapses (question 1):
 #
 # $$V = \bigl(1 - \overline{\delta z}^2\bigr)\,\bigl(1 + z^2 + \tfrac12 e^2\bigr), \qquad
 #   \gamma_2 \to 3 \cdot \frac{5/2}{(5/2)^2} = \frac65$$
@@ -281,7 +281,7 @@ lesson.figure(figure, "noise_trained", note="second layer of a trained network, 
 # normalization multiplies the noise of $1/\sigma$ by the example's own gradient. For $B = 4$ it is wild. But what
 # makes the tails heavy is that multiplication, not "the minibatch estimate of the variance" as such.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *By hand.* Derive $K$ and $V$ for normal pairs. Where does the term in $z\,e$ go?

@@ -114,7 +114,7 @@ for seed in range(2):
 # ---------------------------
 #
 # One learning rate, 0.1, for all, and not the best of each: at three times and at a third of it the order is the same,
-# and the gaps are not (exercise 2). Final losses compare how far each has overfitted after the same number of steps.
+# and the gaps are not (question 2). Final losses compare how far each has overfitted after the same number of steps.
 # That may be because it learns more slowly, which a smaller rate would do as well. So we also read off the test loss at
 # the moment when the training loss passes 1.
 
@@ -212,7 +212,7 @@ lesson.figure(figure, "regularization", note="synthetic problems, 256 training e
 # arXiv:1709.08145) found that a ResNet-50 with weight normalization trains better and tests about 6 % worse than with
 # batch normalization. That is their measurement; we cannot repeat it here.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Give weight normalization the noise.* Train weight normalization on the 256 examples, and add to each hidden

@@ -649,7 +649,7 @@ for epoch in (1, 2, 5, 10, 20, 23, 24, 30, 40):
 #   original pictures, without JPEG; the paper's width over several seeds. The paper does not say by which measure it
 #   picked the best rate. If by the error after 200 epochs, that need not be the rate that is fastest in the first.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. The network has the 0.05 of the paper for $v$. With which standard deviation would weight normalization, in the

@@ -312,7 +312,7 @@ for arm in ARMS:
 #   high, after five epochs.
 # - *Not tested yet:* other seeds, and with them the paper's "lower variance"; the paper's size, 300 epochs.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. With bias correction, Adamax's first step divides $m$ by 0.1. What becomes of $c$? Change ``first_step``, and see

@@ -638,7 +638,7 @@ lesson.figure(figure, "bits_by_layer", note=note, alt="For each stochastic layer
               "normal parameterization with and without data-dependent initialization.")
 
 # %%
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Figure 3.* Where on its axis for CIFAR-10 would a model be that knows nothing? And one that knows each byte's

@@ -58,6 +58,17 @@ def test_no_line_of_a_formula_begins_as_that_of_a_list_does(file):
 
 
 @every_lesson
+def test_no_line_within_a_sentence_begins_as_that_of_a_list_does(file):
+    """Markdown would end the sentence there: of numbers, at 1 only."""
+    text = "\n\n".join(sources(notebook.notebook(file), "markdown"))
+    text = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+    item = r"(\d+[.)]|[-+*]) "
+    for paragraph in re.split(r"\n\s*\n", text):
+        if not re.match(item, paragraph):
+            assert not re.search(r"\n(1[.)]|[-+*]) ", paragraph), paragraph
+
+
+@every_lesson
 def test_links_lead_to_other_notebooks(file):
     for text in sources(notebook.notebook(file), "markdown"):
         lead_to_notebooks(text, Path(lessons.lesson_name(file)).parent)
@@ -71,25 +82,26 @@ def lead_to_notebooks(text, here=Path()):
         assert plain.as_posix() in NAMES, target
 
 
-# ---- exercises and answers ------------------------------------------------------------------------------------------
+# ---- questions and exercises ----------------------------------------------------------------------------------------
 
 
-def exercises_of(book):
-    """The text of the exercises in a notebook, to the next heading of that size."""
-    (part,) = re.findall(r"^## Exercises?$.*?(?=^## |\Z)", "\n\n".join(sources(book, "markdown")), re.M | re.S)
+def part_of(book, heading):
+    """The text below a heading of a notebook, "Questions" or "Exercises", to the next heading of that size."""
+    text = "\n\n".join(sources(book, "markdown"))
+    (part,) = re.findall(rf"^## (?:{heading}|{heading[:-1]})$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     return part
 
 
 def titles(group):
-    """The titles of the judged exercises "3.1", "3.2", … of a lesson, or of the "engine", with their numbers."""
+    """The titles of the exercises "3.1", "3.2", … of a lesson, or of the "engine", with their numbers."""
     chosen = {number: path for number, path in exercises.files().items() if number.partition(".")[0] == group}
     docstrings = [ast.get_docstring(ast.parse(exercises.learners_part(path))) for path in chosen.values()]
     return [docstring.partition("\n")[0].split(" ", 1) for docstring in docstrings]
 
 
 @pytest.mark.parametrize("file", lessons.lesson_files().values(), ids=lessons.lesson_name)
-def test_the_exercises_of_a_lesson_hold_those_that_are_judged(file):
-    text = exercises_of(notebook.notebook(file))
+def test_a_lesson_ends_with_its_exercises(file):
+    text = part_of(notebook.notebook(file), "Exercises")
     shown = re.findall(r"^<summary><b>(.*)</b> (.*)</summary>$", text, re.MULTILINE)
     assert [list(one) for one in shown] == titles(str(lessons.lesson_number(file)))
 
@@ -130,7 +142,7 @@ ANSWERS = (ROOT / "docs" / "answers.md").read_text("utf-8")
 
 @every_lesson
 def test_each_question_has_an_answer_that_its_list_links_to(file):
-    name, text = lessons.lesson_name(file), exercises_of(notebook.notebook(file)).partition("\n### ")[0]
+    name, text = lessons.lesson_name(file), part_of(notebook.notebook(file), "Questions")
     heading, answers = re.search(
         rf"^##+ \[([^]]*)\]\(\.\./lessons/{name}\.py\)$(.*?)(?=^#|\Z)", ANSWERS, re.MULTILINE | re.DOTALL
     ).groups()
@@ -205,16 +217,18 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     assert len(set(ids)) == len(ids) == 7
 
 
-def test_judged_exercises_need_no_part_of_their_own_and_end_where_another_begins(tmp_path):
+def test_exercises_need_no_questions_and_come_before_the_chapters(tmp_path):
     path = tmp_path / "05_small.py"
     path.write_text(SMALL, encoding="utf-8")
-    text = exercises_of(notebook.notebook(path))
-    assert text.startswith("## Exercises\n\n### Judged exercises") and "<b>5.1</b>" in text
-    part = "\n# %%\n# Exercises\n# ---------\n#\n# 1. One.\n#\n# Chapters\n# --------\n#\n# Two.\n"
+    text = part_of(notebook.notebook(path), "Exercises")
+    assert text.startswith("## Exercises\n\nThese are programs") and "<b>5.1</b>" in text
+    part = "\n# %%\n# Questions\n# ---------\n#\n# 1. One.\n#\n# Chapters\n# --------\n#\n# Two.\n"
     path.write_text(SMALL + part, encoding="utf-8")
-    text = exercises_of(notebook.notebook(path))
-    assert re.match(r"## Exercises\s+1\. One\.\s+### Judged exercises\n", text) and text.endswith("</details>\n\n")
-    assert sources(notebook.notebook(path), "markdown")[-1].endswith("\n\n## Chapters\n\nTwo.")
+    book = notebook.notebook(path)
+    assert re.fullmatch(r"## Questions\s+1\. One\.\s+", part_of(book, "Questions"))
+    text = part_of(book, "Exercises")
+    assert "<b>5.1</b>" in text and text.endswith("</details>\n\n")
+    assert sources(book, "markdown")[-1].endswith("\n\n## Chapters\n\nTwo.")
 
 
 def test_notebooks_that_are_there_are_left_alone(tmp_path, capsys):
@@ -236,6 +250,22 @@ def test_a_notebook_for_elsewhere_installs_the_course_from_its_repository(tmp_pa
     for file in FILES:
         install = json.loads((tmp_path / f"{lessons.lesson_name(file)}.ipynb").read_text("utf-8"))["cells"][1]
         assert f'%pip install -q "minigrad-wn @ git+{address}"' in install["source"]
+
+
+def test_the_links_of_a_notebook_for_elsewhere_lead_to_the_repository(tmp_path):
+    written, _ = notebook.write_all(tmp_path, requirement="minigrad-wn")
+    files, number = f"{notebook.repository()}/blob/HEAD/", 0
+    for path in written:
+        text = "\n".join(sources(json.loads(path.read_text("utf-8")), "markdown"))
+        assert ".ipynb" not in text, path
+        for target in re.findall(rf"\]\({re.escape(files)}([^)#]*)", text):
+            assert (ROOT / target).is_file(), target
+            number += 1
+    assert number > 200
+    further = json.loads((tmp_path / "further" / "05_weight_decay.ipynb").read_text("utf-8"))
+    text = "\n".join(sources(further, "markdown"))
+    assert f"[lesson 05]({files}lessons/05_norm_growth.py)" in text
+    assert f"[answers]({files}docs/answers.md#05_weight_decay)" in text
 
 
 # ---- in a kernel ----------------------------------------------------------------------------------------------------
