@@ -248,10 +248,10 @@ axes[1].minorticks_off()
 figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 note = f"{pictures_are}, binarized by draws; seeds {listed}"
 lesson.figure(figure, "bounds", note=note, alt="Two panels. Left: the bound by epoch, mean and deviation of three "
-              "seeds, at the rate 0.002, dashed, and at each arm's best rate, solid. Dashed, weight norm is ahead, and normal "
-              "is last, with long error bars; solid, the two end together. Right: the bound after five epochs against the "
-              "rate. Weight norm peaks at 0.008, the other two at 0.016; at 0.002 one seed of the normal network is far below "
-              "the other two.")
+              "seeds, at the rate 0.002, dashed, and at each arm's best rate, solid. Dashed, weight norm is ahead, and "
+              "normal is last, with long error bars; solid, the two end together. Right: the bound after five epochs "
+              "against the rate. Weight norm peaks at 0.008, the other two at 0.016; at 0.002 one seed of the normal "
+              "network is far below the other two.")
 
 # %%
 # *At the paper's rate* of 0.002, weight normalization is ahead of the normal parameterization in each of the three
