@@ -1,4 +1,4 @@
-"""ResNet-18 for small pictures (He et al. 2016, section 4.2 and table 1): the network of lesson 13.
+"""ResNet-18 for small pictures (He et al. 2016, section 4.2 and table 1): the network of lesson 13, and its arms.
 
 Pictures are x (N, 3, side, side). As is usual for 32 × 32 pixels, the first convolution is 3 × 3 with stride 1, and no
 pooling follows it. Eight blocks of two convolutions come in four stages of w, 2w, 4w and 8w maps; each stage but the
@@ -10,7 +10,10 @@ import math
 import numpy as np
 
 import minigrad as mg
+import wn
 from minigrad import nn
+
+ARMS = ("plain", "equi-normalized", "weight norm", "batch norm", "group norm")
 
 
 class Subsampled(nn.Module):
@@ -95,3 +98,27 @@ class ResNet18(nn.Module):
 
     def forward(self, x):
         return self.last(self.pool(self.blocks(mg.relu(self.stem(x)))))
+
+
+def initialized(arm, classes, width, rng, pictures):
+    """A ResNet18 with projections, as one of `ARMS` begins.
+
+    Without a normalization He's weights would make logits in the dozens. So "plain", "equi-normalized" and "weight norm"
+    begin with data-dependent initialization, all three as the same function.
+
+    Parameters
+    ----------
+    arm : str
+    classes, width : int
+    rng : numpy.random.Generator
+    pictures : array (N, 3, side, side)
+        They initialize the model.
+    """
+    norm = arm.removesuffix(" norm") if arm in ("batch norm", "group norm") else None
+    model = ResNet18(classes, width, norm=norm, rng=rng)
+    if norm is None:
+        wn.apply_weight_norm(model)
+        wn.data_dependent_init(model, pictures)
+        if arm != "weight norm":
+            wn.remove_weight_norm(model)
+    return model
