@@ -35,9 +35,10 @@ Time: quick about 40 s, full about 5 min.
 # A *ReLU* replaces negative numbers by 0, so $\mathrm{relu}(d\,t) = d\,\mathrm{relu}(t)$ for every $d > 0$. Write the
 # weights between two layers as a matrix $W_k$, outputs × inputs. Unit $i$ of hidden layer $k$ has what comes in, row
 # $i$ of $W_k$ and a bias, and what goes out, column $i$ of $W_{k+1}$. Multiply the first by $d$, divide the second by
-# $d$: the unit says $d$ times what it said, to listeners who believe $1/d$ of it. We do so with random factors.
+# $d$: the unit puts out $d$ times what it did, and the units that read it get what they got before. We do so with
+# random factors.
 
-import math
+import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -46,8 +47,7 @@ import minigrad as mg
 import wn
 from lessons import COLOURS, Lesson
 from lessons.resnet import ResNet18
-from minigrad import data, nn, optim
-from minigrad.data import DataError
+from minigrad import nn, optim
 from minigrad.nn import functional as F
 from wn.scales import read_scales
 
@@ -66,7 +66,7 @@ def in_float64(model, rng):
 
 def dense(rng, *widths):
     """Linear layers of these widths with ReLUs between them."""
-    layers = [nn.Linear(a, b, rng=rng) for a, b in zip(widths, widths[1:], strict=False)]
+    layers = [nn.Linear(a, b, rng=rng) for a, b in itertools.pairwise(widths)]
     return in_float64(nn.Sequential(*[m for layer in layers for m in (layer, nn.ReLU())][:-1]), rng)
 
 
@@ -98,9 +98,9 @@ print(f"as initialized: y[0] = {y[0].round(4)}, Σ‖W‖² = {total(first):.1f}
 print(f"rescaled:       y[0] = {other_y[0].round(4)}, Σ‖W‖² = {total(second):.1f}; largest difference {difference:.0e}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* A factor rounds a number by $\varepsilon/2$, $\varepsilon = 2.2 \cdot 10^{-16}$ in float64, and sums of up
-# to 30 products by a few $\varepsilon$ of their size. Four layers: some tens of $\varepsilon$, relative to the largest
-# output. We allow a thousand here and for all networks below; a factor that is forgotten changes everything.
+# *Tolerance.* A factor rounds a number by $\varepsilon/2$, $\varepsilon = 2.2 \cdot 10^{-16}$ in float64, and sums of
+# up to 30 products by a few $\varepsilon$ of their size. Four layers: some tens of $\varepsilon$, relative to the
+# largest output. We allow a thousand here and for all networks below; a factor that is forgotten changes everything.
 
 SAME = 1000 * EPSILON
 lesson.claim("rescaled by random factors it is the same function: largest difference, relative to the largest output",
@@ -111,19 +111,20 @@ lesson.claim("and another set of weights: Σ‖W‖² is larger by this factor",
 # The smallest one
 # ----------------
 #
-# Which factors make $\sum_k\|W_k\|^2$, the quantity that weight decay pulls at, smallest? Begin with one unit. Let $I$ be
-# the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$, and
-# with any norm $p$, and a weight $c > 1$ on what comes in,
+# Which factors make $\sum_k\|W_k\|^2$, the quantity that weight decay pulls at, smallest? Begin with one unit. Let $I$
+# be the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$,
+# and with any norm $p$, and a weight $c > 1$ on what comes in,
 #
-# $$(c\,d\,I)^p + (O/d)^p \quad\text{is smallest for}\quad c\,d\,I = O/d, \quad\text{that is}\quad d = \sqrt{O/(c\,I)}.$$
+# $$(c\,d\,I)^p + (O/d)^p \quad\text{is smallest for}\quad c\,d\,I = O/d, \quad\text{that is}\quad d =
+# \sqrt{O/(c\,I)}.$$
 #
 # (The product of the two terms does not depend on $d$, and of two numbers with a given product the sum is smallest if
 # they are equal.) With $c = 1$ incoming and outgoing norms become equal: hence the name. The authors also use
 # $c = 1.1$ and $1.2$ to keep early layers small; over $q$ layers that makes $\sum_k c^{p(q-k)}\|W_k\|_p^p$ smallest.
 #
-# The step lowers the sum of two terms $A$ and $B$ to $2\sqrt{AB}$, so by $(\sqrt A - \sqrt B)^2$: nothing is gained only
-# if they are equal already. The units of a layer do not meet each other's weights, so a whole layer takes its steps at
-# once. We try it on the second layer.
+# The step lowers the sum of two terms $A$ and $B$ to $2\sqrt{AB}$, so by $(\sqrt A - \sqrt B)^2$: nothing is gained
+# only if they are equal already. The units of a layer do not meet each other's weights, so a whole layer takes its
+# steps at once. We try it on the second layer.
 
 
 def weighted_sum(weights, p, c):
@@ -133,18 +134,19 @@ def weighted_sum(weights, p, c):
 
 def factors(incoming, outgoing, p, c):
     """d for each unit of a layer: the rows of one matrix, the columns of the next."""
-    I, O = np.sum(np.abs(incoming) ** p, axis=1) ** (1 / p), np.sum(np.abs(outgoing) ** p, axis=0) ** (1 / p)
-    return np.sqrt(O / (c * I)), I, O
+    into = np.sum(np.abs(incoming) ** p, axis=1) ** (1 / p)
+    out = np.sum(np.abs(outgoing) ** p, axis=0) ** (1 / p)
+    return np.sqrt(out / (c * into)), into, out
 
 
 fallen, predicted = [], []
 for p, c in ((2, 1.0), (1, 1.0), (3, 1.0), (2, 1.2)):
     W = [layer.weight.numpy().copy() for layer in second if isinstance(layer, nn.Linear)]
     before = weighted_sum(W, p, c)
-    d, I, O = factors(W[1], W[2], p, c)
+    d, into, out = factors(W[1], W[2], p, c)
     W[1], W[2] = W[1] * d[:, None], W[2] / d
     fallen.append(before - weighted_sum(W, p, c))
-    predicted.append(c**p * np.sum(((c * I) ** (p / 2) - O ** (p / 2)) ** 2))
+    predicted.append(c**p * np.sum(((c * into) ** (p / 2) - out ** (p / 2)) ** 2))
     print(f"p = {p}, c = {c}: the sum falls from {before:.1f} by {fallen[-1]:.2f}; Σ (√A - √B)² = {predicted[-1]:.2f}")
 
 # %% tags=["hide-input"]
@@ -158,11 +160,11 @@ lesson.claim("a step with d = √(O/(cI)) lowers the sum by Σ ((cI)^(p/2) - O^(
 # -------
 #
 # A step on the second layer unbalances the first and the third. A *cycle* takes the hidden layers one after the other,
-# front to back, and then begins anew. ``wn.EquiNormalizer`` does that for any network made of layers, ReLUs, pooling and
-# sums. For a convolution $I$ is taken over a filter, and $O$ over everything that reads a channel; where pictures are
-# flattened, all columns that come from a channel belong to it; a bias is multiplied by $d$ like the weights beside it.
-# It takes one example, reads from the tape which weights meet at which unit (``wn/scales.py``), and is then called as
-# often as one likes. Three networks, among them a residual one, lesson 13's ``lessons/resnet.py``, with two maps:
+# front to back, and then begins anew. ``wn.EquiNormalizer`` does that for any network made of layers, ReLUs, pooling
+# and sums. For a convolution $I$ is taken over a filter, and $O$ over everything that reads a channel; where pictures
+# are flattened, all columns that come from a channel belong to it; a bias is multiplied by $d$ like the weights beside
+# it. It takes one example, reads from the tape which weights meet at which unit (``wn/scales.py``), and is then called
+# as often as one likes. Three networks, among them a residual one, lesson 13's ``lessons/resnet.py``, with two maps:
 
 
 def convolutional(rng):
@@ -266,7 +268,8 @@ for name, (model, example) in networks.items():
               f"the library's: {end.sum():.6f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Both ends are $10^{-13}$ or so from the limit, by the rates below; rounding a thousand times adds as much.
+# *Tolerance.* Both ends are $10^{-13}$ or so from the limit, by the rates below; rounding a thousand times adds as
+# much.
 
 lesson.claim("six random starts, in random orders, end with the weights that wn.EquiNormalizer found: largest difference "
              "of an a, relative to the largest", apart, below=1e-9)
@@ -279,11 +282,11 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 #
 # $$H_{uu} = I_u^p + O_u^p, \qquad H_{uv} = -(a_{uv} + a_{vu}),$$
 #
-# the *Laplacian* of the network as a graph, with $a_{uv}$ and $a_{vu}$ as the strength of the edge between $u$ and $v$. To
-# minimize over one $s_u$ is to solve row $u$ of $He = 0$ for $e_u$, with the latest values of the others: a cycle is one
-# sweep of the Gauss–Seidel method. With $M$ the lower triangle of $H$, diagonal included, in the order of the updates,
-# $e \leftarrow (1 - M^{-1}H)\,e$, and in the long run the error shrinks by the largest absolute eigenvalue of that
-# matrix in each cycle.
+# the *Laplacian* of the network as a graph, with $a_{uv}$ and $a_{vu}$ as the strength of the edge between $u$ and $v$.
+# To minimize over one $s_u$ is to solve row $u$ of $He = 0$ for $e_u$, with the latest values of the others: a cycle is
+# one sweep of the Gauss–Seidel method. With $M$ the lower triangle of $H$, diagonal included, in the order of the
+# updates, $e \leftarrow (1 - M^{-1}H)\,e$, and in the long run the error shrinks by the largest absolute eigenvalue of
+# that matrix in each cycle.
 #
 # For a chain of layers it can be had without a computer. Row $u$ of $He = 0$ makes $e_u$ a weighted mean of its
 # neighbours: the expectation of $e$ after one step of a *random walk*, which goes from $u$ to a neighbour with a
@@ -294,10 +297,11 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # decays more slowly: one step of all units *at once* shrinks it by $\cos(\pi/q)$. In a cycle one after the other,
 # a chain gains the square of that (Young 1954):
 #
-# $$\text{the error falls by } \cos^2(\pi/q) \text{ in each cycle, whatever the widths, the weights, } p \text{ and } c.$$
+# $$\text{the error falls by } \cos^2(\pi/q) \text{ in each cycle, whatever the widths, the weights, } p \text{ and }
+# c.$$
 #
-# One hidden layer ($q = 2$) needs one cycle, three layers of weights gain a factor of 4 each time, and for deep networks
-# $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles to gain a factor of $e$.
+# One hidden layer ($q = 2$) needs one cycle, three layers of weights gain a factor of 4 each time, and for deep
+# networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles to gain a factor of $e$.
 
 
 def predicted_rate(a, order):
@@ -353,8 +357,8 @@ for name in ("convolutional", "residual"):
         curves.setdefault(name, (error, np.exp(-predicted_graph_decays[-1])))
 
 # %% tags=["hide-input"]
-# *Tolerance.* The rate is measured between errors of $10^{-3}$ and $10^{-9}$. What the quadratic function leaves out is a
-# thousandth of the error at first. The next mode decays faster (for ten layers by 0.65 where the first has 0.90) and
+# *Tolerance.* The rate is measured between errors of $10^{-3}$ and $10^{-9}$. What the quadratic function leaves out is
+# a thousandth of the error at first. The next mode decays faster (for ten layers by 0.65 where the first has 0.90) and
 # counts for a few of some hundred cycles. We allow 3 % of the logarithm; with $\cos(\pi/q)$ for its square it would be
 # off by half.
 
@@ -381,13 +385,13 @@ lesson.figure(figure, "convergence", note="random weights", alt="Error of the lo
               "network, on straight lines with the predicted slopes, the steeper the shallower the network.")
 
 # %%
-# *Sinkhorn and Knopp.* The authors were inspired by an algorithm for a single matrix $A$ of positive numbers: divide each
-# row by its sum, then each column by its sum, and so on. It ends with a matrix $e^{r_i} A_{ij}\,e^{c_j}$ all of
+# *Sinkhorn and Knopp.* The authors were inspired by an algorithm for a single matrix $A$ of positive numbers: divide
+# each row by its sum, then each column by its sum, and so on. It ends with a matrix $e^{r_i} A_{ij}\,e^{c_j}$ all of
 # whose rows and columns add up to 1. In $r$ and $c$ that is again the minimum, one coordinate after the other, of a sum
-# of exponentials and a linear function, $\sum_{ij} A_{ij}\,e^{r_i + c_j} - \sum_i r_i - \sum_j c_j$. So the same argument
-# gives its rate. The graph has two layers, rows and columns, and no end where a walker stops. Two steps of the walk are
-# $P P^\top$, with $P$ the limit; constant vectors do not decay, but they change nothing; the next eigenvalue is the
-# square of the second singular value of $P$ (Knight 2008).
+# of exponentials and a linear function, $\sum_{ij} A_{ij}\,e^{r_i + c_j} - \sum_i r_i - \sum_j c_j$. So the same
+# argument gives its rate. The graph has two layers, rows and columns, and no end where a walker stops. Two steps of the
+# walk are $P P^\top$, with $P$ the limit; constant vectors do not decay, but they change nothing; the next eigenvalue
+# is the square of the second singular value of $P$ (Knight 2008).
 
 A = np.exp(rng.normal(size=(6, 6)))
 rows = []
@@ -430,8 +434,8 @@ for m in (2, 4):
         print(f"{shortcut} shortcuts, m = {m}: {freedom[-1]} factors can be chosen")
 
 # %%
-# What if a tie is forgotten? A dense network with one block: the stem and the block's second layer write into the sum, the
-# block's first layer and the last one read it. All four take part, or the function is another one.
+# What if a tie is forgotten? A dense network with one block: the stem and the block's second layer write into the sum,
+# the block's first layer and the last one read it. All four take part, or the function is another one.
 
 
 class OneBlock(nn.Module):
@@ -513,8 +517,8 @@ print(f"with batch norm: sum {sum_before:.2f} → {balance.total():.2f}, outputs
       f"the stem's rows by {np.abs(model.stem[0].weight.numpy() - rows_before).max():.0e}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Rounding. In evaluation the running averages of twenty layers are divided by, which may have become small;
-# as much again as above for a hundred cycles.
+# *Tolerance.* Rounding. In evaluation the running averages of twenty layers are divided by, which may have become
+# small; as much again as above for a hundred cycles.
 
 lesson.claim("tanh, ELU, layer norm and weight norm are refused: how many of the four", refused, predicted=4, rtol=0.0)
 lesson.claim("batch norm absorbs the scale: largest change of an output, in training and in evaluation", absorbed,
@@ -525,8 +529,8 @@ lesson.claim("batch norm absorbs the scale: largest change of an output, in trai
 # -------------------
 #
 # What is this to weight normalization? In lesson 05 the loss did not change along $v$, so the gradient was at a right
-# angle to $v$. Here the loss does not change if what comes in grows by a factor $e^s$ and what goes out shrinks by it. The
-# derivative at $s = 0$ says
+# angle to $v$. Here the loss does not change if what comes in grows by a factor $e^s$ and what goes out shrinks by it.
+# The derivative at $s = 0$ says
 #
 # $$\langle \nabla_{\text{in}}, w_{\text{in}}\rangle = \langle \nabla_{\text{out}}, w_{\text{out}}\rangle,$$
 #
@@ -536,9 +540,9 @@ lesson.claim("batch norm absorbs the scale: largest change of an output, in trai
 # $$\Delta\bigl(\|w_{\text{in}}\|^2 - \|w_{\text{out}}\|^2\bigr) =
 #   \eta^2\bigl(\|\nabla_{\text{in}}\|^2 - \|\nabla_{\text{out}}\|^2\bigr).$$
 #
-# With infinitely small steps the difference stays for ever (Du, Hu & Lee 2018, arXiv:1806.00900); a finite step changes it
-# by a second-order term, as it lengthens $v$ by one. The two methods do opposite things with a direction in which nothing
-# changes. Weight normalization creates one, lets noise carry $v$ along it, and so makes its own learning rate.
+# With infinitely small steps the difference stays for ever (Du, Hu & Lee 2018, arXiv:1806.00900); a finite step changes
+# it by a second-order term, as it lengthens $v$ by one. The two methods do opposite things with a direction in which
+# nothing changes. Weight normalization creates one, lets noise carry $v$ along it, and so makes its own learning rate.
 # Equi-normalization finds one that is there, and takes back, after each step, what the step did along it.
 
 model, labels = dense(lesson.rng(11), *WIDTHS), lesson.rng(12).integers(0, 3, len(x))
@@ -573,3 +577,4 @@ for u in (0, 20, 50):
 
 lesson.claim("a step changes ‖in‖² - ‖out‖² by η²(‖∇in‖² - ‖∇out‖²): after 20 steps, all 70 hidden units", gained,
              predicted=second_order, rtol=1e-6, atol=1e-12)
+lesson.finish()

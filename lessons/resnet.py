@@ -13,7 +13,7 @@ import minigrad as mg
 import wn
 from minigrad import nn
 
-ARMS = ("plain", "equi-normalized", "weight norm", "batch norm", "group norm")
+ARMS = ("plain", "balanced once", "equi-normalized", "weight norm", "batch norm", "group norm")
 
 
 class Subsampled(nn.Module):
@@ -103,12 +103,13 @@ class ResNet18(nn.Module):
 def initialized(arm, classes, width, rng, pictures):
     """A ResNet18 with projections, as one of `ARMS` begins.
 
-    Without a normalization He's weights would make logits in the dozens. So "plain", "equi-normalized" and "weight norm"
-    begin with data-dependent initialization, all three as the same function.
+    Without a normalization of outputs He's weights would make logits in the dozens. So the first four arms begin with
+    data-dependent initialization, all of them as the same function.
 
     Parameters
     ----------
     arm : str
+        "balanced once" is equi-normalized here; "equi-normalized" is left to cycles in training.
     classes, width : int
     rng : numpy.random.Generator
     pictures : array (N, 3, side, side)
@@ -121,4 +122,6 @@ def initialized(arm, classes, width, rng, pictures):
         wn.data_dependent_init(model, pictures)
         if arm != "weight norm":
             wn.remove_weight_norm(model)
+        if arm == "balanced once":
+            wn.equi_normalize(model, cycles=2000, example=pictures[:2])
     return model

@@ -11,7 +11,7 @@ Afterwards you can
 
 - say for which normalizations the gradient of a minibatch is right on average, and measure how wrong it is for the
   other one;
-- tune five arms at two sizes of minibatch and interpolate the rates for those between;
+- tune six arms at two sizes of minibatch and interpolate the rates for those between;
 - say what a small experiment shows of the paper's claim, and what it does not.
 
 Read first: lesson 13.
@@ -52,19 +52,20 @@ def own_flags(parser):
 
 lesson = Lesson(__file__, own_flags)
 STORED = FOLDER.parent / "results" / "small_batches"  # the results of the runs, which take hours
-ARM_COLOURS = dict(zip(ARMS, (COLOURS["normal"], COLOURS["WN + mean-only BN"], COLOURS["weight norm"],
-                              COLOURS["batch norm"], COLOURS["mean-only BN"]), strict=True))
+ARM_COLOURS = dict(zip(ARMS, map(COLOURS.get, ("normal", "weight norm, log-scale", "WN + mean-only BN", "weight norm",
+                                               "batch norm", "mean-only BN")), strict=True))
 
 # %%
-# Five arms
-# ---------
+# Six arms
+# --------
 #
 # One network, ResNet-18 with learned shortcuts, eight maps in its first stage. *Batch norm* and *group norm* (as many
-# groups as half the width) have He's initialization: normal weights with variance 2/fan-in. Without a normalization
-# those weights would give logits in the dozens, and a loss of 20 or so. So the other three begin with data-dependent
-# initialization (lesson 07), all three as the same function. *Plain* trains it as it is, *weight norm* trains $v$, $g$
-# and $b$, and *equi-normalized* makes one cycle after each step.
-
+# groups as half the width) have He's initialization: normal weights with variance 2/fan-in. Without either,
+# those weights would give logits in the dozens, and a loss of 20 or so. So the other four begin with data-dependent
+# initialization (lesson 07), all four as the same function. *Plain* trains it as it is, *weight norm* trains $v$, $g$
+# and $b$, and *equi-normalized* makes one cycle after each step. *Balanced once* makes its cycles before training, and
+# none afterwards: lesson 13 found that a balanced network hardly loses its balance, so this arm tells what the start is
+# worth, and what the cycles.
 
 # %%
 # The experiment
