@@ -159,7 +159,7 @@ for p, c in ((2, 1.0), (1, 1.0), (3, 1.0), (2, 1.2)):
 # %% tags=["hide-input"]
 # *Tolerance.* A difference of sums of two thousand numbers in float64, of which it is a hundredth or more.
 
-lesson.claim("a step with d = √(O/(cI)) lowers the sum by Σ ((cI)^(p/2) - O^(p/2))², times c^p: p = 1, 2, 3, c = 1, 1.2",
+lesson.claim("a step with d = √(O/(cI)) lowers the sum by c^p Σ ((cI)^(p/2) - O^(p/2))²: p = 1, 2, 3, c = 1, 1.2",
              fallen, predicted=predicted, rtol=1e-9)
 
 # %%
@@ -676,7 +676,7 @@ found = found or data.synthetic_pictures(EXAMPLES, 10, lesson.seed)
 few, few_labels = found.train_images[:EXAMPLES], found.train_labels[:EXAMPLES]
 few = few.reshape(EXAMPLES, 3, SIDE, 32 // SIDE, SIDE, 32 // SIDE).mean(axis=(3, 5))
 few = ((few - few.mean(axis=(0, 2, 3), keepdims=True)) / few.std(axis=(0, 2, 3), keepdims=True)).astype(np.float32)
-note = f"{found.description}, {EXAMPLES} pictures, {SIDE} × {SIDE}"
+note = f"{EXAMPLES} of the {found.description}, {SIDE} × {SIDE}"
 print(note)
 
 # %%

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
@@ -55,6 +56,68 @@ ARM_COLOURS = dict(zip(ARMS, map(COLOURS.get, ("normal", "weight norm, log-scale
                                                "batch norm", "mean-only BN")), strict=True))
 
 # %%
+# Whose gradient is right on average?
+# -----------------------------------
+#
+# Let $G$ be the gradient of the loss over all examples. A minibatch is drawn at random; on average over all that can be
+# drawn, is its gradient $G$? If each example's loss depends on that example and the weights alone, it is: the mean of
+# means over equal parts is the mean of all. So it is for plain SGD, for weight normalization, for equi-normalization,
+# whose cycle comes after the step, and for group normalization, which takes its statistics from one example. Under
+# batch normalization an example's loss depends on its neighbours, by their mean and variance. The gradient of a
+# minibatch is then that of another function for each minibatch, and on average not $G$: it is *biased*. We split 64
+# pictures into minibatches, and compare the mean of their gradients with that of all 64 at once.
+
+few = data.synthetic_pictures(64, 10, lesson.seed)
+x = few.train_images.reshape(64, 3, 16, 2, 16, 2).mean(axis=(3, 5))
+x = ((x - x.mean()) / x.std()).astype(np.float32)
+
+
+def gradient(model, rows):
+    """Of the mean loss over these pictures, as one long vector."""
+    loss = F.cross_entropy(model(mg.tensor(x[rows])), few.train_labels[rows])
+    return np.concatenate([g.numpy().ravel().astype(float) for g in mg.grad(loss, model.parameters())])
+
+
+def partition_mean(model, B, order):
+    """The mean of the gradients of minibatches of B, in this order."""
+    return np.mean([gradient(model, order[k : k + B]) for k in range(0, 64, B)], axis=0)
+
+
+everything, off = np.arange(64), {}
+for arm in ("plain", "weight norm", "group norm"):
+    model = initialized(arm, 10, 4, lesson.rng(0), x)
+    G = gradient(model, everything)
+    off[arm] = max(np.linalg.norm(partition_mean(model, B, everything) - G) for B in (2, 8, 32)) / np.linalg.norm(G)
+    print(f"{arm:11}: mean over minibatches of 2, 8 or 32 differs from G by {off[arm]:.0e} of its length")
+
+# %%
+# For batch normalization a difference may be chance, since other minibatches have other gradients. So we take two
+# halves of eight random partitions, and call their means $m_1$ and $m_2$. What is chance in the one knows nothing of
+# the other, so $(m_1 - G)\cdot(m_2 - G)$ is the squared bias on average, with no share of the noise.
+
+model = initialized("batch norm", 10, 4, lesson.rng(0), x)
+G, rng, squared_bias = gradient(model, everything), lesson.rng(1), {}
+for B in (2, 8, 32):
+    halves = [np.mean([partition_mean(model, B, rng.permutation(64)) for _ in range(4)], axis=0) for _ in range(2)]
+    squared_bias[B] = (halves[0] - G) @ (halves[1] - G) / (G @ G)
+    print(f"batch norm, minibatches of {B:2}: squared bias over ‖G‖²: {squared_bias[B]:.2f}; "
+          f"the mean's part along G is {halves[0] @ G / (G @ G):.2f} G")
+
+# %% Tolerance tags=["hide-input"]
+# *Tolerance.* Eighteen layers in float32, backward as well: some dozens of $\varepsilon = 1.2 \cdot 10^{-7}$ of the
+# gradient's length; we allow a hundred. A mistake in a mean is of order 1. The bias of batch normalization is no law,
+# so the claim asks for half of what a gradient that has nothing to do with $G$ would have, $\|G\|^2$.
+
+lesson.claim("without batch norm the mean over minibatches is G: largest difference over ‖G‖, three arms, B = 2, 8, 32",
+             max(off.values()), below=100 * 1.2e-7)
+lesson.claim("with batch norm it is not: squared bias for minibatches of 2, over ‖G‖²", squared_bias[2], above=0.5)
+
+# %%
+# At its start, an untrained ResNet-18 with batch normalization has hardly anything of $G$ in the gradients of
+# minibatches of two, on average: what they would improve is another function. That is the extreme case. Depth amplifies
+# differences between minibatches (chapter ``08_depth_and_minibatches``), and training quiets them. Whether it matters
+# for the error in the end is a matter of experiment.
+#
 # Six arms
 # --------
 #
@@ -220,3 +283,91 @@ if lesson.full:
                 rate = interpolated({tuned_at: rates[arm, tuned_at] for tuned_at in FIRST_TRIED}, batch)
                 result(Run(arm, batch, rate, seed), folder)
     lesson.stop("complete")
+
+# %%
+# What is stored
+# --------------
+#
+# A run takes one core up to two minutes, and there are more than a hundred. Each has a file of its own in
+# ``results/small_batches``, with everything that is needed to repeat it. ``--full`` computes what is missing, in the
+# order of importance; it may be interrupted at any time. What follows is read from these files.
+
+records = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(STORED.glob("*.json"))}
+described = " and ".join(sorted({record["data"] for record in records.values()})) or "no runs"
+note = f"{described}, 4000 pictures of 16 × 16, width 8, 3 epochs"
+
+
+def find(run):
+    return records.get(run.name())
+
+
+best = {(arm, B): tuned(arm, B, find) for arm in ARMS for B in FIRST_TRIED}
+tests, wanted = {}, len(ARMS) * len(BATCHES) * len(SEEDS)
+for arm in ARMS:
+    rates = {B: best[arm, B] for B in FIRST_TRIED}
+    for B in BATCHES if None not in rates.values() else ():
+        found = [find(Run(arm, B, interpolated(rates, B), seed)) for seed in SEEDS]
+        tests[arm, B] = [record["curves"]["test error"] for record in found if record]
+had = sum(map(len, tests.values()))
+print(f"{note}\n{len(records)} runs are stored; best rates are known for {sum(map(bool, best.values()))} of {len(best)} "
+      f"pairs of arm and minibatch; of {wanted} runs for the table {had} are there, {wanted - had} are missing\n")
+
+
+def shown(values):
+    """ "58.3 ± 0.4 (3)", mean, standard deviation and number of seeds; a dash if there are none."""
+    if not values:
+        return "–"
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "") + f" ({len(values)})"
+
+
+print("test error in percent, mean ± standard deviation (seeds)")
+print(" " * 16 + "".join(f"B = {B:<14}" for B in BATCHES) + "best rates at 2, 64")
+for arm in ARMS:
+    print(f"{arm:16}" + "".join(f"{shown(tests.get((arm, B))):18}" for B in BATCHES)
+          + ", ".join(f"{best[arm, B]:g}" if best[arm, B] else "–" for B in (2, 64)))
+
+# %% Drawing tags=["hide-input"]
+
+figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.8))
+for arm in ARMS:
+    tried = [(r["run"]["rate"], r["curves"]["validation error"][-1]) for r in records.values()
+             if (r["run"]["arm"], r["run"]["batch"], r["run"]["seed"]) == (arm, 64, TUNED_WITH)]
+    axes[0].plot(*zip(*sorted(tried), strict=True) if tried else ([], []), "o-", ms=4, color=ARM_COLOURS[arm], label=arm)
+    there = [B for B in BATCHES if tests.get((arm, B))]
+    means = [np.mean(tests[arm, B]) for B in there]
+    spread = [np.std(tests[arm, B], ddof=1) if len(tests[arm, B]) > 1 else 0.0 for B in there]
+    axes[1].errorbar(there, means, spread, fmt="o-", ms=4, capsize=2, color=ARM_COLOURS[arm])
+axes[0].set(xscale="log", xlabel="learning rate", ylabel="percent", title="B = 64: validation error, seed 0")
+axes[1].set(xscale="log", xlabel="minibatch B", title="test error, three seeds", xlim=(1.6, 80))
+axes[1].set_xticks(BATCHES, map(str, BATCHES))
+axes[1].minorticks_off()
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+lesson.figure(figure, "errors", note=note, alt="Left: validation error with minibatches of 64 against the learning "
+              "rate, for each arm. Right: test error against the size of the minibatch, mean and standard deviation "
+              "over seeds. Arms without stored runs are missing.")
+
+# %%
+# How to read it
+# --------------
+#
+# The abstract says that for small minibatches equi-normalization is "an alternative to batch-and group-normalization".
+# The table supports that, at this size, if *equi-normalized* comes within two standard deviations of the better of
+# *batch norm* and *group norm* at B = 2 and 4. It supports that it is the cycles that do it only if *equi-normalized*
+# is ahead of *balanced once*, and that it is the normalization, only if it is ahead of *plain* with its own best rate.
+# As long as the line above the table says that runs are missing, it supports nothing.
+#
+# Four thousand pictures, sixteen pixels, eight maps and three epochs are a small fraction of the paper's, whose runs
+# take days: what is ahead here is what learns fast. No weight decay, no augmentation; both would act on the size of the
+# weights and so on equi-normalization.
+#
+# Exercises
+# ---------
+#
+# 1. *Bias and depth.* Measure the squared bias for a network with the first two stages only, and for one layer. From
+#    which depth on is it above one half, with minibatches of 2?
+# 2. *Where does it come from?* Keep batch normalization's statistics fixed in the backward pass (take them as constants
+#    of the minibatch). Is the mean over minibatches then $G$? Which part of the bias is that of the forward pass?
+# 3. *Noise.* Estimate the variance of a minibatch's gradient beside the bias, for batch and for group normalization, at
+#    B = 2. How many steps until the bias is the larger part of the sum?
+
+lesson.finish()
