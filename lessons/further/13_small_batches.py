@@ -106,7 +106,7 @@ for B in (2, 8, 32):
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Eighteen layers in float32, backward as well: some dozens of $\varepsilon = 1.2 \cdot 10^{-7}$ of the
 # gradient's length; we allow a hundred. A mistake in a mean is of order 1. The bias of batch normalization is no law,
-# so the claim asks for half of what a gradient that has nothing to do with $G$ would have, $\|G\|^2$.
+# so the claim asks for half of what it would be if the gradients averaged to 0, $\|G\|^2$.
 
 lesson.claim("without batch norm the mean over minibatches is G: largest difference over ‖G‖, three arms, B = 2, 8, 32",
              max(off.values()), below=100 * 1.2e-7)
@@ -309,15 +309,17 @@ for arm in ARMS:
         found = [find(Run(arm, B, interpolated(rates, B), seed)) for seed in SEEDS]
         tests[arm, B] = [record["curves"]["test error"] for record in found if record]
 had = sum(map(len, tests.values()))
-print(f"{note}\n{len(records)} runs are stored; best rates are known for {sum(map(bool, best.values()))} of {len(best)} "
-      f"pairs of arm and minibatch; of {wanted} runs for the table {had} are there, {wanted - had} are missing\n")
+print(f"{note}\n{len(records)} runs are stored; best rates are known for {sum(map(bool, best.values()))} of "
+      f"{len(best)} pairs of arm and minibatch; of {wanted} runs for the table {had} are there, "
+      f"{wanted - had} are missing\n")
 
 
 def shown(values):
     """ "58.3 ± 0.4 (3)", mean, standard deviation and number of seeds; a dash if there are none."""
     if not values:
         return "–"
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "") + f" ({len(values)})"
+    deviation = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{deviation} ({len(values)})"
 
 
 print("test error in percent, mean ± standard deviation (seeds)")
@@ -332,7 +334,7 @@ figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.8))
 for arm in ARMS:
     tried = [(r["run"]["rate"], r["curves"]["validation error"][-1]) for r in records.values()
              if (r["run"]["arm"], r["run"]["batch"], r["run"]["seed"]) == (arm, 64, TUNED_WITH)]
-    axes[0].plot(*zip(*sorted(tried), strict=True) if tried else ([], []), "o-", ms=4, color=ARM_COLOURS[arm], label=arm)
+    axes[0].plot(*np.reshape(sorted(tried), (-1, 2)).T, "o-", ms=4, color=ARM_COLOURS[arm], label=arm)
     there = [B for B in BATCHES if tests.get((arm, B))]
     means = [np.mean(tests[arm, B]) for B in there]
     spread = [np.std(tests[arm, B], ddof=1) if len(tests[arm, B]) > 1 else 0.0 for B in there]
@@ -363,11 +365,11 @@ lesson.figure(figure, "errors", note=note, alt="Left: validation error with mini
 # Exercises
 # ---------
 #
-# 1. *Bias and depth.* Measure the squared bias for a network with the first two stages only, and for one layer. From
-#    which depth on is it above one half, with minibatches of 2?
-# 2. *Where does it come from?* Keep batch normalization's statistics fixed in the backward pass (take them as constants
-#    of the minibatch). Is the mean over minibatches then $G$? Which part of the bias is that of the forward pass?
-# 3. *Noise.* Estimate the variance of a minibatch's gradient beside the bias, for batch and for group normalization, at
-#    B = 2. How many steps until the bias is the larger part of the sum?
+# 1. *Rates between.* With the best rates 0.003 at B = 2 and 0.1 at B = 64, which rates do 4 and 16 get? Which power of
+#    B is that? Compare with the two rules in use, a rate in proportion to B and to $\sqrt B$.
+# 2. *Error bars.* Three seeds each, with a standard deviation of 1.0 points. From which difference between two arms on
+#    do you believe it (two standard deviations of the difference)? How many seeds would half of that take?
+# 3. *Bias and depth.* Measure the squared bias at B = 2 for one convolution with batch normalization, a ReLU, the mean
+#    over the picture and a linear layer. Is it depth that makes the bias of the ResNet?
 
 lesson.finish()
