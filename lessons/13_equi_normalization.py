@@ -25,7 +25,7 @@ Claims checked:
 - an identity shortcut ties units, a projection frees them; without a tie the function changes;
 - a step of SGD changes the balance by the squared rate times a difference of squared gradients.
 
-Time: quick about 40 s, full about 5 min.
+Time: quick about 30 s, full about 3 min.
 """
 
 # %%
@@ -779,15 +779,13 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # Exercises
 # ---------
 #
-# 1. *Depth.* How many cycles does a chain of 20 layers need until its error is a thousandth? And one of 40? Check the
-#    first with ``cycles``. What does going back to front in every other cycle change?
-# 2. *A unit without a bias.* In the cell on right angles the bias counts on the side of what comes in, while
-#    equi-normalization leaves it out of $I$. Which of the two is balanced after many steps of gradient descent from a
-#    balanced start? Which would you choose, and what would it do to the function?
-# 3. *Rates.* In the cell on momentum the network learns at the same rate faster before it is balanced than a balanced
-#    one does. Balance it before the first step, and find the rate at which it learns as fast. Explain the ratio from
-#    the sizes of the gradients.
-# 4. *Both.* Apply weight normalization to a network, then balance its $w = g\,v/\|v\|$ by changing $g$ alone. Which
-#    factors does that allow, and what becomes of $\sum\|W\|^2$?
+# 1. *Depth.* In how many cycles does the error of a chain of 20 layers fall to a thousandth, in the long run? And of 40?
+#    Check the rate of the first with ``cycles``. What does going back to front in every other cycle change?
+# 2. *The bias.* On the side of what comes in, the right angles count the bias, and equi-normalization leaves it out of
+#    $I$. Start from balance, and take many small steps of gradient descent. What becomes of $I^2 - O^2$? What would one
+#    minimize, and would the function change, if the bias counted in $I$?
+# 3. *Rates.* In the cell on momentum, balance the network before the first step. Find the rate at which it comes as far
+#    in thirty steps as the other one at 0.003. Is the ratio that of the squared gradients at the start?
+# 4. *Both.* Can a network with weight normalization be balanced by changing the $g$ alone? By changing $v$ and $g$?
 
 lesson.finish()

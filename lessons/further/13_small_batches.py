@@ -19,7 +19,7 @@ Read first: lesson 13.
 Claims checked: only under batch normalization is the gradient of small minibatches biased. The abstract's claim is
 tested by the table of runs, which says what is missing.
 
-Time: quick about 10 s, full about 3 hours on one core.
+Time: quick about 15 s, full about 90 min on one core.
 """
 
 # %%
