@@ -1,4 +1,4 @@
-"""ResNet-18 for small pictures (He et al. 2016, section 4.2 and table 1): the network of lesson 13.
+"""ResNet-18 for small pictures (He et al. 2016, section 4.2 and table 1): the network of lesson 13, and its arms.
 
 Pictures are x (N, 3, side, side). As is usual for 32 × 32 pixels, the first convolution is 3 × 3 with stride 1, and no
 pooling follows it. Eight blocks of two convolutions come in four stages of w, 2w, 4w and 8w maps; each stage but the
@@ -10,7 +10,10 @@ import math
 import numpy as np
 
 import minigrad as mg
+import wn
 from minigrad import nn
+
+ARMS = ("plain", "balanced once", "equi-normalized", "weight norm", "batch norm", "group norm")
 
 
 class Subsampled(nn.Module):
@@ -95,3 +98,30 @@ class ResNet18(nn.Module):
 
     def forward(self, x):
         return self.last(self.pool(self.blocks(mg.relu(self.stem(x)))))
+
+
+def initialized(arm, classes, width, rng, pictures):
+    """A ResNet18 with projections, as one of `ARMS` begins.
+
+    Without a normalization of outputs He's weights would make logits in the dozens. So the first four arms begin with
+    data-dependent initialization, all of them as the same function.
+
+    Parameters
+    ----------
+    arm : str
+        "balanced once" is equi-normalized here; "equi-normalized" is left to cycles in training.
+    classes, width : int
+    rng : numpy.random.Generator
+    pictures : array (N, 3, side, side)
+        They initialize the model.
+    """
+    norm = arm.removesuffix(" norm") if arm in ("batch norm", "group norm") else None
+    model = ResNet18(classes, width, norm=norm, rng=rng)
+    if norm is None:
+        wn.apply_weight_norm(model)
+        wn.data_dependent_init(model, pictures)
+        if arm != "weight norm":
+            wn.remove_weight_norm(model)
+        if arm == "balanced once":
+            wn.equi_normalize(model, cycles=2000, example=pictures[:2])
+    return model

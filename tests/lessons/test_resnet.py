@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 import wn
-from lessons.resnet import ResNet18
+from lessons.resnet import ARMS, ResNet18, initialized
 from minigrad import nn, optim
 from minigrad.nn import functional as F
 
@@ -149,3 +149,20 @@ def logits_in_torch(state, x, shortcut, norm, groups):
             h = torch_f.pad(h[:, :, ::2, ::2], (0, 0, 0, 0, 0, h.shape[1]))
         h = torch_f.relu(body + h)
     return torch_f.linear(h.mean(dim=(2, 3)), state["last.weight"], state["last.bias"])
+
+
+def test_the_arms_without_a_normalization_of_outputs_start_as_one_function():
+    x = np.random.default_rng(0).standard_normal((20, 3, 8, 8), dtype=np.float32)
+    models = {arm: initialized(arm, 5, 4, np.random.default_rng(1), x) for arm in ARMS}
+    outputs = {arm: model.eval()(mg.tensor(x)).numpy() for arm, model in models.items()}
+    for arm in ("balanced once", "equi-normalized", "weight norm"):
+        np.testing.assert_allclose(outputs[arm], outputs["plain"], atol=1e-3)  # logits of size 1, 20 layers in float32
+    assert abs(outputs["group norm"] - outputs["plain"]).max() > 0.1
+    np.testing.assert_allclose(outputs["plain"].std(axis=0), 1, rtol=1e-3)  # data-dependent initialization
+
+
+def test_balanced_once_is_balanced_and_no_other_arm_is():
+    x = np.random.default_rng(0).standard_normal((20, 3, 8, 8), dtype=np.float32)
+    for arm in ("plain", "balanced once", "equi-normalized"):
+        incoming, outgoing = wn.EquiNormalizer(initialized(arm, 5, 4, np.random.default_rng(1), x), x[:2]).norms()
+        assert (abs(np.log(incoming / outgoing)).max() < 1e-3) == (arm == "balanced once")
