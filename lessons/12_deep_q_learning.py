@@ -21,8 +21,9 @@ Kingma (2016). The algorithm is Watkins's (1989), with a network Mnih et al.'s (
 Claims checked:
 
 - the values computed from the rules are what play earns, and they converge at the rate that the theory gives;
-- Q-learning with constant steps goes at the rate η(1 - γs), ends in noise of order √η, and overestimates;
-- with steps 1/k it is off by k^-(1-γs) after k sweeps; with larger steps it arrives;
+- with a constant learning rate η, a discount γ and a chance s to survive a move, Q-learning converges at the rate
+  η(1 - γs), ends in noise of order √η, and overestimates;
+- with steps 1/k its error after k sweeps is of order k^-(1-γs); with larger steps it arrives;
 - a prediction that is its own target grows without bound, at the rate that one line gives, and a target network slows
   down both what runs away and what converges, by a known factor;
 - the replay memory hands out what was stored, and a run goes on bit for bit;
@@ -384,6 +385,9 @@ def share(run):
     everywhere = np.arange(len(states))
     V = np.linalg.solve(np.eye(len(states)) - discount * P[policy, everywhere], R[policy, everywhere])
     return V[fresh].mean() / worth[fresh].mean()
+
+
+# %%
 
 
 def train(name, seed, steps=3_000, pieces=12):
