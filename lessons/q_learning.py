@@ -287,7 +287,10 @@ class Training:
         }  # fmt: skip
 
     def load(self, state):
-        """Go on from what `state` gave. The game that was being played is brought there by the actions since."""
+        """Go on from what `state` gave. The game that was being played is brought there by the actions since.
+
+        ValueError if it does not come to the same frame, or if the memory has another size.
+        """
         self.network.load_state_dict(state["network"])
         self.target.load_state_dict(state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -296,4 +299,6 @@ class Training:
         for name in self.COUNTS:
             value = state[name]
             setattr(self, name, list(value) if isinstance(value, list) else value)
-        replayed(self.game, self.seed, self.played)
+        frame, _ = replayed(self.game, self.seed, self.played)
+        if (frame != self.memory.frames[self.memory.newest]).any():
+            raise ValueError("the game is not where it was when this was saved: it is another one, or left to chance")

@@ -260,6 +260,21 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_interrupted(arm, tmp_path
             assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_game_that_comes_to_another_frame_is_refused():
+    class Chancy(Orchard):
+        def reset(self, seed=None):
+            return super().reset()  # whatever the seed is
+
+    def game():
+        return Chancy(4, 4, lives=100)
+
+    run, other = training(game=game), training(game=game)
+    run.run(25)
+    other.run(7)
+    with pytest.raises(ValueError, match="not where it was when this was saved"):
+        other.load(run.state())
+
+
 def test_it_learns_to_catch():
     """In the smallest orchard, where an apple is caught or missed in the second move after it appears."""
     settings = replace(
