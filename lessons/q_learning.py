@@ -104,7 +104,13 @@ class QNetwork(nn.Module):
         self.eval()
 
     def forward(self, stacks):
-        return self.layers(scaled(stacks))
+        """Q for stacks of bytes, an array or a Tensor, which need not be on the network's device."""
+        data = stacks.data if isinstance(stacks, mg.Tensor) else stacks
+        return self.layers(mg.tensor(data.astype(np.float32) / np.float32(255), device=self.device))
+
+    @property
+    def device(self):
+        return self.parameters()[0].device
 
     def initialize(self, stacks):
         """Data-dependent initialization (section 3) on a batch, in the arms that have it."""
@@ -122,12 +128,6 @@ def draw_weights(layer, arm, rng):
     layer.weight.data = drawn.astype(np.float32)
     if layer.bias is not None:
         layer.bias.data = np.full(layer.bias.shape, 0.1 if arm == "normal" else 0, np.float32)
-
-
-def scaled(stacks):
-    """Bytes as float32 numbers from 0 to 1; a Tensor."""
-    data = stacks.data if isinstance(stacks, mg.Tensor) else stacks
-    return mg.tensor(data.astype(np.float32) / np.float32(255))
 
 
 def targets(rewards, terminals, next_values, discount):
@@ -238,8 +238,9 @@ class Training:
             batch.rewards, batch.terminals, self.values(self.target, batch.next_states), self.settings.discount
         )
         self.network.train()
-        chosen = self.network(batch.states)[np.arange(len(wanted)), batch.actions]
-        loss = nn.functional.huber_loss(chosen, wanted)
+        taken = nn.functional.one_hot(batch.actions, self.game.actions)
+        chosen = (self.network(batch.states) * mg.tensor(taken, device=self.network.device)).sum(axis=1)
+        loss = nn.functional.huber_loss(chosen, mg.tensor(wanted, device=self.network.device))
         self.optimizer.zero_grad()
         (loss * len(wanted)).backward()
         self.optimizer.step()

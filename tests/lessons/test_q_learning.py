@@ -275,6 +275,17 @@ def test_a_game_that_comes_to_another_frame_is_refused():
         other.load(run.state())
 
 
+@pytest.mark.parametrize("arm", ARMS)
+def test_on_a_gpu_it_learns_the_same(arm, cuda):
+    runs = [Training(orchard, arm, 0.01, TINY, np.random.default_rng(0), device) for device in ("cpu", cuda)]
+    for run in runs:
+        run.run(40)
+    assert runs[1].network.device == "cuda" and runs[1].updates == 6
+    a, b = (run.network.state_dict() for run in runs)
+    for name, value in a.items():
+        np.testing.assert_allclose(b[name], value, rtol=0, atol=1e-4)
+
+
 def test_it_learns_to_catch():
     """In the smallest orchard, where an apple is caught or missed in the second move after it appears."""
     settings = replace(
