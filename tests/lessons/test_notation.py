@@ -22,6 +22,7 @@ SECOND_MEANINGS = {  # patterns of what a letter does not mean, in prose and in 
     "the other theta, phi and epsilon": r"\\vartheta|\\varphi|\\epsilon\b|ϑ|ϕ|ϵ",
     "Salimans and Kingma's k for the fan-in": r"\bk numbers|\$k\$ (?:numbers|inputs|weights)",
 }
+ALLOWED = {(12, "γ without an index")}  # the discount of reinforcement learning, as the page says
 
 
 class Letter(NamedTuple):
@@ -95,8 +96,9 @@ def faults(file):
             found.append(f"{letter.shown} is used, which belongs to lessons {sorted(letter.lessons)}")
         elif missing(letter, texts):
             found.append(f"{letter.shown} is used before any of the words {letter.words}")
-    for text in texts:
-        found += [f"{what}: {m[0]!r}" for what, pattern in SECOND_MEANINGS.items() for m in re.finditer(pattern, text)]
+    for what, pattern in SECOND_MEANINGS.items():
+        if (number, what) not in ALLOWED:
+            found += [f"{what}: {m[0]!r}" for text in texts for m in re.finditer(pattern, text)]
     return found
 
 
