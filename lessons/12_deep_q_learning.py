@@ -447,7 +447,7 @@ lesson.figure(figure, "parts", alt="The worth of the learned policy against the 
 # normalization does wrong, is a question for longer runs and more seeds. The agent takes the name of a parameterization
 # for that, and any game of ``lessons/games.py``.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *A longer view.* Set ``discount`` to 0.99, and predict before you run it: how many sweeps until the error of value

@@ -776,7 +776,7 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # - "Interleaving our algorithm with SGD during training improves the test accuracy": not a matter for 400 pictures; the
 #   chapter on small minibatches measures it on CIFAR-10.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Depth.* In how many cycles does the error of a chain of 20 layers fall to a thousandth, in the long run? And of

@@ -362,7 +362,7 @@ lesson.figure(figure, "errors", note=note, alt="Left: validation error with mini
 # take days: what is ahead here is what learns fast. No weight decay, no augmentation; both would act on the size of the
 # weights and so on equi-normalization.
 #
-# Exercises
+# Questions
 # ---------
 #
 # 1. *Rates between.* With the best rates 0.003 at B = 2 and 0.1 at B = 64, which rates do 4 and 16 get? Which power of
