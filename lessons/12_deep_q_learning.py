@@ -417,7 +417,7 @@ for name, found in curves.items():
 
 # %% tags=["hide-input"]
 # *Tolerance.* The last three measurements of each run, averaged over seeds. In five runs of the lesson (seeds 0 to 4)
-# the first ratio was 0.33 to 0.41, the second 0.48 to 0.56; a memory that is large enough gives 1.
+# the first ratio was 0.36 to 0.42, the second 0.47 to 0.55; a memory that is large enough gives 1.
 
 last = {name: found[:, -3:].mean() for name, found in curves.items()}
 lesson.claim("without replay the policy is worth less: its share over that with both",
