@@ -16,30 +16,38 @@ from minigrad import backend
 RESULTS = FOLDER.parent / "results"  # what the repository has of runs that take hours
 
 
-def train_missing(lesson, runs, name, train):
-    """Train each run that has no file yet in the folder `name` of the lesson's output; with ``--fresh``, all.
+def result(lesson, run, name, train):
+    """What is stored of a run in the folder `name` of the lesson's output; trained now if there is nothing.
 
     Parameters
     ----------
     lesson : Lesson
-    runs : iterable of dataclass instances
+    run : dataclass instance
     name : str
     train : function
-        Of a run: it trains, prints a line about the result and returns what to store, a dict for JSON: `curves`,
+        Of the run: it trains, prints a line about the result and returns what to store, a dict for JSON: `curves`,
         `data` (a description of the pictures), and what else it takes to understand the numbers. What ran, when, on
         which machine, with which versions, is added here.
+
+    Returns
+    -------
+    dict
     """
-    folder = writable_folder(Path(lesson.flags.out) / name)
-    for run in runs:
-        path = folder / f"{run.name()}.json"
-        if path.exists() and not lesson.flags.fresh:
-            continue
+    path = writable_folder(Path(lesson.flags.out) / name) / f"{run.name()}.json"
+    if lesson.flags.fresh or not path.exists():
         began = datetime.now(UTC)
         record = {"run": asdict(run)} | train(run)
         record |= {"command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
                    "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
                    "date": f"{began:%Y-%m-%d %H:%M} UTC"}  # fmt: skip
         write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+    return json.loads(path.read_text("utf-8"))
+
+
+def train_missing(lesson, runs, name, train):
+    """Train each run that has no file yet; with ``--fresh``, all. The arguments are those of `result`."""
+    for run in runs:
+        result(lesson, run, name, train)
 
 
 def stored(name, keys, folder=RESULTS):

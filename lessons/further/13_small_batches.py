@@ -24,21 +24,18 @@ Time: quick about 15 s, full about 90 min on one core.
 
 # %%
 
-import json
-import sys
+import functools
 import time
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, FOLDER, Lesson, commit, file_name, versions, writable_folder, write_text
+from lessons import COLOURS, Lesson, file_name, grid
 from lessons.resnet import ARMS, initialized
-from minigrad import backend, data, nn, optim
+from minigrad import data, nn, optim
 from minigrad.nn import functional as F
 
 BATCHES = (2, 4, 16, 64)
@@ -48,10 +45,11 @@ def own_flags(parser):
     """For a part of the full run."""
     parser.add_argument("--only", nargs="+", choices=ARMS, metavar="NAME",
                         help=f"train these; of {', '.join(map(repr, ARMS))}")
+    parser.add_argument("--batches", nargs="+", type=int, choices=BATCHES, default=BATCHES, metavar="B",
+                        help=f"with minibatches of these sizes; of {', '.join(map(str, BATCHES))}")
 
 
 lesson = Lesson(__file__, own_flags)
-STORED = FOLDER.parent / "results" / "small_batches"  # the results of the runs, which take hours
 ARM_COLOURS = dict(zip(ARMS, map(COLOURS.get, ("normal", "weight norm, log-scale", "WN + mean-only BN", "weight norm",
                                                "batch norm", "mean-only BN")), strict=True))
 
@@ -223,45 +221,43 @@ def train(run, train_set, validation_set, test_set):
 # Each run has a file of its own; one that is there is not trained again.
 
 
-def sets(run):
+@functools.cache
+def sets(side, count):
     """Training, validation and test pictures, shrunk by averaging, each channel with mean 0 and variance 1; labels."""
     pictures = data.load_cifar10(download=lesson.flags.download)
-    parts = [(pictures.train_images[: run.train], pictures.train_labels[: run.train]),
+    parts = [(pictures.train_images[:count], pictures.train_labels[:count]),
              (pictures.train_images[-2000:], pictures.train_labels[-2000:]),
              (pictures.test_images[:5000], pictures.test_labels[:5000])]
-    by = 32 // run.side
-    parts = [(x.reshape(len(x), 3, run.side, by, run.side, by).mean(axis=(3, 5)), y) for x, y in parts]
+    by = 32 // side
+    parts = [(x.reshape(len(x), 3, side, by, side, by).mean(axis=(3, 5)), y) for x, y in parts]
     mean, deviation = (f(parts[0][0], axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
     return [(((x - mean) / deviation).astype(np.float32), y) for x, y in parts], pictures.description
 
 
-def result(run, folder, loaded=[]):  # noqa: B006 - pictures are loaded when a run first needs them
-    """The stored record of a run, which is trained if there is none."""
-    path = folder / f"{run.name()}.json"
-    if not path.exists():
-        if not loaded:
-            loaded.extend(sets(run))
-        began, curves = datetime.now(UTC), train(run, *loaded[0])
-        record = {"run": asdict(run), "data": loaded[1], "curves": curves,
-                  "command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
-                  "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
-                  "date": f"{began:%Y-%m-%d %H:%M} UTC"}
-        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
-        print(f"{run.name()}: validation {curves['validation error'][-1]:.1f} %, test {curves['test error']:.1f} %, "
-              f"{sum(curves['seconds']):.0f} s", flush=True)
-    return json.loads(path.read_text("utf-8"))
+def record(run):
+    """What is stored of a run."""
+    parts, described = sets(run.side, run.train)
+    curves = train(run, *parts)
+    print(f"{run.name()}: validation {curves['validation error'][-1]:.1f} %, test {curves['test error']:.1f} %, "
+          f"{sum(curves['seconds']):.0f} s", flush=True)
+    return {"data": described, "curves": curves}
+
+
+def trained(run):
+    """The curves of a run, which is trained if it has not been."""
+    return grid.result(lesson, run, "small_batches", record)["curves"]
 
 
 def tuned(arm, batch, find):
-    """The best rate; `find(run)` returns a run's record, or None if it cannot be had, and then so is the answer."""
+    """The best rate; `find(run)` returns a run's curves, or None if they cannot be had, and then so is the answer."""
     here, tried = RATES.index(FIRST_TRIED[batch]), {}
     while True:
         for place in range(max(here - 1, 0), min(here + 2, len(RATES))):
             if place not in tried:
-                record = find(Run(arm, batch, RATES[place], TUNED_WITH))
-                if record is None:
+                curves = find(Run(arm, batch, RATES[place], TUNED_WITH))
+                if curves is None:
                     return None
-                tried[place] = record["curves"]["validation error"][-1]
+                tried[place] = curves["validation error"][-1]
         best = min(tried, key=tried.get)
         if best == here:
             return RATES[here]
@@ -269,19 +265,24 @@ def tuned(arm, batch, find):
 
 
 def interpolated(rates, batch):
-    """The rate for minibatches of any size, from those tuned at 2 and 64; two digits."""
+    """The rate for minibatches of any size, from those tuned at 2 and 64, {size: rate}; two digits. None without them."""
+    if batch in FIRST_TRIED or None in rates.values():
+        return rates.get(batch)
     share = np.log(batch / 2) / np.log(64 / 2)
     return float(f"{rates[2] ** (1 - share) * rates[64] ** share:.2g}")
 
 
 if lesson.full:
-    folder, arms = writable_folder(Path(lesson.flags.out) / "small_batches"), lesson.flags.only or ARMS
-    rates = {(arm, batch): tuned(arm, batch, lambda run: result(run, folder)) for batch in FIRST_TRIED for arm in arms}
+    arms, batches = lesson.flags.only or ARMS, lesson.flags.batches
+    needed = FIRST_TRIED if set(batches) - set(FIRST_TRIED) else batches
+    rates = {arm: {} for arm in arms}
+    for batch in sorted(needed, reverse=True):
+        for arm in arms:
+            rates[arm][batch] = tuned(arm, batch, trained)
     for seed in SEEDS:
-        for batch in BATCHES:
+        for batch in batches:
             for arm in arms:
-                rate = interpolated({tuned_at: rates[arm, tuned_at] for tuned_at in FIRST_TRIED}, batch)
-                result(Run(arm, batch, rate, seed), folder)
+                trained(Run(arm, batch, interpolated(rates[arm], batch), seed))
     lesson.stop("complete")
 
 # %%
@@ -292,26 +293,26 @@ if lesson.full:
 # ``results/small_batches``, with everything that is needed to repeat it. ``--full`` computes what is missing, in the
 # order of importance; it may be interrupted at any time. What follows is read from these files.
 
-records = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(STORED.glob("*.json"))}
-described = " and ".join(sorted({record["data"] for record in records.values()})) or "no runs"
+stored, described = grid.stored("small_batches", ["arm", "batch", "rate"])
 note = f"{described}, 4000 pictures of 16 × 16, width 8, 3 epochs"
 
 
 def find(run):
-    return records.get(run.name())
+    return stored.get((run.arm, run.batch, run.rate), {}).get(run.seed)
 
 
 best = {(arm, B): tuned(arm, B, find) for arm in ARMS for B in FIRST_TRIED}
 tests, wanted = {}, len(ARMS) * len(BATCHES) * len(SEEDS)
 for arm in ARMS:
     rates = {B: best[arm, B] for B in FIRST_TRIED}
-    for B in BATCHES if None not in rates.values() else ():
-        found = [find(Run(arm, B, interpolated(rates, B), seed)) for seed in SEEDS]
-        tests[arm, B] = [record["curves"]["test error"] for record in found if record]
+    for B in BATCHES:
+        rate = interpolated(rates, B)
+        found = [find(Run(arm, B, rate, seed)) for seed in SEEDS if rate]
+        tests[arm, B] = [curves["test error"] for curves in found if curves]
 had = sum(map(len, tests.values()))
-print(f"{note}\n{len(records)} runs are stored; best rates are known for {sum(map(bool, best.values()))} of "
-      f"{len(best)} pairs of arm and minibatch; of {wanted} runs for the table {had} are there, "
-      f"{wanted - had} are missing\n")
+print(f"{note}\n{sum(map(len, stored.values()))} runs are stored; best rates are known for "
+      f"{sum(map(bool, best.values()))} of {len(best)} pairs of arm and minibatch; of {wanted} runs for the table "
+      f"{had} are there, {wanted - had} are missing\n")
 
 
 def shown(values):
@@ -332,9 +333,9 @@ for arm in ARMS:
 
 figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.8))
 for arm in ARMS:
-    tried = [(r["run"]["rate"], r["curves"]["validation error"][-1]) for r in records.values()
-             if (r["run"]["arm"], r["run"]["batch"], r["run"]["seed"]) == (arm, 64, TUNED_WITH)]
-    axes[0].plot(*np.reshape(sorted(tried), (-1, 2)).T, "o-", ms=4, color=ARM_COLOURS[arm], label=arm)
+    tried = [(rate, curves["validation error"][-1]) for rate in RATES
+             if (curves := find(Run(arm, 64, rate, TUNED_WITH)))]
+    axes[0].plot(*np.reshape(tried, (-1, 2)).T, "o-", ms=4, color=ARM_COLOURS[arm], label=arm)
     there = [B for B in BATCHES if tests.get((arm, B))]
     means = [np.mean(tests[arm, B]) for B in there]
     spread = [np.std(tests[arm, B], ddof=1) if len(tests[arm, B]) > 1 else 0.0 for B in there]
