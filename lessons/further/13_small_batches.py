@@ -265,7 +265,7 @@ def tuned(arm, batch, find):
 
 
 def interpolated(rates, batch):
-    """The rate for minibatches of any size, from those tuned at 2 and 64, {size: rate}; two digits. None without them."""
+    """The rate for minibatches of any size, to two digits, from those tuned at 2 and 64, {size: rate}; None without."""
     if batch in FIRST_TRIED or None in rates.values():
         return rates.get(batch)
     share = np.log(batch / 2) / np.log(64 / 2)
