@@ -227,17 +227,26 @@ class Draw(nn.Module):
         return mg.tensor(drawn, device=self.initial.device)
 
 
-ARMS = ("normal", "weight norm")
+ARMS = ("normal", "weight norm", "normal, length 1", "weight norm, length 1")
 
 
 def initialized(arm, size, rng, x=None):
-    """A `Draw` of one of the `ARMS`: the same function in both, for a model of section 5.3 starts as it did.
+    """A `Draw` of one of the `ARMS`: two parameterizations, from two starts.
 
-    Weight normalization acts on every weight vector: both matrices of either LSTM, and all linear maps. `x`, the
-    pictures that other models are initialized with, has no part in it.
+    Weight normalization acts on every weight vector: both matrices of either LSTM, and all linear maps. "normal" and
+    "weight norm" begin as the same function, with weights from N(0, 0.01²). Section 5.3 does not say where g begins,
+    and the length that a vector happens to have is one possibility. Another is 1, as in section 3 before data come in:
+    the two arms of "length 1" begin as one function, too, with the same directions. `x`, the pictures that other models
+    are initialized with, has no part in it.
     """
     model = Draw(size, rng)
-    return wn.apply_weight_norm(model) if arm == "weight norm" else model
+    if arm != "normal":
+        wn.apply_weight_norm(model)
+    if "length 1" in arm:
+        for name, parameter in model.named_parameters():
+            if name.endswith("_g"):
+                parameter.data = np.ones_like(parameter.data)
+    return wn.remove_weight_norm(model) if arm.startswith("normal") else model
 
 
 class DrawTraining(Training):

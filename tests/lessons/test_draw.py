@@ -130,10 +130,24 @@ def test_gradients_of_the_bound_have_gradients(size, arm):
 
 
 @SIZES
-def test_both_arms_begin_as_the_same_function(size, pictures):
+def test_arms_with_one_start_begin_as_the_same_function(size, pictures):
     x, noise = mg.tensor(pictures[:20]), noise_for(size, 20).astype(np.float32)
-    found = [initialized(arm, size, np.random.default_rng(2))(x, noise).numpy() for arm in ARMS]
-    np.testing.assert_allclose(*found, rtol=1e-6)
+    found = {arm: initialized(arm, size, np.random.default_rng(2))(x, noise).numpy() for arm in ARMS}
+    np.testing.assert_allclose(found["weight norm"], found["normal"], rtol=1e-5)
+    np.testing.assert_allclose(found["weight norm, length 1"], found["normal, length 1"], rtol=1e-5)
+    assert np.abs(found["normal"] - found["normal, length 1"]).max() > 0.1
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_weight_vectors_begin_with_the_length_that_the_arm_says(arm):
+    size = replace(WHOLE, units=60)
+    model = initialized(arm, size, np.random.default_rng(0))
+    assert any(name.endswith("_v") for name, _ in model.named_parameters()) == arm.startswith("weight norm")
+    inputs = 2 * size.side**2 + size.units  # of the encoder; the mean of √χ²ₙ/n is 1 - 1/4n
+    lengths = np.linalg.norm(model.encoder.weight_ih.numpy().astype(float), axis=1)
+    assert lengths.mean() == pytest.approx(1 if "length 1" in arm else 0.01 * np.sqrt(inputs), rel=0.01)
+    peephole = model.encoder.weight_peephole.numpy()
+    assert peephole.std() == pytest.approx(0.01, rel=0.25)  # 180 numbers: standard error 5 %
 
 
 def test_every_weight_vector_is_normalized_and_nothing_else():
@@ -190,10 +204,11 @@ def test_a_run_that_is_resumed_is_the_run_that_was_not_interrupted(pictures):
 @pytest.mark.parametrize("arm", ARMS)
 def test_it_learns(arm, size, pictures):
     run = training(pictures, arm, size)
+    before = [value.mean(axis=0).sum() for value in run.tested()]
     for _ in range(6):
         run.epoch()
-    bounds = np.array(run.curves["likelihood"]) - np.sum(run.curves["divergence"], axis=1)
-    assert bounds[-1] > bounds[0] + 10 and np.shape(run.curves["divergence"]) == (6, size.steps)
+    assert run.curves["likelihood"][-1] - sum(run.curves["divergence"][-1]) > before[0] - before[1] + 10
+    assert np.shape(run.curves["divergence"]) == (6, size.steps)
 
 
 def test_gradients_are_clipped_and_their_norm_is_kept(pictures):
