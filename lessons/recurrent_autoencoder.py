@@ -236,15 +236,16 @@ def initialized(arm, size, rng, x=None):
     Weight normalization acts on every weight vector: both matrices of either LSTM, and all linear maps. "normal" and
     "weight norm" begin as the same function, with weights from N(0, 0.01²). Section 5.3 does not say where g begins,
     and the length that a vector happens to have is one possibility. Another is 1, as in section 3 before data come in:
-    the two arms of "length 1" begin as one function, too, with the same directions. `x`, the pictures that other models
-    are initialized with, has no part in it.
+    the two arms of "length 1" begin as one function, too, with the same directions; but the maps to a window's five
+    numbers keep their small weights, so that each window begins where it covers the picture. `x`, the pictures that
+    other models are initialized with, has no part in it.
     """
     model = Draw(size, rng)
     if arm != "normal":
         wn.apply_weight_norm(model)
     if "length 1" in arm:
         for name, parameter in model.named_parameters():
-            if name.endswith("_g"):
+            if name.endswith("_g") and not name.startswith("windows"):
                 parameter.data = np.ones_like(parameter.data)
     return wn.remove_weight_norm(model) if arm.startswith("normal") else model
 

@@ -292,17 +292,16 @@ for arm in arms:
 #
 # Compare within a pair, and you have the parameterization; between the pairs, and you have the start. The tables above
 # say how many seeds there are. With fewer than three, a difference of a nat or two is an anecdote. The paper's own
-# numbers, about -90 with weight normalization and -95 without after 100 epochs, are of a network with 60 times as many
-# weights and 20 times as many steps.
+# numbers, about -90 with weight normalization and -95 without, are of a network with five times as many weights after
+# twenty times as many epochs.
 #
 # Exercises
 # ---------
 #
-# 1. In ``lengths``, take the last two arms. How far does $g$ move in 120 steps, relative to 1, and how far does
-#    $\|w\|$ without weight normalization?
+# 1. Take the last two arms for ``growth``. How far does $g$ move from 1 in 120 steps, and how far $\|w\|$ without
+#    weight normalization?
 # 2. Which rate would let the $g$ of the encoder's vectors, with $n = 1632$, grow from $0.01\sqrt n$ to 1 within one
-#    epoch of 600 steps? What is the turn of the first step at this rate?
-# 3. ``results/figure_4`` has the divergence of each step by epoch. Do the first strokes or the last ones hold more, and
-#    does that change during training?
+#    epoch of 600 steps, at $\eta$ a step? And the $g$ of the decoder's, with $n = 16$?
+# 3. How many parameters has this chapter's network, and how many the implementation's? Where are most of them?
 
 lesson.finish()

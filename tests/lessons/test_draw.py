@@ -146,6 +146,8 @@ def test_weight_vectors_begin_with_the_length_that_the_arm_says(arm):
     inputs = 2 * size.side**2 + size.units  # of the encoder; the mean of √χ²ₙ/n is 1 - 1/4n
     lengths = np.linalg.norm(model.encoder.weight_ih.numpy().astype(float), axis=1)
     assert lengths.mean() == pytest.approx(1 if "length 1" in arm else 0.01 * np.sqrt(inputs), rel=0.01)
+    looking = initialized(arm, replace(size, read=3, write=3), np.random.default_rng(0)).windows
+    assert all(np.linalg.norm(one.weight.numpy(), axis=1).max() < 0.2 for one in looking)
     peephole = model.encoder.weight_peephole.numpy()
     assert peephole.std() == pytest.approx(0.01, rel=0.25)  # 180 numbers: standard error 5 %
 
