@@ -62,6 +62,8 @@ def own_flags(parser):
 
 lesson = Lesson(__file__, own_flags)
 
+# %%
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -645,7 +647,7 @@ lesson.figure(figure, "bound_and_steps", note=note, alt="Left: the test bound in
               "each step's latent variables hold at the end.")
 
 # %%
-# What separates the curves is the start, not the parameterization. From the small one, both spend epochs on a plateau
+# The start separates the curves more than the parameterization does. From the small one, both spend epochs on a plateau
 # where the latent variables say nothing and the canvas is the mean of all digits; with weight normalization longer,
 # since every $g$ has to grow by itself. From length 1 both are soon ahead of *one stroke*. If figure 4 compares weight
 # normalization with $g = 1$ with a normal network that starts as its implementation does, much of its lead is one of
