@@ -702,7 +702,8 @@ for row in range(6):
     for t in range(T):
         show(axes[row, t], canvases[t, row] if row < 3 else drawn[t, row], frame_of(t, row) if row < 3 else None)
         axes[0, t].set_title(f"t = {t + 1}", fontsize=9)
-figure.supylabel("all of the canvas      with windows", fontsize=10)
+axes[1, 0].set_ylabel("through a window")
+axes[4, 0].set_ylabel("all of the canvas")
 lesson.figure(figure, "strokes", note=note, alt="Six rows of canvases, one for each step. In the upper three the "
               "network paints through a window, whose frame is drawn; in the lower three on all of the canvas at once. "
               "Gray blurs turn into digits, or something like digits, within the first steps, and get sharper.")
@@ -715,11 +716,15 @@ def draw_frame(t):
 
 
 figure, axes = plt.subplots(2, shown // 2, figsize=(5.6, 3.2))
-lesson.animation(figure, draw_frame, range(T + 3), "painting", per_second=3, alt="Eight canvases on which a network "
-                 "paints digits, step by step. The frame of its window moves and changes its size; gray blurs become "
-                 "strokes.")
+lesson.animation(figure, draw_frame, range(T + 3), "painting", note=note, per_second=3,
+                 alt="Eight canvases on which a network paints digits, step by step. The frame of its window, a little "
+                 "smaller than the canvas, moves somewhat; gray blurs become strokes.")
 
 # %%
+# The first strokes lay down a blur that could be several digits, the later ones decide and sharpen, and they hold fewer
+# nats: the right panel above says the same. The window begins where it covers the picture. After so short a training
+# it has become a little smaller, and follows the place of the digit more than its strokes.
+#
 # Exercises
 # ---------
 #
