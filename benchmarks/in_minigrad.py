@@ -91,12 +91,12 @@ def evaluation(model, pictures):
 class Recurrent(nn.Module):
     """Two LSTMs, the first of which sees the picture and what the second said before, and a linear layer at the end."""
 
-    def __init__(self, inputs, units):
+    def __init__(self, inputs, units, peepholes=False):
         super().__init__()
         rng = np.random.default_rng(0)
         self.units = units
-        self.first = nn.LSTMCell(inputs + units, units, rng=rng)
-        self.second = nn.LSTMCell(units, units, rng=rng)
+        self.first = nn.LSTMCell(inputs + units, units, rng=rng, peepholes=peepholes)
+        self.second = nn.LSTMCell(units, units, rng=rng, peepholes=peepholes)
         self.last = nn.Linear(units, inputs, rng=rng)
 
     def forward(self, x, steps):

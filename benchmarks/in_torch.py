@@ -156,13 +156,30 @@ def evaluation(model, pictures, channels_last=False):
     return answers
 
 
+class PeepholeCell(nn.LSTMCell):
+    """`minigrad.nn.LSTMCell` with peepholes, which PyTorch's lacks: in PyTorch's operations."""
+
+    def __init__(self, inputs, units):
+        super().__init__(inputs, units)
+        self.weight_peephole = nn.Parameter(torch.empty(3, units))
+
+    def forward(self, x, state):
+        h, c = state
+        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
+        i, f, new, o = gates.chunk(4, dim=1)
+        p_i, p_f, p_o = self.weight_peephole
+        c = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(new)
+        return torch.sigmoid(o + p_o * c) * torch.tanh(c), c
+
+
 class Recurrent(nn.Module):
     """Two LSTMs, the first of which sees the picture and what the second said before, and a linear layer at the end."""
 
-    def __init__(self, inputs, units):
+    def __init__(self, inputs, units, peepholes=False):
         super().__init__()
+        cell = PeepholeCell if peepholes else nn.LSTMCell
         self.units = units
-        self.first, self.second = nn.LSTMCell(inputs + units, units), nn.LSTMCell(units, units)
+        self.first, self.second = cell(inputs + units, units), cell(units, units)
         self.last = nn.Linear(units, inputs)
 
     def forward(self, x, steps):

@@ -206,14 +206,38 @@ class Lesson:
             One to three sentences for whoever cannot see the figure: what is drawn, and what it shows. They go into
             metrics.json, into the file as its Description, and to a web page.
         """
-        if note and (title := figure.get_suptitle()):
-            figure.suptitle(f"{title}\n{note}", fontsize=11)
-        elif note:
-            figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
-            figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
+        _write_note(figure, note)
         path = self.out / f"{name}.png"
         with replacing(path) as file:
             figure.savefig(file, format="png", metadata={"Description": alt} if alt else None)
+        self._show(figure, path, alt)
+
+    def animation(self, figure, draw, frames, name, alt, note="", per_second=4):
+        """Save a figure that moves as `name`.gif in the output folder; in a notebook also show it.
+
+        Parameters
+        ----------
+        draw : callable
+            Changes the figure; it is called with each of `frames` in turn.
+        frames : sequence
+        alt, note : str
+            As for `figure`; a GIF has no place for the alternative text but metrics.json and the web page.
+        per_second : float
+            How many frames are shown in a second. It begins again when it is over.
+        """
+        from matplotlib.animation import FuncAnimation, PillowWriter
+
+        _write_note(figure, note)
+        path = self.out / f"{name}.gif"
+        moving = FuncAnimation(figure, draw, frames, init_func=lambda: None)
+        with tempfile.TemporaryDirectory() as folder:
+            moving.save(Path(folder) / path.name, PillowWriter(per_second), dpi=100)
+            with replacing(path) as file:
+                file.write((Path(folder) / path.name).read_bytes())
+        self._show(figure, path, alt)
+
+    def _show(self, figure, path, alt):
+        """Note what was saved, tell where it is, and show it where it can be seen."""
         self.figures.append({"file": path.name, "alt": alt})
         if in_kernel():
             show_figure(path, figure.get_figwidth(), alt)
@@ -348,6 +372,15 @@ class Lesson:
         self._clear_up()
         if failed and not in_kernel():
             sys.exit(1)
+
+
+def _write_note(figure, note):
+    """Write on a figure which data it shows."""
+    if note and (title := figure.get_suptitle()):
+        figure.suptitle(f"{title}\n{note}", fontsize=11)
+    elif note:
+        figure.text(0.997, 0.995, note, ha="right", va="top", fontsize=7, color="0.4")
+        figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
 
 
 # ---- claims -------------------------------------------------------------------------------------------------------

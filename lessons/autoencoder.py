@@ -226,7 +226,7 @@ class Training:
         The first 500 pictures initialize the model.
     batch : int
     average : float
-        Epochs.
+        Epochs; 0 for no average, but the parameters themselves.
     """
 
     initialized = staticmethod(initialized)
@@ -235,12 +235,15 @@ class Training:
         self.model, self.rng = self.initialized(arm, size, rng, pictures[:500]).to(device), rng
         self.pictures, self.test, self.batch = pictures, test, batch
         self.optimizer = optim.Adamax(self.model.parameters(), lr=rate, bias_correction=False)
-        self.average = optim.ExponentialMovingAverage(self.model, 1 - 1 / (average * (len(pictures) // batch)))
+        self.average = optim.ExponentialMovingAverage(self.model, 1 - 1 / max(average * (len(pictures) // batch), 1))
         self.curves = {"train": [], "likelihood": [], "divergence": [], "seconds": []}
 
     def objective(self, x):
         """What is made as large as possible, for a minibatch x: here the bound, in nats a picture."""
         return self.model(x).mean()
+
+    def adjust_gradients(self):
+        """What is to happen to the gradients before a step; nothing here."""
 
     def measured(self, x, noise):
         """log p(x|z) and log q(z|x) - log p(z) for each picture, whose expectations are the two terms of the bound."""
@@ -255,6 +258,7 @@ class Training:
             objective = self.objective(mg.tensor(self.pictures[order[first : first + self.batch]], device=self.device))
             self.optimizer.zero_grad()
             (-objective).backward()
+            self.adjust_gradients()
             self.optimizer.step()
             self.average.update()
             objectives.append(objective.item())

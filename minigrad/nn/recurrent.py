@@ -21,15 +21,21 @@ class LSTMCell(Module):
     Names and order are PyTorch's: `weight_ih` (4·hidden, input) and `weight_hh` (4·hidden, hidden) hold W and U for
     i, f, g, o one below the other, `bias_ih` and `bias_hh` (4·hidden,) are added to each other.
 
+    With peepholes (Gers & Schmidhuber 2000), which PyTorch's cell lacks, the gates also see what the cell remembers,
+    each unit's gates the unit's own c: i and f get p_i · c and p_f · c before σ, and o, which decides last, p_o · c'.
+    `weight_peephole` (3, hidden) holds p_i, p_f and p_o. These are single numbers, so weight normalization, which
+    normalizes vectors, leaves them alone.
+
     Parameters
     ----------
     input_size, hidden_size : int
     bias : bool
     rng : numpy.random.Generator, optional
         Draws weights and biases, uniform in ±1/√hidden_size.
+    peepholes : bool
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, rng=None):
+    def __init__(self, input_size, hidden_size, bias=True, rng=None, peepholes=False):
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         rng = rng or numpy.random.default_rng()
@@ -37,6 +43,7 @@ class LSTMCell(Module):
         self.weight_hh = Parameter(uniform((4 * hidden_size, hidden_size), hidden_size, rng))
         self.bias_ih: Any = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
         self.bias_hh: Any = Parameter(uniform(4 * hidden_size, hidden_size, rng)) if bias else None
+        self.weight_peephole: Any = Parameter(uniform((3, hidden_size), hidden_size, rng)) if peepholes else None
 
     def forward(self, x, state=None):
         """The next state.
@@ -63,11 +70,18 @@ class LSTMCell(Module):
                 f"axes, got {x.shape}, {h.shape} and {c.shape}"
             )
         gates = functional.linear(x, self.weight_ih, self.bias_ih) + functional.linear(h, self.weight_hh, self.bias_hh)
-        c = lstm_cell_state(gates, c)
+        if self.weight_peephole is None:
+            c = lstm_cell_state(gates, c)
+            return lstm_output(gates, c), c
+        p_i, p_f, p_o = self.weight_peephole
+        seen = concatenate([p_i * c, p_f * c], axis=-1)
+        c = lstm_cell_state(gates + scatter(seen, (..., slice(seen.shape[-1])), gates.shape), c)
+        gates = gates + scatter(p_o * c, (..., slice(-self.hidden_size, None)), gates.shape)
         return lstm_output(gates, c), c
 
     def extra_repr(self):
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+        options = {"bias=False": self.bias_ih is None, "peepholes=True": self.weight_peephole is not None}
+        return ", ".join([str(self.input_size), str(self.hidden_size), *(o for o, is_so in options.items() if is_so)])
 
 
 # ---- what the gates do: two ops, the second of which needs what the first has made ----------------------------------

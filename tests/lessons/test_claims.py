@@ -141,3 +141,23 @@ def test_alternative_text_is_in_the_metrics_and_in_the_picture(course):
     assert metrics["figures"] == [{"file": "growth.png", "alt": ALT}, {"file": "nothing.png", "alt": ""}]
     assert Image.open(folder / "growth.png").text["Description"] == ALT
     assert "Description" not in Image.open(folder / "nothing.png").text
+
+
+MOVING = GOOD.replace(
+    "lesson.claim",
+    f'''import matplotlib.pyplot as plt
+figure, ax = plt.subplots()
+lesson.animation(figure, lambda x: ax.plot([0, 1], [x, 0]), [1, 2, 3], "moves", alt="{ALT}", per_second=5)
+lesson.claim''',
+)
+
+
+def test_a_figure_that_moves_has_a_frame_for_each_picture_and_begins_again(course):
+    from PIL import Image
+
+    assert course({1: MOVING}) == 0
+    folder = course.out / "01_some_lesson"
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["figures"] == [{"file": "moves.gif", "alt": ALT}]
+    with Image.open(folder / "moves.gif") as picture:
+        assert picture.n_frames == 3 and picture.info["duration"] == 200 and picture.info["loop"] == 0

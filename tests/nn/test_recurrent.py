@@ -18,8 +18,8 @@ def normal(seed, *shape, dtype=np.float32):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def made(seed=0, bias=True, dtype=np.float32):
-    cell = nn.LSTMCell(3, 2, bias, np.random.default_rng(seed))
+def made(seed=0, bias=True, dtype=np.float32, peepholes=False):
+    cell = nn.LSTMCell(3, 2, bias, np.random.default_rng(seed), peepholes)
     for p in cell.parameters():
         p.data = p.numpy().astype(dtype)
     return cell
@@ -30,20 +30,22 @@ def sigmoid(x):
 
 
 def step(state, x, h, c):
-    """The equations of PyTorch's documentation, gate by gate, from a state dict."""
+    """The equations of PyTorch's documentation, gate by gate, and Gers' peepholes, from a state dict."""
     gates = []
     for k in range(4):
         rows = slice(2 * k, 2 * k + 2)
         t = x @ state["weight_ih"][rows].T + h @ state["weight_hh"][rows].T
         gates.append(t + state["bias_ih"][rows] + state["bias_hh"][rows] if "bias_ih" in state else t)
-    i, f, g, o = sigmoid(gates[0]), sigmoid(gates[1]), np.tanh(gates[2]), sigmoid(gates[3])
-    c = f * c + i * g
-    return o * np.tanh(c), c
+    p_i, p_f, p_o = state.get("weight_peephole", np.zeros((3, 2)))
+    c = sigmoid(gates[1] + p_f * c) * c + sigmoid(gates[0] + p_i * c) * np.tanh(gates[2])
+    return sigmoid(gates[3] + p_o * c) * np.tanh(c), c
 
 
-@given_on_each_device(seed=seeds, lead=st.sampled_from([(), (4,), (2, 4), (0,)]), bias=st.booleans())
-def test_a_step_follows_its_formulas(seed, lead, bias, device):
-    cell, x = made(seed, bias).to(device), normal(seed, *lead, 3)
+@given_on_each_device(
+    seed=seeds, lead=st.sampled_from([(), (4,), (2, 4), (0,)]), bias=st.booleans(), peepholes=st.booleans()
+)
+def test_a_step_follows_its_formulas(seed, lead, bias, peepholes, device):
+    cell, x = made(seed, bias, peepholes=peepholes).to(device), normal(seed, *lead, 3)
     h, c = normal(seed + 1, *lead, 2), normal(seed + 2, *lead, 2)
     expected = step(cell.state_dict(), x, h, c)
     x, h, c = on(device, (x, h, c))
@@ -65,21 +67,32 @@ def test_names_shapes_and_bounds_are_pytorch_s():
     assert repr(cell) == "LSTMCell(50, 100)"
 
 
-@given(seed=seeds)
-def test_gradients_through_time_are_those_of_central_differences(seed):
+def test_peepholes_are_three_numbers_for_each_unit():
+    cell = nn.LSTMCell(50, 100, bias=False, rng=np.random.default_rng(0), peepholes=True)
+    peephole = cell.state_dict()["weight_peephole"]
+    assert peephole.shape == (3, 100) and peephole.dtype == np.float32 and 0.09 < np.abs(peephole).max() <= 0.1
+    assert repr(cell) == "LSTMCell(50, 100, bias=False, peepholes=True)"
+    without = nn.LSTMCell(50, 100, bias=False, rng=np.random.default_rng(0))  # the other weights are the same
+    assert all((cell.state_dict()[name] == array).all() for name, array in without.state_dict().items())
+
+
+@given(seed=seeds, peepholes=st.booleans())
+def test_gradients_through_time_are_those_of_central_differences(seed, peepholes):
     x, h, c = (normal(seed + i, 2, n, dtype=float) for i, n in enumerate((3, 2, 2)))
-    cell = made(seed, dtype=float)
+    cell = made(seed, dtype=float, peepholes=peepholes)
+    names, values = zip(*((name, p.numpy()) for name, p in cell.named_parameters()), strict=True)
 
     def two_steps(x, h, c, *weights):
-        for name, w in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), weights, strict=True):
+        for name, w in zip(names, weights, strict=True):
             vars(cell)[name] = w
         return cell(x, cell(x, (h, c)))
 
-    mg.testing.check_grads(two_steps, [x, h, c, *(p.numpy() for p in cell.parameters())], order=1)
+    mg.testing.check_grads(two_steps, [x, h, c, *values], order=1)
 
 
-def test_gradients_of_a_normalized_cell_have_gradients(device):
-    cell = wn.apply_weight_norm(made(dtype=float))
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_gradients_of_a_normalized_cell_have_gradients(peepholes, device):
+    cell = wn.apply_weight_norm(made(dtype=float, peepholes=peepholes))
     names, values = zip(*((name, p.numpy()) for name, p in cell.named_parameters()), strict=True)
     x, h, c = (on(device, normal(i, 2, n, dtype=float)) for i, n in enumerate((3, 2, 2)))
 
@@ -123,6 +136,12 @@ def run(cell, xs):
         state = cell(x, state)
         total = total + mg.sum(mg.square(state[0]))
     return total
+
+
+def test_peepholes_are_not_normalized():
+    cell = wn.apply_weight_norm(made(peepholes=True))
+    assert isinstance(cell.weight_peephole, nn.Parameter) and cell.weight_peephole.shape == (3, 2)
+    assert {name for name, _ in cell.named_parameters() if "peephole" in name} == {"weight_peephole"}
 
 
 @pytest.mark.parametrize("scale", ["linear", "exp"])
