@@ -28,7 +28,7 @@ Claims checked:
 - statistics of the first step do not hold for the others;
 - the bytes on the tape, with all steps and with checkpoints.
 
-Time: quick about 60 s, full about two weeks on two CPU cores (a GPU is meant for it).
+Time: quick about 60 s, full about 26 hours of one CPU core, in pieces with ``--only`` and ``--minutes``.
 """
 
 # %%
