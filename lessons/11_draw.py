@@ -312,7 +312,7 @@ for k, sum_of_both in zip(pieces, room, strict=True):
 # %%
 # Bytes for the state before each piece fall as $1/k$, those for a piece at work grow as $k$; with 32 steps, pieces of
 # four are best. The gradient is the same, and a picture is painted twice. At the paper's sizes a step of 100 pictures
-# keeps 3.3 megabytes, ten steps 33: there it is not yet worth while. A text of 1,000 letters is another matter.
+# keeps 3.3 megabytes, ten steps 33: there it is not worth while; with a thousand steps it would be.
 #
 # A window
 # --------
