@@ -757,9 +757,11 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 
 # %%
 # What a cycle after each step has left to do is little: the network was balanced before the step, and the step, at a
-# right angle, hardly unbalances it. The large difference is between a network that was ever balanced and one that
-# was not, and the balanced one has another size of gradients, and so another meaning of the learning rate. So whoever
-# finds that equi-normalization improves training should try the arm in the middle, too.
+# right angle, hardly unbalances it. In the full run, 600 steps on CIFAR-10 (JPEG-compressed), all cycles together take
+# 0.008 off a sum of 1261, and both balanced networks end at a loss of 1.57, where plain SGD has 1.67 (one seed, one
+# rate). The large difference is between a network that was ever balanced and one that was not, and the balanced one has
+# other gradients, and so another meaning of the learning rate. So whoever finds that equi-normalization improves
+# training should try the arm in the middle, too.
 #
 # What the paper says, and what we found
 # --------------------------------------
