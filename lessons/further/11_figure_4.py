@@ -24,20 +24,15 @@ Time: quick about 5 s, full about 100 min of one core for each seed.
 
 # %%
 
-import json
-import sys
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-import minigrad as mg
-from lessons import COLOURS, FOLDER, Lesson, UsageError, commit, file_name, versions, writable_folder, write_text
+from lessons import COLOURS, Lesson, file_name, grid
 from lessons.autoencoder import binarized
 from lessons.recurrent_autoencoder import ARMS, CLIP, DrawTraining, Size
-from minigrad import backend, data
+from minigrad import data
 
 RATES = (0.001, 0.01, 0.003, 0.03)  # in the order in which they are run; the first is that of the implementation
 
@@ -55,7 +50,6 @@ def own_flags(parser):
 CLIPPING = {"clipped": CLIP, "unclipped": None}
 SIZE, EPOCHS, BATCH = Size(side=28, steps=10, units=64, latents=16), 5, 100  # small: the results are those of this one
 lesson = Lesson(__file__, own_flags)
-STORED = FOLDER.parent / "results" / "figure_4"  # the results of the runs, which take hours
 
 
 @dataclass(frozen=True)
@@ -86,29 +80,20 @@ def train(run, pictures, test):
     return training.curves
 
 
-def train_all(runs, folder):
-    """Train what has no file in the folder yet, each run into a file of its own."""
+if lesson.full:
     digits = data.load_mnist()
     pictures = binarized(digits.train_images, np.random.default_rng(0))
     test = binarized(digits.test_images, np.random.default_rng(1))
-    for run in runs:
-        path = folder / f"{run.name()}.json"
-        if path.exists() and not lesson.flags.fresh:
-            continue
-        began, curves = datetime.now(UTC), train(run, pictures, test)
-        record = {"run": asdict(run), "size": asdict(SIZE), "data": digits.description, "curves": curves,
-                  "command": " ".join(["python", *sys.argv]), "commit": commit(), "versions": versions(),
-                  "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
-                  "date": f"{began:%Y-%m-%d %H:%M} UTC"}
-        write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
+
+    def record(run):
+        curves = train(run, pictures, test)
         bound = curves["likelihood"][-1] - sum(curves["divergence"][-1]) if curves["likelihood"] else np.nan
         print(f"{run.name()}: {bound:.2f} nats, {sum(curves['seconds']):.0f} s", flush=True)
+        return {"size": asdict(SIZE), "data": digits.description, "curves": curves}
 
-
-if lesson.full:
     wanted = [Run(arm, rate, clipping, lesson.seed) for clipping in lesson.flags.clipping
               for rate in lesson.flags.rates for arm in lesson.flags.only or ARMS]
-    train_all(wanted, writable_folder(Path(lesson.flags.out) / "figure_4"))
+    grid.train_missing(lesson, wanted, "figure_4", record)
     lesson.stop("complete")
 
 # %%
@@ -173,22 +158,7 @@ lesson.claim("the brush's vectors grow faster without weight normalization: rati
 # three minutes of one core. Each run's result is in a file of its own in ``results/figure_4``; ``--full`` with
 # ``--seed`` trains what has none.
 
-
-def stored(folder):
-    """{(clipping, arm, rate): {seed: curves}} of the runs on MNIST, and the pictures' description."""
-    runs, described = {}, set()
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
-        run = record["run"]
-        if run["epochs"] == EPOCHS and record["size"] == asdict(SIZE):
-            runs.setdefault((run["clipping"], run["arm"], run["rate"]), {})[run["seed"]] = record["curves"]
-            described.add(record["data"])
-    if len(described) > 1:
-        raise UsageError(f"{folder} holds runs on different pictures: {sorted(described)}")
-    return runs, "".join(described) or "no runs yet"
-
-
-runs, pictures_are = stored(STORED)
+runs, pictures_are = grid.stored("figure_4", ["clipping", "arm", "rate"])
 
 
 def bounds(arm, rate, clipping="clipped"):
@@ -211,8 +181,6 @@ def shown(values, digits=1):
 counts = {key: len(by_seed) for key, by_seed in runs.items()}
 settings = [(clipping, arm, rate) for clipping in CLIPPING for arm in ARMS for rate in RATES]
 missing = [key for key in settings if counts.get(key, 0) < 3]
-if not runs:
-    print(f"no results in {STORED}: they come with a clone of the repository, or from --full")
 few, many = min(counts.values(), default=0), max(counts.values(), default=0)
 note = f"{pictures_are}, binarized by draws; {few} to {many} seeds"
 print(f"{note}; test bound after epochs 1 to {EPOCHS}, nats a picture, mean ± standard deviation over seeds")
