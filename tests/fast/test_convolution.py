@@ -219,7 +219,7 @@ def test_an_entry_of_the_gradient_that_winograd_cannot_take_brings_no_warning(sm
         found = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
         with mg.config(winograd=False):
             wanted = convolution.conv2d_weight_gradient(g, x, (3, 3), (1, 1), (1, 1))
-    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+    np.testing.assert_array_equal(np.where(np.isfinite(found), 0, found), np.where(np.isfinite(wanted), 0, wanted))
 
 
 def test_winograd_overflows_nowhere_in_between_and_keeps_the_digits_of_small_kernels(small):
