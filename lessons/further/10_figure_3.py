@@ -315,8 +315,8 @@ print("weight norm, seed 0, 20 epochs: the bound after epochs 5, 10, 15 and 20:"
 # - *Not reproduced:* that the lead needs the parameterization. At eight times the rate the normal network ends as high,
 #   after five epochs.
 # - *The distance to the paper:* -97 here, -84.5 there, with four times the maps, seven times the dense units and 60
-#   times the epochs. Twenty epochs instead of five take weight normalization with seed 0 from -95.9 to -90.9 nats, so
-#   epochs explain nearly half of it or more. What size explains has not been measured.
+#   times the epochs. With seed 0, twenty epochs instead of five take weight normalization from -95.9 to -90.9 nats,
+#   nearly half of the way (one run). What size explains has not been measured.
 #
 # Questions
 # ---------
