@@ -748,8 +748,8 @@ for arm, ((*_, off_balance), v) in runs.items():
         axes[1].plot([], [], color=arm_colours[arm], label=arm)
 axes[0].set(xlabel="step", ylabel="largest $|\\ln(I/O)|$ of all units", title="How far from balance")
 axes[1].set(xlabel="step", ylabel="length, relative to the start", title="Lengths of rows: ‖w‖, or ‖v‖")
-for ax in axes:
-    ax.legend(fontsize=9)
+for ax, place in zip(axes, ((0.05, 0.62), "lower left"), strict=True):
+    ax.legend(fontsize=9, loc=place)
 lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of incoming over outgoing norm against "
               "the step, on a logarithmic axis: above 1 for plain SGD, a few hundredths for the network that was "
               "balanced once, below a thousandth with a cycle each step. Right: lengths of rows relative to the start: "
