@@ -106,8 +106,8 @@ def _share_out(function, starts):
 
 # ---- in the place of the plain forms --------------------------------------------------------------------------------
 #
-# Where NumPy's functions differ in speed: its `where` takes ten times as long as a product, its expm1 three times as
-# long as tanh.
+# Where NumPy's functions differ in speed: in float32 its `where` takes ten times as long as a product, exp twice as
+# long as tanh, exp2 and cosh two thirds of exp, and a reciprocal longer than a quotient.
 
 
 def _relu_rule(g, y, _x):
@@ -115,30 +115,22 @@ def _relu_rule(g, y, _x):
     return (g.view(f"i{g.itemsize}") * (y > 0)).view(g.dtype)
 
 
-def _sigmoid(plain):
-    """1 / (1 + exp(-x)), with all digits where it is small; the plain way if exp(-x) overflows."""
-
-    def sigmoid(xp, x):
-        if not _is_float(x):
-            return plain(xp, x)
-        y = numpy.negative(x, out=numpy.empty_like(x))
-        with numpy.errstate(over="ignore"):
-            numpy.exp(y, out=y)
-        y += 1
-        numpy.reciprocal(y, out=y)
-        return y if numpy.fmin.reduce(y, axis=None, initial=1) else plain(xp, x)
-
-    return sigmoid
+def _sigmoid(_xp, x):
+    """1 / (1 + 2^(-x log₂e)), with all digits where it is small; 0 in the place of a subnormal number."""
+    y = numpy.multiply(x, -math.log2(math.e), out=numpy.empty_like(x))
+    with numpy.errstate(over="ignore"):
+        numpy.exp2(y, out=y)
+    y += 1
+    return numpy.divide(1, y, out=y)
 
 
 def _sigmoid_rule(g, _y, x):
-    """g · e / (1 + e)² with e = exp(-|x|), for the slope is the same on both sides."""
-    e = numpy.abs(x, out=numpy.empty_like(x))
-    numpy.exp(numpy.negative(e, out=e), out=e)
-    square = e + 1
-    square *= square
-    e /= square
-    return g * e
+    """g / (2 + 2 cosh x), for that is σ(x) σ(-x) and cancels nowhere."""
+    with numpy.errstate(over="ignore"):
+        slope = numpy.cosh(x, out=numpy.empty_like(x))
+        slope *= 2
+    slope += 2
+    return numpy.divide(g, slope, out=slope)
 
 
 def _leaky_relu(xp, x, slope=0.01):
@@ -175,7 +167,7 @@ def _of_g(special):
 
 
 faster("relu", "cpu", rules=[_of_g(_relu_rule)])
-faster("sigmoid", "cpu", _sigmoid, [_of_g(_sigmoid_rule)])
+faster("sigmoid", "cpu", _of_x(_sigmoid), [_of_g(_sigmoid_rule)])
 faster("leaky_relu", "cpu", _of_x(_leaky_relu), [_of_g(_leaky_relu_rule)])
 faster("elu", "cpu", _of_x(_elu), [_of_g(_elu_rule)])
 
