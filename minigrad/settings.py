@@ -30,7 +30,7 @@ SETTINGS = {
     "plain": Setting(False, "MINIGRAD_PLAIN", "leave out minigrad/fast; decided when minigrad is imported"),
     "winograd": Setting(True, "MINIGRAD_WINOGRAD", "CPU: 3×3 convolutions in float32 by Winograd's algorithm"),
     "keep_memory": Setting(
-        True, "MINIGRAD_KEEP_MEMORY", "CPU: after the first backward pass, freed memory is kept for reuse (glibc)"
+        True, "MINIGRAD_KEEP_MEMORY", "CPU: from the first backward pass or eval() on, freed memory is reused (glibc)"
     ),
     "blas_kernels": Setting(
         True,

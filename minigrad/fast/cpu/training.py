@@ -1,10 +1,11 @@
-"""Training: large parameters change in threads, and memory is kept and kept together."""
+"""Training and evaluation: large parameters change in threads, and memory is kept and kept together."""
 
 import numpy
 
 from minigrad import graph
 from minigrad.fast.cpu import memory, parallel
 from minigrad.fast.replace import faster_method
+from minigrad.nn import Module
 from minigrad.optim import Optimizer
 from minigrad.settings import config
 from minigrad.tensors import Tensor
@@ -31,7 +32,7 @@ def threaded(plain):
 
 
 def keeping_memory(plain):
-    """A function with which training begins: from the first call on freed memory is kept."""
+    """A function with which training or evaluation begins: from the first call on freed memory is kept."""
 
     def run(*args, **options):
         if not memory.kept and config.keep_memory:
@@ -59,3 +60,4 @@ def kept_together(plain):
 faster_method(Optimizer, "step", "cpu", threaded)
 faster_method(graph, "_of_its_own", "cpu", kept_together)
 faster_method(graph, "backward_pass", "cpu", keeping_memory)
+faster_method(Module, "eval", "cpu", keeping_memory)
