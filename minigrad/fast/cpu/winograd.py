@@ -144,7 +144,7 @@ def correlate_over_batch(gy, canvas):
     grid = [-(-size // TILE) for size in out]
     values = _both_ways(B_T, _tiles(canvas, grid, POINTS))
     gy = on_canvas(gy, out, (0, 0), TILE, "canvas of gy")
-    gradients = _both_ways(A_T.T, _tiles(gy, grid, TILE), "gradients")
+    gradients = _both_ways(A_T.T, _tiles(gy, grid, TILE, "products"), "products")  # where the other way's products lie
     return numpy.matmul(values.swapaxes(1, 2), gradients)
 
 
@@ -174,9 +174,12 @@ def _both_ways(matrix, tiles, name="values"):
     return both.reshape(m * m, -1, tiles.shape[-1])
 
 
-def _tiles(canvas, grid, size):
-    """The squares of `size` that begin at every fourth row and column, (size, size, n, *grid, C), in scratch."""
-    tiles = memory.scratch("tiles", (size, size, len(canvas), *grid, canvas.shape[-1]), canvas.dtype)
+def _tiles(canvas, grid, size, name="values"):
+    """The squares of `size` that begin at every fourth row and column, (size, size, n, *grid, C).
+
+    In scratch, where `_both_ways` with the same name puts its result: the tiles are used up by then.
+    """
+    tiles = memory.scratch(name, (size, size, len(canvas), *grid, canvas.shape[-1]), canvas.dtype)
     tiles[...] = windows(canvas, (size, size), (TILE, TILE), grid).transpose(3, 4, 0, 1, 2, 5)
     return tiles
 
