@@ -145,7 +145,7 @@ def _linked(text, name):
         if target is None or target == name:
             return shown
         path = os.path.relpath(f"{target}.ipynb", os.path.dirname(name)).replace(os.sep, "/")
-        return f"[{shown}]({path})"
+        return f"[{shown.strip('`')}]({path})"  # as code it would not look like a link in JupyterLab
 
     def links(match):
         if match["several"]:

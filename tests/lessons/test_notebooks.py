@@ -206,8 +206,8 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     (tmp_path / "77_small.py").write_text(SMALL, encoding="utf-8")
     book = notebook.notebook(tmp_path / "77_small.py", requirement="minigrad")
     title, heading, tolerance = sources(book, "markdown")
-    order, first = "[``further/01_order.py``](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
-    memory = "Or ``mg``, [``01_memory.py``](further/01_memory.ipynb)."
+    order, first = "[further/01_order.py](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
+    memory = "Or ``mg``, [01_memory.py](further/01_memory.ipynb)."
     assert title == f"# A title\n\nSee {first} and {order}, not lesson 77. {memory} $x = \\text{{lesson 01}}$."
     assert heading == "## 1. A heading\n\nOf [lists]:\n\n- one"
     assert tolerance == "<details>\n<summary>Tolerance</summary>\n\nNone.\n\n</details>"
