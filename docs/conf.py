@@ -181,6 +181,11 @@ def literal_signs(app, what, name, obj, options, lines):
             lines[i:end] = [".. code-block:: text", "", *verbatim]
 
 
+def skip_fields_without_words(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples that the class's own docstring explains."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def displayed_formulas(app, tree):
     """Let formulas break between their parts, and write < and > in words: HTML would take `s<t` for a tag."""
     for formula in tree.findall(nodes.math_block):
@@ -249,3 +254,4 @@ def setup(app):
     app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)
+    app.connect("autodoc-skip-member", skip_fields_without_words)
