@@ -181,6 +181,11 @@ def literal_signs(app, what, name, obj, options, lines):
             lines[i:end] = [".. code-block:: text", "", *verbatim]
 
 
+def skip_fields_without_words(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples that the class's own docstring explains."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def displayed_formulas(app, tree):
     """Let formulas break between their parts, and write < and > in words: HTML would take `s<t` for a tag."""
     for formula in tree.findall(nodes.math_block):
@@ -200,12 +205,14 @@ def units(app, tree):
 def figures_tables_formulas(app, name, template, context, tree):
     """Details of finished pages.
 
-    A figure is a link to its file, where it can be enlarged. Long names in tables break after underlines. A comma after
-    a formula becomes part of it, or a line may begin with the comma.
+    A figure is a link to its file, where it can be enlarged. Long names in tables break after underlines. A cell knows
+    the title of its column, which stands before it where a phone shows a row as a block. A comma after a formula
+    becomes part of it, or a line may begin with the comma.
     """
     if body := context.get("body"):
         body = re.sub(r'(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)', r'<a class="figure" href="\2">\1</a>', body)
         body = re.sub(r"<td.*?</td>", breakable, body, flags=re.DOTALL)
+        body = re.sub(r'<table class="docutils.*?</table>', labelled, body, flags=re.DOTALL)
         formula = r'(<span class="math[^<]*[^\\<])\\\)</span>([.,;:]+)'
         context["body"] = re.sub(formula, r"\1\\text{\2}\\)</span>", body)
 
@@ -215,6 +222,17 @@ def breakable(cell):
     parts = re.split(r"(<span class=\"math.*?</span>|<[^>]*>)", cell[0], flags=re.DOTALL)
     parts[::2] = [re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", text) for text in parts[::2]]
     return "".join(parts)
+
+
+def labelled(table):
+    """A table, in which each cell has the title of its column as an attribute."""
+    titles = [re.sub(r"<.*?>", "", title) for title in re.findall(r"<th\b.*?</th>", table[0], flags=re.DOTALL)]
+
+    def row(match):
+        left = iter(titles)
+        return re.sub(r"<td\b", lambda cell: f'{cell[0]} data-title="{next(left)}"', match[0])
+
+    return re.sub(r"<tr\b.*?</tr>", row, table[0], flags=re.DOTALL)
 
 
 def links_back_from_sources(app, name, template, context, tree):
@@ -236,3 +254,4 @@ def setup(app):
     app.connect("source-read", say_what_is_read)
     app.connect("source-read", links_into_the_repository)
     app.connect("autodoc-process-docstring", literal_signs, priority=400)
+    app.connect("autodoc-skip-member", skip_fields_without_words)

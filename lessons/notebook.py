@@ -133,21 +133,30 @@ def _markdown(cell, name):
 
 
 def _linked(text, name):
-    """`text` with a link at each chapter's ``05_adam.py`` and each "lesson 05" but the lesson of this name itself."""
-    names = {number: lesson_name(path) for number, path in lessons.lesson_files().items()}
+    """`text` with a link at each chapter's ``05_adam.py``, each "lesson 05" and each number of "lessons 03 to 07".
+
+    The lesson of this name itself gets none.
+    """
+    names = {f"{number:02d}": lesson_name(path) for number, path in lessons.lesson_files().items()}
     names |= {path.name: lesson_name(path) for path in lessons.further_files()}
 
-    def link(match):
-        target = names.get(match["file"] or int(match["number"] or 0))
+    def link(shown, which):
+        target = names.get(which)
         if target is None or target == name:
-            return match[0]
+            return shown
         path = os.path.relpath(f"{target}.ipynb", os.path.dirname(name)).replace(os.sep, "/")
-        return f"[{match[0]}]({path})"
+        return f"[{shown.strip('`')}]({path})"  # as code it would not look like a link in JupyterLab
+
+    def links(match):
+        if match["several"]:
+            return re.sub(r"\b\d\d\b", lambda number: link(number[0], number[0]), match[0])
+        return link(match[0], match["file"] or match["number"])
 
     file, number = r"``?(?:further/)?(?P<file>\d\d_\w+\.py)``?", r"\b[Ll]esson[ \n](?P<number>\d\d)\b"
+    several = r"\b[Ll]essons(?P<several>(?:(?:,|,?[ \n](?:and|to|or))?[ \n]\d\d\b)+)"
     formula, heading = r"\$\$.*?\$\$|\$[^$]*\$|``[^`]+``|`[^`\n]+`", r"^#[^\n]*$"
-    kept = re.compile(f"{file}|{number}|{formula}|{heading}", re.DOTALL | re.MULTILINE)
-    return kept.sub(lambda match: link(match) if match["file"] or match["number"] else match[0], text)
+    kept = re.compile(f"{file}|{number}|{several}|{formula}|{heading}", re.DOTALL | re.MULTILINE)
+    return kept.sub(links, text)
 
 
 def _quiet(code):

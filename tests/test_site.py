@@ -196,12 +196,19 @@ def test_a_figure_opens_its_file(built, page):
     assert "/_images/" in page.url
 
 
-@pytest.mark.parametrize("name", ("contract", "equations"))
+@pytest.mark.parametrize("name", ("contract", "equations", "notation", "teaching"))
 def test_wide_tables_need_no_scrolling_on_a_phone(built, page, name):
     page.goto(f"{(built / name).as_uri()}.html")
     assert page.evaluate(
         "[...document.querySelectorAll('.table-wrapper')].every((table) => table.scrollWidth <= table.clientWidth)"
     )
+
+
+def test_a_row_on_a_phone_says_what_its_cells_are(built, page):
+    page.goto(f"{(built / 'teaching').as_uri()}.html")
+    cells = page.locator("table").first.locator("tbody tr").first.locator("td")
+    said = cells.evaluate_all("cells => cells.map((cell) => getComputedStyle(cell, '::before').content)")
+    assert said[1:] == [f'"{title}: "' for title in ("run", "words", "code lines", "read", "builds on", "the paper")]
 
 
 def test_what_docstrings_set_off_is_verbatim(built):

@@ -13,7 +13,7 @@ Afterwards you can
 - explain why such a network does not diverge, and what its loss does instead;
 - say what kills a ReLU unit at a large learning rate, and why centring prevents it.
 
-Read first: lessons 06 (the effective learning rate) and 08 (batch normalization).
+Read first: lesson 06 (the effective learning rate) and lesson 08 (batch normalization).
 
 Claims checked, and where they are made:
 

@@ -113,8 +113,8 @@ lesson.claim("with batch norm it is not: squared bias for minibatches of 2, over
 # %%
 # At its start, an untrained ResNet-18 with batch normalization has hardly anything of $G$ in the gradients of
 # minibatches of two, on average: what they would improve is another function. That is the extreme case. Depth amplifies
-# differences between minibatches (chapter ``08_depth_and_minibatches``), and training quiets them. Whether it matters
-# for the error in the end is a matter of experiment.
+# differences between minibatches (``08_depth_and_minibatches.py``), and training quiets them. Whether it matters for
+# the error in the end is a matter of experiment.
 #
 # Six arms
 # --------

@@ -151,6 +151,7 @@ def test_each_question_has_an_answer_that_its_list_links_to(file):
     ).groups()
     questions = re.findall(r"^\d+\. ", text, re.MULTILINE)
     assert questions and re.findall(r"^\d+\. ", answers, re.MULTILINE) == questions
+    assert "_" not in heading  # words, not the name of the file
     assert f"{'../' * name.count('/')}answers.ipynb#{heading.replace(' ', '-')})" in text
 
 
@@ -205,8 +206,8 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     (tmp_path / "77_small.py").write_text(SMALL, encoding="utf-8")
     book = notebook.notebook(tmp_path / "77_small.py", requirement="minigrad")
     title, heading, tolerance = sources(book, "markdown")
-    order, first = "[``further/01_order.py``](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
-    memory = "Or ``mg``, [``01_memory.py``](further/01_memory.ipynb)."
+    order, first = "[further/01_order.py](further/01_order.ipynb)", "[lesson 01](01_tensors_and_the_tape.ipynb)"
+    memory = "Or ``mg``, [01_memory.py](further/01_memory.ipynb)."
     assert title == f"# A title\n\nSee {first} and {order}, not lesson 77. {memory} $x = \\text{{lesson 01}}$."
     assert heading == "## 1. A heading\n\nOf [lists]:\n\n- one"
     assert tolerance == "<details>\n<summary>Tolerance</summary>\n\nNone.\n\n</details>"
@@ -218,6 +219,12 @@ def test_a_small_lesson_as_a_notebook(tmp_path):
     assert folded == [{"tags": ["hide-input"], "jupyter": {"source_hidden": True}}]
     ids = [cell["id"] for cell in book["cells"]]
     assert len(set(ids)) == len(ids) == 7
+
+
+def test_each_number_after_lessons_is_a_link():
+    first, last = "[01](01_tensors_and_the_tape.ipynb)", "[06](06_effective_learning_rate.ipynb)"
+    assert notebook._linked("lessons 01, 04 and 06,", "04_projection") == f"lessons {first}, 04 and {last},"
+    assert notebook._linked("Lessons\n01 to 77. 06", "04_projection") == f"Lessons\n{first} to 77. 06"
 
 
 def test_exercises_need_no_questions_and_come_before_the_chapters(tmp_path):
@@ -268,7 +275,7 @@ def test_the_links_of_a_notebook_for_elsewhere_lead_to_the_repository(tmp_path):
     further = json.loads((tmp_path / "further" / "05_weight_decay.ipynb").read_text("utf-8"))
     text = "\n".join(sources(further, "markdown"))
     assert f"[lesson 05]({files}lessons/05_norm_growth.py)" in text
-    assert f"[answers]({files}docs/answers.md#05_weight_decay)" in text
+    assert f"[answers]({files}docs/answers.md#05-weight-decay)" in text
 
 
 # ---- in a kernel ----------------------------------------------------------------------------------------------------

@@ -97,6 +97,27 @@ def test_no_lesson_of_part_one_needs_a_further_chapter(name):
     assert not [module for module in modules if module.startswith("lessons.further")]
 
 
+# ---- what docs/teaching.md says of them -----------------------------------------------------------------------------
+
+ROW = re.compile(r"^\| \[[^]]*\]\(\.\./lessons/(.*)\.py\) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|", re.MULTILINE)
+
+
+def test_teachers_are_told_how_long_lessons_are():
+    """Words and lines of code to one part in ten, minutes to five, the time to run as the lesson states it."""
+    rows = {row[0]: row[1:] for row in ROW.findall((ROOT / "docs" / "teaching.md").read_text("utf-8"))}
+    files = FILES | {lessons.lesson_name(file): file for file in lessons.further_files()}
+    assert sorted(rows) == sorted(files)
+    for name, file in files.items():
+        run, words_said, code_said, read = rows[name]
+        found = size(file)
+        assert f"\nTime: quick about {run}, full" in lessons.docstring(file), name
+        assert int(words_said.replace(",", "")) == pytest.approx(found.words, rel=0.1), name
+        assert int(code_said) == pytest.approx(found.code, rel=0.1), name
+        hours, _, minutes = read.rpartition(" h")
+        read = 60 * int(hours or 0) + int(minutes.removesuffix(" min") or 0)
+        assert read == pytest.approx(found.words / 120 + found.code / 10, abs=5), name
+
+
 # ---- the counting itself -------------------------------------------------------------------------------------------
 
 
