@@ -705,16 +705,17 @@ axes[1].set(xlabel="step t", title="divergence of each step, at the end", ylim=(
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
 lesson.figure(figure, "bound_and_steps", note=note, alt="Left: the test bound in nats against the epoch, one run each "
               "of one stroke, of DRAW in two parameterizations from two starts, and of DRAW with windows. The two that "
-              "start with vectors of length 1 are ahead of the two that start with small ones, which stay long on a "
-              "dotted line, the bound of a canvas that is the mean of all pictures. Right: the nats that "
-              "each step's latent variables hold at the end.")
+              "start with vectors of length 1 are ahead of the two that start with small ones. A dotted line marks the "
+              "bound of a canvas that is the mean of all pictures. Right: the nats that each step's latent variables "
+              "hold at the end.")
 
 # %%
-# The start separates the curves more than the parameterization does. From the small one, both spend epochs on a plateau
-# where the latent variables say nothing and the canvas is the mean of all digits; with weight normalization longer,
-# since every $g$ has to grow by itself. From length 1 both are soon ahead of *one stroke*. If figure 4 compares weight
-# normalization with $g = 1$ with a normal network that starts as its implementation does, much of its lead is one of
-# starts. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
+# The start separates the curves more than the parameterization does. The dotted line is a plateau: the bound of a canvas
+# that is the mean of all digits, whatever the picture, with latent variables that hold no nats. From the small start
+# the network with weight normalization spends most of the training there, since every $g$ has to grow by itself; the
+# normal one leaves it after an epoch or two. *One stroke* stays there, too. From length 1 both are soon above it. If
+# figure 4 compares weight normalization with $g = 1$ with a normal network that starts as its implementation does, much
+# of its lead is due to the start. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
 
 # %%
 # How a picture comes about
