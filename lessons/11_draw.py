@@ -710,12 +710,12 @@ lesson.figure(figure, "bound_and_steps", note=note, alt="Left: the test bound in
               "hold at the end.")
 
 # %%
-# The start separates the curves more than the parameterization does. The dotted line is a plateau: the bound of a canvas
-# that is the mean of all digits, whatever the picture, with latent variables that hold no nats. From the small start
-# the network with weight normalization spends most of the training there, since every $g$ has to grow by itself; the
-# normal one leaves it after an epoch or two. *One stroke* stays there, too. From length 1 both are soon above it. If
-# figure 4 compares weight normalization with $g = 1$ with a normal network that starts as its implementation does, much
-# of its lead is due to the start. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
+# The start separates the curves more than the parameterization does. The dotted line is a plateau: the bound of a
+# canvas that is the mean of all digits, whatever the picture, with latent variables that hold no nats. From the small
+# start the network with weight normalization spends most of the training there, since every $g$ has to grow by itself;
+# the normal one leaves it after an epoch or two. *One stroke* stays there, too. From length 1 both are soon above it.
+# If figure 4 compares weight normalization with $g = 1$ with a normal network that starts as its implementation does,
+# much of its lead is due to the start. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
 
 # %%
 # How a picture comes about
