@@ -67,7 +67,7 @@ class Window:
     def __init__(self, numbers, points, side):
         if points < 2:
             raise ValueError(f"a window needs 2 points or more along an axis, not {points}")
-        y, x, log_distance, log_variance, log_strength = (n.reshape(-1, 1, 1) for n in mg.split(numbers, 5, axis=1))
+        y, x, log_distance, log_variance, log_strength = mg.split(numbers.reshape(-1, 5, 1), 5, axis=1)
         distance = mg.exp(log_distance) * ((side - 1) / (points - 1))
         self.strength = mg.exp(log_strength)
         self.down, self.across = (
@@ -85,9 +85,9 @@ class Window:
 
 def _filters(center, distance, log_variance, points, side):
     """The weights of the filters along one axis, (N, points, side); the arguments are (N, 1, 1)."""
-    offsets, pixels = (_like(center, np.arange(n)) for n in (points, side))
-    centers = center + distance * (offsets - 0.5 * (points - 1)).reshape(1, points, 1)
-    weights = mg.exp(-0.5 * mg.square(pixels - centers) * mg.exp(-log_variance))
+    offsets = np.arange(points).reshape(1, points, 1) - 0.5 * (points - 1)
+    centers = center + distance * _like(center, offsets)
+    weights = mg.exp(-0.5 * mg.square(_like(center, np.arange(side)) - centers) * mg.exp(-log_variance))
     return weights / (weights.sum(axis=2, keepdims=True) + GUARD)
 
 
