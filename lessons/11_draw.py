@@ -28,7 +28,7 @@ Claims checked:
 - ‖v‖ grows as in lesson 05, gate by gate; Adam's first step turns a vector by an angle that its length decides;
 - statistics of the first step do not hold for the others.
 
-Time: quick about 45 s, full about 26 hours of one CPU core, in pieces with ``--only`` and ``--minutes``.
+Time: quick about 50 s, full about 26 hours of one CPU core, in pieces with ``--only`` and ``--minutes``.
 """
 
 # %%
