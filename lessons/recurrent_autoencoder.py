@@ -43,15 +43,15 @@ REFERENCE = Size(side=28, steps=10, units=256, latents=100)
 class Window:
     """A square grid of Gaussian filters somewhere on the picture: what is read, or written, goes through it.
 
-    Filter i along an axis is centered at μ_i, and weighs pixel a with exp(-(a - μ_i)²/2σ²), over the sum of all these
-    plus 1e-4.
+    Filter i along an axis is centered at m_i, and weighs pixel a with exp(-(a - m_i)²/2σ²), over the sum of these over
+    all pixels, plus 1e-4.
 
     Parameters
     ----------
     numbers : array or Tensor (N, 5)
         For each picture: where the window's center is, down and across, from -1, one pixel before the first, to 1, one
         pixel behind the last; the logarithm of the distance between neighbouring filters, in units of that with which
-        they cover the picture from the first pixel to the last; log σ², σ in pixels; the logarithm of the strength.
+        they span the picture from the first pixel to the last; log σ², σ in pixels; the logarithm of the strength.
     points : int
         Filters along either axis, 2 or more.
     side : int
@@ -67,7 +67,7 @@ class Window:
     def __init__(self, numbers, points, side):
         if points < 2:
             raise ValueError(f"a window needs 2 points or more along an axis, not {points}")
-        y, x, log_distance, log_variance, log_strength = (n.reshape(-1, 1, 1) for n in mg.split(numbers, 5, axis=1))
+        y, x, log_distance, log_variance, log_strength = mg.split(numbers.reshape(-1, 5, 1), 5, axis=1)
         distance = mg.exp(log_distance) * ((side - 1) / (points - 1))
         self.strength = mg.exp(log_strength)
         self.down, self.across = (
@@ -85,9 +85,9 @@ class Window:
 
 def _filters(center, distance, log_variance, points, side):
     """The weights of the filters along one axis, (N, points, side); the arguments are (N, 1, 1)."""
-    offsets, pixels = (_like(center, np.arange(n)) for n in (points, side))
-    centers = center + distance * (offsets - 0.5 * (points - 1)).reshape(1, points, 1)
-    weights = mg.exp(-0.5 * mg.square(pixels - centers) * mg.exp(-log_variance))
+    offsets = np.arange(points).reshape(1, points, 1) - 0.5 * (points - 1)
+    centers = center + distance * _like(center, offsets)
+    weights = mg.exp(-0.5 * mg.square(_like(center, np.arange(side)) - centers) * mg.exp(-log_variance))
     return weights / (weights.sum(axis=2, keepdims=True) + GUARD)
 
 
@@ -99,8 +99,8 @@ def _like(x, array):
 class Draw(nn.Module):
     """The bound log p(x|z) - Σ_t KL(q(z_t) ‖ p(z_t)) for each picture, with one sample of z_1 to z_T from q.
 
-    At each of T steps the encoder sees the picture, what the canvas still lacks of it, and the decoder's last output;
-    it chooses the distribution q(z_t). The decoder sees a sample of that, and adds to the canvas.
+    At each of T steps the encoder sees the picture, what the canvas still lacks of it, and the decoder's last output,
+    and chooses the distribution q(z_t). The decoder sees a sample of that, and adds to the canvas.
 
     Parameters
     ----------
@@ -172,13 +172,12 @@ class Draw(nn.Module):
         """log p(x|z) (N,), and the divergence of each step (N, T).
 
         With `piece`, the tape keeps the state after every so many steps, and the backward pass computes what is in
-        between again (`mg.checkpoint`). Otherwise weights that are normalized are computed once for all steps.
+        between again (`mg.checkpoint`). Weights that are normalized are computed once for all steps, or for a piece.
         """
         noise = self.noise(len(x)) if noise is None else noise
         x, state = x.reshape(len(x), -1), self.begin(len(x))
         if piece is None:
-            with self.computed_once():
-                state, divergences = self._steps(x, state, noise)
+            state, divergences = self._steps(x, state, noise)
         else:
             divergences = []
             for first in range(0, len(noise), piece):
@@ -201,9 +200,10 @@ class Draw(nn.Module):
     def _steps(self, x, state, noise):
         """The state after as many steps as there is noise for, and the divergences of each."""
         divergences = []
-        for one in noise:
-            state, divergence = self.step(x, state, one)
-            divergences.append(divergence)
+        with self.computed_once():
+            for one in noise:
+                state, divergence = self.step(x, state, one)
+                divergences.append(divergence)
         return state, divergences
 
     def forward(self, x, noise=None, piece=None):

@@ -3,9 +3,15 @@ backward pass (Griewank & Walther 2000; Chen et al. 2016).
 
 A chain of n equal steps keeps n records; in √n checkpointed pieces, it keeps √n inputs and, at any time of the backward
 pass, one piece's √n records, for one more forward pass.
+
+The gradients of a checkpointed function are a function too, of its arguments and of the gradient that comes in. Under
+`create_graph=True` the tape records that function as one more checkpointed call. Hence derivatives of every order, none
+of which keeps what was computed in between.
 """
 
 import contextlib
+import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,14 +20,15 @@ import numpy
 from minigrad import backend, guard
 from minigrad.graph import enable_grad, grad, state
 from minigrad.op import Op, Spec
+from minigrad.ops.shape import concatenate, reshape, split
 from minigrad.tensors import Node, Tensor
 
 
 def checkpoint(f, *args):
     """f(*args), of which the tape keeps the arguments and the result only: backward calls `f` a second time.
 
-    Gradients of first order are those of f(*args), for tensors among the arguments and for leaves, such as
-    parameters, that `f` uses without being given them.
+    Derivatives of every order are those of f(*args), for tensors among the arguments and for leaves, such as
+    parameters, that `f` uses without being given them. Each order calls `f` once more.
 
     Parameters
     ----------
@@ -38,14 +45,17 @@ def checkpoint(f, *args):
     Raises
     ------
     TypeError
-        If `f` returns several tensors: stack or concatenate them.
+        If `f` returns several tensors: stack or concatenate them. In backward under `create_graph=True`, if its
+        arguments and the leaves that it uses are on two devices.
     RuntimeError
         Here, if `f` uses a tensor that was computed outside of it: give it as an argument. In backward, if `f` gives
-        another result the second time (random numbers, a parameter changed in between), and under `create_graph=True`,
-        since the second call is not recorded: derivatives of higher order need f(*args) itself.
+        another result than the first time (random numbers, a parameter changed in between).
     """
-    if not state.recording:
-        return f(*args)
+    return _recorded(f, args) if state.recording else f(*args)
+
+
+def _recorded(f, args, keeps_value=True):
+    """f(*args), recorded as one op; with `keeps_value` the result is kept, to compare the next call's with it."""
     start = Node(numpy.empty(0)).age  # whatever is made from now on is younger
     arrays = [_array(arg) for arg in args]
     wanted = [arg.requires_grad if isinstance(arg, Tensor) else None for arg in args]
@@ -61,7 +71,7 @@ def checkpoint(f, *args):
     parents = [arg._node if isinstance(arg, Tensor) else None for arg in args] + leaves
     kept = arrays + [Spec(leaf.shape, leaf.dtype) for leaf in leaves]
     record = Op("checkpoint", f, joint=_Recompute(f, wanted, leaves))
-    return Tensor(y._data, Node(y._data, record, parents, kept, {}, keeps_value=True))
+    return Tensor(y._data, Node(y._data, record, parents, kept, {}, keeps_value))
 
 
 def _array(arg):
@@ -109,26 +119,40 @@ class _Recompute(NamedTuple):
 
     def __call__(self, g, y, *xs):
         """{position: gradient} for the arguments that want one and, after them, the leaves from outside."""
-        if isinstance(g, Tensor):
-            raise RuntimeError(
-                "checkpoint: create_graph=True cannot go through a checkpointed call, which is computed again without "
-                "a record; call the function itself"
-            )
-        count, xp = len(self.wanted), backend.array_module(g)
-        inside = _inside(xs[:count], self.wanted)
+        xs, value = xs[: len(self.wanted)], getattr(y, "_data", y)
+        if not isinstance(g, Tensor):
+            found = self._gradients(g, value, _inside(xs, self.wanted))
+            return {i: gradient._data for i, gradient in found.items()}
+
+        def gradients(g, *xs):  # what was no Tensor at first is none again
+            xs = [x._data if w is None and isinstance(x, Tensor) else x for x, w in zip(xs, self.wanted, strict=True)]
+            return concatenate(list(self._gradients(g, value, xs, create_graph=True).values()), axis=None)
+
+        # Each call of `gradients` compares what f gives with y, so its own result need not be kept for comparison.
+        packed = _recorded(gradients, (g, *xs), keeps_value=False)
+        shapes = {i: x.shape for i, (x, w) in enumerate(zip(xs, self.wanted, strict=True)) if w}
+        shapes |= {i: leaf.shape for i, leaf in enumerate(self.leaves, start=len(xs))}
+        cuts = list(itertools.accumulate(map(math.prod, shapes.values())))
+        parts = split(packed, cuts[:-1])
+        return {i: reshape(part, shape) for (i, shape), part in zip(shapes.items(), parts, strict=True)}
+
+    def _gradients(self, g, value, inside, create_graph=False):
+        """The same as Tensors, from the arguments as `f` gets them; `value` is what `f` gave before, or a Node."""
         with enable_grad():
             again = self.f(*inside)
-        if not isinstance(again, Tensor) or again._node is None or not _agree(again._data, y):
+        known = backend.is_array(value)
+        if not isinstance(again, Tensor) or again._node is None or (known and not _agree(again._data, value)):
             raise RuntimeError(
                 "checkpoint: called again with the same arguments, the function gave another result; does it draw "
                 "random numbers, or was a parameter changed before backward?"
             )
-        sources = {i: inside[i] for i in range(count) if self.wanted[i]}
-        for i, leaf in enumerate(self.leaves, start=count):
+        xp = backend.array_module(again._data)
+        sources = {i: inside[i] for i, w in enumerate(self.wanted) if w}
+        for i, leaf in enumerate(self.leaves, start=len(inside)):
             sources[i] = Tensor(xp.broadcast_to(xp.zeros((), leaf.dtype), leaf.shape), leaf)  # only its node matters
         with _without_hooks(self.leaves):  # they are due once, for the gradient from everywhere
-            gradients = grad(again, list(sources.values()), g)
-        return {i: gradient._data for i, gradient in zip(sources, gradients, strict=True)}
+            found = grad(again, list(sources.values()), g, create_graph=create_graph)
+        return dict(zip(sources, found, strict=True))
 
 
 def _agree(a, b):

@@ -23,6 +23,7 @@ from benchmarks import (
     operations,
     operators,
     paper_network,
+    recurrent,
     resnet,
     small,
     three_layers,
@@ -140,12 +141,12 @@ def test_memory_that_every_library_must_keep():
 @pytest.mark.usefixtures("no_peers")
 def test_missing_peers_are_named_and_left_out():
     whole, part = paper_network.run(TINY)
-    recurrent, peepholes, by_operators, layers = small.run(TINY)
+    (cells, peepholes), (by_operators, layers) = recurrent.run(TINY), small.run(TINY)
     (table,), (narrow,) = operations.run(TINY), convolutions.run(TINY)
     assert [row[""] for row in whole.rows] == [row[""] for row in part.rows] == ["minigrad"]
     for table in (layers, by_operators):
         assert [row[""] for row in table.rows] == ["NumPy by hand", "minigrad"]
-    assert all("PyTorch: not installed" in str(t) for t in (whole, part, recurrent, peepholes, layers, table, narrow))
+    assert all("PyTorch: not installed" in str(t) for t in (whole, part, cells, peepholes, layers, table, narrow))
     assert all(f"{name}: not installed" in str(part) for name in ("MyGrad", "DeZero"))
     assert "autograd: not installed" in str(layers)
 
@@ -189,7 +190,7 @@ def test_convolutions_are_the_same():
 def test_steps_learn_alike_in_pytorch():
     pictures = np.random.default_rng(1).random((4, 6), dtype=np.float32)
     for sizes in ((3,), (3, True)):
-        ours, theirs = small.recurrent_in_minigrad(pictures, *sizes), small.recurrent_in_torch(pictures, *sizes)
+        ours, theirs = recurrent.in_minigrad(pictures, *sizes), recurrent.in_torch(pictures, *sizes)
         assert [ours() for _ in range(5)] == pytest.approx([theirs() for _ in range(5)], rel=1e-5)
 
 

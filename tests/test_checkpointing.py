@@ -1,4 +1,4 @@
-"""mg.checkpoint: the same gradients from fewer bytes and a second call, or an error that says why not."""
+"""mg.checkpoint: derivatives of every order as without it, from fewer bytes, or an error that says why not."""
 
 import numpy as np
 import pytest
@@ -130,13 +130,178 @@ def test_hooks_of_parameters_run_once(device):
     assert w.grad.numpy().tolist() == [20, 20] and x.grad.numpy().tolist() == [2, 3]
 
 
+# ---- derivatives of higher order ------------------------------------------------------------------------------------
+
+
+def plainly(f, *args):
+    return f(*args)
+
+
+def twice(f, *args):
+    return mg.checkpoint(lambda *inner: mg.checkpoint(f, *inner), *args)
+
+
+STEPS = [  # of a state s, an argument t and a leaf w that is not among the arguments, all (2, 2)
+    lambda s, t, w: mg.sin(s) * t,
+    lambda s, t, w: mg.tanh(s @ w),
+    lambda s, t, w: s + mg.square(t) * w,
+    lambda s, t, w: mg.exp(-mg.square(s)) - t.T,
+    lambda s, t, w: s / (2 + mg.cos(w * t)),
+    lambda s, t, w: 2.0 * w,
+]
+pieces_of_programs = st.lists(st.lists(st.sampled_from(STEPS), min_size=1, max_size=3), min_size=1, max_size=3)
+
+
+def derivatives(pieces, call, arrays, weights, order):
+    """Gradients of order 1, 2, … of a program in pieces, each of which `call` calls; one by one, for x, y and w."""
+    x, y, w = (leaf(array) for array in arrays)
+
+    def piece(steps):
+        def run(s, t):
+            for step in steps:
+                s = step(s, t, w)
+            return s
+
+        return run
+
+    s = t = mg.sin(x * y)  # an argument that was computed from others, and twice the same
+    for steps in pieces:
+        s, t = call(piece(steps), s, t), s + y
+    value, found = mg.sum(mg.square(s)), []
+    for _ in range(order):
+        gradients = mg.grad(value, [x, y, w], create_graph=True)
+        found += [g.numpy() for g in gradients]
+        value = sum(mg.sum(g * u) for g, u in zip(gradients, weights, strict=True))
+    return found
+
+
+@given(pieces=pieces_of_programs, seed=seeds, call=st.sampled_from([mg.checkpoint, twice]), order=st.integers(2, 3))
+def test_programs_have_the_derivatives_that_they_have_without(pieces, seed, call, order):
+    arrays, weights = normal(seed, 3, 2, 2), normal(seed + 1, 3, 2, 2)
+    wanted = derivatives(pieces, plainly, arrays, weights, order)
+    for a, b in zip(derivatives(pieces, call, arrays, weights, order), wanted, strict=True):
+        # The same numbers added up in another order: a derivative may be small beside what it is the sum of.
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * max(1, *(np.abs(w).max() for w in wanted)))
+
+
+@given_on_each_device(seed=seeds, dtype=st.sampled_from([np.float32, np.float64]))
+def test_second_derivatives_of_a_network(seed, dtype, device):
+    """The gradient of ‖∇‖² for the input, in `dtype`, and parameters in float32, normalized weights among them."""
+    found = []
+    for call in (plainly, mg.checkpoint, twice):
+        model = network(seed).to(device)
+        x, noise = leaf(normal(seed, 5, 3, dtype=dtype), device), normal(seed + 1, 5, 3, dtype=dtype)
+        y = call(lambda t, noise, model=model: model(t) * noise, mg.sin(x), mg.tensor(noise, device=device))
+        first = mg.grad(mg.sum(mg.square(y)), [x, *model.parameters()], create_graph=True)
+        sum(mg.sum(mg.square(g)) for g in first).backward()
+        found.append([t.grad for t in [x, *model.parameters()]])
+    for gradients in found[1:]:
+        for a, b in zip(gradients, found[0], strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4 * np.abs(b.numpy()).max() + 1e-6)
+
+
+@given(seed=seeds)
+def test_transforms_of_a_checkpointed_function(seed):
+    w, x, v = leaf(normal(seed, 3, 3)), normal(seed + 1, 3), normal(seed + 2, 3)
+
+    def f(call):
+        return lambda t: call(lambda s: mg.tanh(w @ s) * s, mg.sin(t)) * t
+
+    def scalar(call):
+        return lambda t: mg.sum(mg.square(f(call)(t)))
+
+    def in_floats(results):
+        return [r.numpy() for r in results] if isinstance(results, tuple) else [results.numpy()]
+
+    for transform in (
+        lambda call: mg.jacobian(f(call), x),
+        lambda call: mg.jvp(f(call), x, v),
+        lambda call: mg.hvp(scalar(call), x, v),
+        lambda call: mg.hessian(scalar(call), x),
+    ):
+        for a, b in zip(in_floats(transform(mg.checkpoint)), in_floats(transform(plainly)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_differences_agree_with_a_checkpointed_function():
+    mg.testing.check_grads(
+        lambda x, y: mg.checkpoint(lambda s, t: mg.exp(s) @ t + mg.sin(s @ t), x, y), [normal(0, 2, 3), normal(1, 3, 2)]
+    )
+
+
+def test_each_order_calls_the_function_once_more():
+    f = counted(mg.exp)
+    x = leaf(normal(0, 3))
+    value = mg.checkpoint(f, x)
+    for order in range(1, 4):
+        (value,) = mg.grad(value, [x], np.ones(3), create_graph=True)
+        assert f.calls == order + 1
+        np.testing.assert_allclose(value.numpy(), np.exp(x.numpy()), rtol=1e-14)
+
+
+def test_recorded_gradients_keep_nothing_of_what_is_in_between(device):
+    def piece(x):
+        for _ in range(10):
+            x = mg.tanh(x)
+        return x
+
+    x, u = leaf(normal(0, 1000), device), mg.tensor(normal(1, 1000), device=device)
+    y = mg.checkpoint(piece, x)
+    (gradient,) = mg.grad(y, [x], u, create_graph=True)
+    assert mg.draw.bytes_kept(gradient) == 2 * x.data.nbytes  # x and u
+    assert mg.draw.bytes_kept(mg.grad(piece(x), [x], u, create_graph=True)[0]) > 20 * x.data.nbytes
+
+
+def test_arrays_stay_arrays_in_every_call(device):
+    seen = []
+
+    def f(x, array, number, text):
+        seen.append((type(array), type(number), type(text)))
+        return mg.square(x) * array * number
+
+    x, array = leaf(normal(0, 3), device), on(device, normal(1, 3))
+    (gradient,) = mg.grad(mg.checkpoint(f, x, array, 3.0, "text"), [x], on(device, np.ones(3)), create_graph=True)
+    gradient.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 6 * normal(1, 3), rtol=1e-14)
+    assert len(seen) == 3 and set(seen) == {(type(array), float, str)}
+
+
+def test_hooks_of_parameters_run_once_in_each_order(device):
+    def run(call):
+        calls = []
+        x, w = leaf(np.ones(2), device), leaf(np.array([2.0, 3.0]), device)
+        w.register_hook(lambda g: calls.append(g) or 10 * g)
+        y = call(lambda t: t * mg.square(w), x)
+        first = mg.grad(y.sum(), [x, w], create_graph=True)
+        second = mg.grad(sum(g.sum() for g in first), [x, w])
+        return [g.numpy().tolist() for g in (*first, *second)], len(calls)
+
+    assert run(mg.checkpoint) == run(plainly)
+    assert run(plainly) == ([[4, 9], [40, 60], [40, 60], [240, 260]], 2)
+
+
+def test_gradients_of_the_same_call_with_and_without_a_record(device):
+    x = leaf(normal(0, 3), device)
+    y = mg.checkpoint(mg.sin, x)
+    ones = on(device, np.ones(3))
+    (recorded,) = mg.grad(y, [x], ones, create_graph=True)
+    (second,) = mg.grad(recorded, [x], ones, retain_graph=True)
+    (first,) = mg.grad(y, [x], ones)
+    np.testing.assert_array_equal(first.numpy(), recorded.numpy())
+    np.testing.assert_allclose(second.numpy(), -np.sin(x.numpy()), rtol=1e-14)
+
+
+def test_a_parameter_changed_between_two_orders_is_an_error(device):
+    x, w = leaf(np.ones(8), device), leaf(np.ones(8), device)
+    (gradient,) = mg.grad(mg.checkpoint(lambda t: mg.square(t) * w, x).sum(), [x], create_graph=True)
+    w.data = w.data * 1.001
+    with pytest.raises(RuntimeError, match="changed"):
+        gradient.sum().backward()
+    assert x.grad is None
+
+
 # ---- what is not supported says so ----------------------------------------------------------------------------------
-
-
-def test_derivatives_of_higher_order_are_refused():
-    x = leaf(np.ones(2))
-    with pytest.raises(RuntimeError, match="create_graph"):
-        mg.grad(mg.checkpoint(mg.exp, x).sum(), x, create_graph=True)
 
 
 def test_a_computed_tensor_must_be_an_argument():
@@ -153,8 +318,9 @@ def test_several_results_are_refused():
 
 def test_another_result_the_second_time_is_an_error_rather_than_a_wrong_gradient(device):
     x, dropout = leaf(np.ones((8, 8)), device), nn.Dropout(0.5, np.random.default_rng(0))
-    with pytest.raises(RuntimeError, match="random"):
-        mg.checkpoint(lambda t: dropout(t * 2), x).sum().backward()
+    for create_graph in (False, True):
+        with pytest.raises(RuntimeError, match="random"):
+            mg.checkpoint(lambda t: dropout(t * 2), x).sum().backward(create_graph=create_graph)
     w = leaf(np.ones(8), device)
     y = mg.checkpoint(lambda t: t * w, x).sum()
     w.data = w.data * 1.001

@@ -163,6 +163,24 @@ def test_arrays_in_arrays_out():
             assert isinstance(function(*args), mg.Tensor)
 
 
+def test_a_checkpointed_function_has_the_same_derivatives():  # of every order: tests/test_checkpointing.py
+    def f(x):
+        return mg.tanh(mg.exp(mg.sin(x)))
+
+    found = []
+    for call in (f, lambda x: mg.checkpoint(f, x)):
+        x = leaf([1.0, 2.0])
+        (first,) = mg.grad(call(x).sum(), [x], create_graph=True)
+        (second,) = mg.grad(first.sum(), [x], retain_graph=True)
+        found.append((first.numpy(), second.numpy(), mg.draw.bytes_kept(first)))
+    np.testing.assert_allclose(found[0][:2], found[1][:2], rtol=1e-5)
+    assert found[1][2] < found[0][2]
+    rng = np.random.default_rng(0)
+    y = mg.checkpoint(lambda x: x * rng.normal(), x)
+    with pytest.raises(RuntimeError, match="random numbers"):
+        y.sum().backward()
+
+
 # ---- errors that say what to do -------------------------------------------------------------------------------------
 
 
