@@ -146,7 +146,8 @@ def train(run):
             wrong += int((logits.numpy().argmax(axis=1) != y).sum())
         curves["seconds"].append(round(time.process_time() - started, 3))  # of computing, however busy the machine is
         curves["training error"].append(100 * wrong / len(train_set[1]))
-    return curves | {"validation error": percent_wrong(model, *validation_set), "test error": percent_wrong(model, *test_set)}
+    return curves | {"validation error": percent_wrong(model, *validation_set),
+                     "test error": percent_wrong(model, *test_set)}
 
 
 # %%
