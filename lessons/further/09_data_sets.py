@@ -104,10 +104,9 @@ def shrunk(images):
 def sets(name, seed, count):
     """Training, validation and test pictures, whitened, each with their labels."""
     pictures = loaded(name)
-    pool = len(pictures.train_images) - VALIDATION
+    validation, pool = np.split(np.random.default_rng(0).permutation(len(pictures.train_images)), [VALIDATION])
     rows = np.random.default_rng([seed, 0]).permutation(pool)[:count]
-    parts = [(pictures.train_images[rows], pictures.train_labels[rows]),
-             (pictures.train_images[pool:], pictures.train_labels[pool:]),
+    parts = [*((pictures.train_images[chosen], pictures.train_labels[chosen]) for chosen in (rows, validation)),
              (pictures.test_images[:TEST], pictures.test_labels[:TEST])]
     parts = [(shrunk(x), y) for x, y in parts]
     whiten = data.ZCA.fit(parts[0][0], epsilon=0.01)
