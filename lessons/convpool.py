@@ -27,7 +27,7 @@ def network(parameterization, widths, rng, channels=3, noise=0.15, dropout=0.1):
     widths : (int, int)
         Channels of the first three layers, and of all that follow.
     rng : numpy.random.Generator
-        Draws every weight from N(0, 0.05²), and later noise and dropout.
+        Draws every weight from N(0, 0.05²), and later noise and dropout. Biases are 0.
     channels : int
         Of the pictures.
     noise, dropout : float
@@ -56,6 +56,8 @@ def network(parameterization, widths, rng, channels=3, noise=0.15, dropout=0.1):
     )  # fmt: skip
     for layer in weight_layers(model):
         layer.weight.data = rng.normal(0, 0.05, layer.weight.shape).astype(np.float32)
+        if bias:
+            layer.bias.data = np.zeros(layer.bias.shape, np.float32)
     return model
 
 

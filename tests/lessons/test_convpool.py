@@ -41,6 +41,13 @@ def test_what_is_learned_is_what_the_parameterization_says(parameterization):
     assert sum("BatchNorm" in kind for kind in kinds) == kinds.count(after.get(parameterization)) in (0, 10)
 
 
+@pytest.mark.parametrize("parameterization", PARAMETERIZATIONS)
+def test_one_seed_is_one_network_to_the_last_bit(parameterization):
+    one, other = (initialized(parameterization, WIDTHS, np.random.default_rng(1), pictures()) for _ in range(2))
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
 def test_layers_are_those_of_table_1():
     layers = weight_layers(network("normal", (96, 192), np.random.default_rng(0)))
     shapes = [layer.weight.shape for layer in layers]
