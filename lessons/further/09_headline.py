@@ -424,7 +424,7 @@ papers_rates = (PAPER, 0.0003), (PAPER, 0.003)
 best_rates = tuple((PAPER, BEST[p]) for p in PARAMETERIZATIONS)
 print("weight norm is ahead by, in percentage points, mean ± standard deviation")
 for name, rates in (("the paper's rates, 0.0003 and 0.003", papers_rates), ("best rates, 0.003 and 0.001", best_rates)):
-    print(f"{name:36}", "  ".join(grid.shown(lead(*rates, epoch=e)) for e in range(5)),
+    print(f"{name:36}", "  ".join(f"{grid.shown(lead(*rates, epoch=e)):>10}" for e in range(5)),
           "  test", grid.shown(lead(*rates, kind="test error")))
 
 # %%
@@ -501,7 +501,7 @@ for variation in VARIATIONS:
     print(f"{variation:25}", "; ".join(ends))
 for name, values in leads.items():
     low, high = grid.interval(values)
-    print(f"{' '.join(name.split()):34}", grid.shown(values), f"95 % interval {low:4.1f} to {high:4.1f}")
+    print(f"{' '.join(name.split()):34} {grid.shown(values):>10}", f"95 % interval {low:4.1f} to {high:4.1f}")
 
 # %% Drawing tags=["hide-input"]
 
