@@ -267,10 +267,10 @@ for (above, below), name in zip(axes.T, tests, strict=True):
 axes[0, 0].set(ylabel="validation error (%), seed 0")
 axes[1, 0].set(ylabel="test error (%), best rate")
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
-lesson.figure(figure, "errors", note=note, alt="Two rows, a column for each data set. Above: "
-              "validation error against the learning rate, valleys whose lowest points lie at rates from 0.003 to 0.03. "
-              "Below: test errors of each seed at the best rate, and their means; batch norm and the two with mean-only "
-              "batch norm lie below normal and weight norm in every column.")
+lesson.figure(figure, "errors", note=note, alt="Two rows, a column for each data set. Above: validation "
+              "error against the learning rate, valleys with the lowest point between 0.003 and 0.03. Below: test "
+              "errors of each seed at the best rate, and their means; batch norm and the two with mean-only batch norm "
+              "lie below normal and weight norm in every column.")
 
 # %%
 # In pairs
