@@ -323,38 +323,51 @@ print("stable:", "; ".join(" before ".join(pair[::v]) for pair, v in stable.item
 print("decided both ways:", "; ".join(map(" and ".join, turned)) or "none")
 
 # %% Tolerance tags=["hide-input"]
-# *Bounds.* Of 2,000 test pictures, half of them wrong, the error is known to 1.1 points, and a difference of two errors
-# to 1.6. A lead of more than 3 points in every seed is more than that. These bounds were chosen with the results in
-# sight; other seeds are the honest test.
+# *Bounds.* Stable, for the six pairs, means that the lower end of every lead's interval is above 0. Best rates are
+# powers of √10, rounded, so two different ones differ by a factor of 3 at least, and a decade is more than a step of
+# the grid. These claims were written with the results in sight; other seeds and other data are the honest test.
 
 SUBTRACTS = ("batch norm", "WN + mean-only BN", "mean-only BN")
-ahead = {other: min((tests[name][other] - tests[name][p]).min() for name in tests for p in SUBTRACTS)
-         for other in ("normal", "weight norm")}
-spread_of_rates = {p: max(rates[p] for rates in best.values()) / min(rates[p] for rates in best.values())
-                   for p in PARAMETERIZATIONS}
-print("the three that subtract means, smallest lead of any seed on any set:",
-      ", ".join(f"{lead:.1f} points over {other}" for other, lead in ahead.items()))
-print("largest best rate over smallest:", ", ".join(f"{p} {ratio:.3g}" for p, ratio in spread_of_rates.items()))
-lesson.claim("what subtracts means errs less than normal, on every data set: smallest lead of a seed, points",
-             ahead["normal"], above=3)
-lesson.claim("the best rate of the normal network is another on other data: largest over smallest",
-             spread_of_rates["normal"], above=3)
+lower_ends = {(p, other, name): grid.interval(tests[name][other] - tests[name][p])[0]
+              for p in SUBTRACTS for other in ("normal", "weight norm") for name in tests}
+ratio = {p: max(rates[p] for rates in best.values()) / min(rates[p] for rates in best.values())
+         for p in PARAMETERIZATIONS}
+print("largest best rate over smallest:", ", ".join(f"{p} {by:.3g}" for p, by in ratio.items()))
+lesson.claim("what subtracts means errs less than what does not, on every data set: smallest lower end of a lead",
+             min(lower_ends.values()), above=0)
+lesson.claim("no other pair is stable: how many of ten", len(stable), near=6, within=0)
+lesson.claim("the best rate of the normal network differs between data sets by a decade: largest over smallest",
+             ratio["normal"], above=4)
 
 # %%
 # What to take from it
 # --------------------
 #
-# TODO
+# - *Stable:* batch normalization, and mean-only batch normalization with and without weight normalization, err less
+#   than the normal parameterization and than weight normalization alone, on digits, photographs and synthetic pictures:
+#   six pairs of ten.
+# - *Not stable:* the other four. On synthetic pictures mean-only batch normalization by itself is some ten points
+#   behind the other two that subtract means; on MNIST and CIFAR-10 the three cannot be told apart. Nor can normal and
+#   weight norm, whose order changes from seed to seed.
+# - *The paper's order* after 200 epochs is WN + mean-only BN, batch norm, normal, weight norm, mean-only BN. Here the
+#   last of these is ahead of normal and weight norm on every set. The paper's differences are small, 0.1 points among
+#   the last three, and come at the end of training; ours are large and come at its beginning. What these runs measure
+#   is who learns fast.
+# - *Rates do not carry over either.* The best rate of the normal network is 0.01 on MNIST, 0.003 on CIFAR-10 and 0.03
+#   on synthetic pictures; with mean-only batch normalization, with or without weight normalization, it is 0.01 on all
+#   three. That is from one seed and in steps of half a decade. Tune again on every data set.
+# - *Not tested:* networks and runs of a usual size, larger pictures, original CIFAR-10 pictures, and whether the best
+#   rate of one seed is the best of others: on synthetic pictures one seed of the normal network at 0.03 learned nothing
+#   (90 % wrong), so its mean says as much about that rate as about the method.
 #
 # Questions
 # ---------
 #
 # 1. *One rate for all.* Order the five on each data set by the validation error at 0.01, seed 0, with ``find``. Which
 #    pairs change places, compared with each at its best rate? What would a comparison at that rate have claimed?
-# 2. *More seeds.* Take the pair of your choice that is not decided on CIFAR-10. How many seeds would decide a lead as
-#    large as the one measured? (Use 2 for Student's factor.) Which lead could that many pictures in the test show at
-#    all?
+# 2. *More seeds.* How many seeds would decide between normal and weight norm on CIFAR-10, if their difference is as
+#    large as measured? (Use 2 for Student's factor.)
 # 3. *Common order.* Count for each two data sets how many of the ten pairs have the same sign in the mean, decided or
-#    not. How many would chance give? Why is this count a worse measure than the table of decided pairs?
+#    not. How many would chance give? Why does the count say less than the table of decided pairs?
 
 lesson.finish()
