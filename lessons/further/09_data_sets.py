@@ -114,10 +114,10 @@ def sets(name, seed, count):
 
 
 # %%
-# A *seed* draws $v$, the order of the minibatches and the noise, and also which 2,000 of the training pictures the run
-# gets to see. So what scatters over seeds is what would scatter if somebody repeated all of it with other pictures of
-# the same kind. The five parameterizations share all of that, so runs of one seed can be compared in pairs. The test
-# pictures are always the same.
+# A *seed* draws the directions $v$, the order of the minibatches and the noise, and also which 2,000 of the training
+# pictures the run gets to see. So what scatters over seeds is what would scatter if somebody repeated all of it with
+# other pictures of the same kind. The five parameterizations share all of that, so runs of one seed can be compared in
+# pairs. The test pictures are always the same.
 
 
 def percent_wrong(model, pictures, labels):
