@@ -22,7 +22,7 @@ Claims checked:
 - rescaled networks are the same function, dense, convolutional and residual ones;
 - no cycle increases the sum of squared weights, the end is unique, and there incoming and outgoing norms are equal;
 - the rate of convergence is that of a random walk, and for Sinkhorn and Knopp's algorithm the same argument holds;
-- an identity shortcut ties units, a projection frees them; without a tie the function changes;
+- an identity shortcut ties units, a projection frees them; with the tie the function stays, without it it changes;
 - a step of SGD changes the balance by the squared rate times a difference of squared gradients.
 
 Time: quick about 30 s, full about 3 min.
@@ -34,9 +34,9 @@ Time: quick about 30 s, full about 3 min.
 #
 # A *ReLU* replaces negative numbers by 0, so $\mathrm{relu}(d\,t) = d\,\mathrm{relu}(t)$ for every $d > 0$. Write the
 # weights between two layers as a matrix $W_k$, outputs × inputs. Unit $i$ of hidden layer $k$ has what comes in, row
-# $i$ of $W_k$ and a bias, and what goes out, column $i$ of $W_{k+1}$. Multiply the first by $d$, divide the second by
-# $d$: the unit puts out $d$ times what it did, and the units that read it get what they got before. We do so with
-# random factors.
+# $i$ of $W_k$ and a bias, and what goes out, column $i$ of $W_{k+1}$. Multiply what comes in by $d$, the bias included,
+# and divide what goes out by $d$: the unit puts out $d$ times what it did, and the units that read it get what they got
+# before. We do so with random factors.
 
 import itertools
 
@@ -48,7 +48,6 @@ import wn
 from lessons import COLOURS, Lesson
 from lessons.resnet import ARMS, ResNet18, initialized
 from minigrad import data, nn, optim
-from minigrad.data import DataError
 from minigrad.nn import functional as F
 from wn.scales import read_scales
 
@@ -108,7 +107,8 @@ print(f"rescaled:       y[0] = {other_y[0].round(4)}, Σ‖W‖² = {total(secon
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* A factor rounds a number by $\varepsilon/2$, $\varepsilon = 2.2 \cdot 10^{-16}$ in float64, and sums of
 # up to 30 products by a few $\varepsilon$ of their size. Four layers: some tens of $\varepsilon$, relative to the
-# largest output. We allow a thousand here and for all networks below; a factor that is forgotten changes everything.
+# largest output. We allow a thousand $\varepsilon$ here and for all networks below; a factor that is forgotten changes
+# the outputs by about their own size.
 
 SAME = 1000 * EPSILON
 lesson.claim("rescaled by random factors it is the same function: largest difference, relative to the largest output",
@@ -119,19 +119,20 @@ lesson.claim("rescaled by random factors it is the same function: largest differ
 # ----------------
 #
 # Which factors make $\sum_k\|W_k\|^2$, the quantity that weight decay pulls at, smallest? Begin with one unit. Let $I$
-# be the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$,
-# and with any norm $p$, and a weight $c > 1$ on what comes in,
+# be the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$.
+# Take any $p$-norm ($p = 2$ is the Euclidean one), and let what comes in count $c \ge 1$ times. Then
 #
 # $$(c\,d\,I)^p + (O/d)^p \quad\text{is smallest for}\quad c\,d\,I = O/d,
 #   \quad\text{that is}\quad d = \sqrt{O/(c\,I)}.$$
 #
 # (The product of the two terms does not depend on $d$, and of two numbers with a given product the sum is smallest if
 # they are equal.) With $c = 1$ incoming and outgoing norms become equal: hence the name. The authors also use
-# $c = 1.1$ and $1.2$ to keep early layers small; over $q$ layers that makes $\sum_k c^{p(q-k)}\|W_k\|_p^p$ smallest.
+# $c = 1.1$ and $1.2$, so that the norms grow from layer to layer; over $q$ layers that makes
+# $\sum_k c^{p(q-k)}\|W_k\|_p^p$ smallest.
 #
-# The step lowers the sum of two terms $X$ and $Y$ to $2\sqrt{XY}$, so by $(\sqrt X - \sqrt Y)^2$: nothing is gained
-# only if they are equal already. The units of a layer do not meet each other's weights, so a whole layer takes its
-# steps at once. We try it on the second layer.
+# The step lowers the sum of the two terms $X$ and $Y$ to $2\sqrt{XY}$, so by $(\sqrt X - \sqrt Y)^2$: nothing is gained
+# only if they are equal already. The units of a layer share no weights with each other, so a whole layer takes its
+# steps at once. We try it on the second of four layers, whose units enter the sum over all layers as $c^p(X + Y)$.
 
 
 def weighted_sum(weights, p, c):
@@ -154,7 +155,8 @@ for p, c in ((2, 1.0), (1, 1.0), (3, 1.0), (2, 1.2)):
     W[1], W[2] = W[1] * d[:, None], W[2] / d
     fallen.append(before - weighted_sum(W, p, c))
     predicted.append(c**p * np.sum(((c * into) ** (p / 2) - out ** (p / 2)) ** 2))
-    print(f"p = {p}, c = {c}: the sum falls from {before:.1f} by {fallen[-1]:.2f}; Σ (√X - √Y)² = {predicted[-1]:.2f}")
+    print(f"p = {p}, c = {c}: the sum falls from {before:.1f} by {fallen[-1]:.2f}; "
+          f"c^p Σ (√X - √Y)² = {predicted[-1]:.2f}")
 
 # %% tags=["hide-input"]
 # *Tolerance.* A difference of sums of two thousand numbers in float64, of which it is a hundredth or more.
@@ -231,8 +233,11 @@ lesson.claim("at the end incoming and outgoing norms are equal: largest |ln(I/O)
 # $$f(s) = \sum_{u,v} a_{uv}\,e^{p\,(s_u - s_v)},$$
 #
 # and so convex. Along any direction in which not all differences $s_u - s_v$ with $a_{uv} > 0$ stay what they are it is
-# strictly convex. If weights other than 0 connect every unit with the input or the output, that is every direction:
-# there is one minimum, no other stationary point, and every start and every order of the updates leads there.
+# strictly convex. Suppose that every hidden unit lies on a path of nonzero weights from the input to the output. Then
+# no direction leaves all differences as they are, and in each one some difference grows: $s$ is 0 at both ends of a
+# path, so where it changes along the path it must rise somewhere. Hence $f$ is strictly convex and grows without bound
+# in all directions. It has a minimum, only one, and no other stationary point: every start and every order of the
+# updates leads there.
 #
 # The list of the $a_{uv}$ is all that a cycle needs to know. Here is the algorithm again, on that list, one unit at a
 # time, independent of the library but for the reading of the tape.
@@ -276,8 +281,8 @@ for name, (model, example) in networks.items():
               f"the library's: {end.sum():.6f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* At less than 0.96 a cycle, a thousand cycles leave nothing but rounding, which a cycle mends as well as
-# any other error. We allow $10^{-9}$.
+# *Tolerance.* At less than 0.96 a cycle, a thousand cycles leave nothing but rounding, and later cycles mend that as
+# they mend any other error. We allow $10^{-9}$.
 
 lesson.claim("six random starts, in random orders, end with the weights that wn.EquiNormalizer found: largest "
              "difference of an a, relative to the largest", apart, below=1e-9)
@@ -301,15 +306,15 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # probability in proportion to the edge, and ends at the input or the output. At the minimum $I_u = O_u$. So a walker
 # goes to the layer before with probability 1/2, to the layer behind with probability 1/2, whatever the weights. Which
 # layer it is in is a walk on the numbers 0 to $q$, and $h_k = \sin(\pi k/q)$ has
-# $\tfrac12(h_{k-1} + h_{k+1}) = \cos(\pi/q)\,h_k$. It is positive, so by Perron and Frobenius no mode
-# decays more slowly: one step of all units *at once* shrinks it by $\cos(\pi/q)$. In a cycle one after the other,
-# a chain gains the square of that (Young 1954):
+# $\tfrac12(h_{k-1} + h_{k+1}) = \cos(\pi/q)\,h_k$. Updating all units *at once* would therefore multiply this error by
+# $\cos(\pi/q)$, and since it is positive everywhere, no other decays more slowly (Perron and Frobenius). Updating them
+# one after the other along a chain gives the square of that factor (Young 1954):
 #
-# $$\text{the error falls by } \cos^2(\pi/q) \text{ in each cycle, whatever the widths,}
+# $$\text{each cycle multiplies the error by } \cos^2(\pi/q) \text{, whatever the widths,}
 #   \text{ the weights, } p \text{ and } c.$$
 #
-# One hidden layer ($q = 2$) needs one cycle, three layers of weights gain a factor of 4 each time, and for deep
-# networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles to gain a factor of $e$.
+# One hidden layer ($q = 2$) needs one cycle, with three layers of weights the error falls to a quarter each time, and
+# for deep networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles for a factor of $e$.
 
 
 def predicted_rate(a, order):
@@ -348,9 +353,10 @@ for q in (3, 4, 6, 10):
               f"cos²(π/q) = {np.exp(-predicted_decays[-1]):.4f}")
 
 # %%
-# The convolutional network above is a chain of four, and has 1/2, as long as its layers come in order. Of other orders
-# and other graphs there is no formula, but the Laplacian. In the residual network the second convolution of a block and
-# its projection write into the same sum, so their units are one; a walker may take the projection and skip the block.
+# The convolutional network above is a chain of four, and has 1/2, as long as its layers come in order. For other orders
+# and other graphs there is no such formula, but the Laplacian still gives the rate. In the residual network the second
+# convolution of a block and its projection write into the same sum, so their units are one; a walker may take the
+# projection and skip the block.
 
 graph_decays, predicted_graph_decays = [], []
 for name in ("convolutional", "residual"):
@@ -366,9 +372,9 @@ for name in ("convolutional", "residual"):
 
 # %% tags=["hide-input"]
 # *Tolerance.* The rate is measured between errors of $10^{-3}$ and $10^{-9}$. What the quadratic function leaves out is
-# a thousandth of the error at first. The next mode decays faster (for ten layers by 0.65 where the first has 0.90) and
-# counts for a few of some hundred cycles. We allow 1 % of the logarithm; with $\cos(\pi/q)$ for its square it would be
-# off by half.
+# a thousandth of the error at first. The next eigenvalue's share decays faster (for ten layers by 0.65 where the first
+# has 0.90) and counts for a few of some hundred cycles. We allow 1 % of the logarithm; with $\cos(\pi/q)$ for its
+# square it would be off by half.
 
 lesson.claim("rate of convergence of a chain of q layers: -ln of it = -2 ln cos(π/q), q = 3, 4, 6, 10, two p and c",
              decays, predicted=predicted_decays, rtol=0.01)
@@ -398,8 +404,8 @@ lesson.figure(figure, "convergence", note="random weights", alt="Error of the lo
 # whose rows and columns add up to 1. In $r$ and $c$ that is again the minimum, one coordinate after the other, of a sum
 # of exponentials and a linear function, $\sum_{ij} A_{ij}\,e^{r_i + c_j} - \sum_i r_i - \sum_j c_j$. So the same
 # argument gives its rate. The graph has two layers, rows and columns, and no end where a walker stops. Two steps of the
-# walk are $P P^\top$, with $P$ the limit; constant vectors do not decay, but they change nothing; the next eigenvalue
-# is the square of the second singular value of $P$ (Knight 2008).
+# walk are $P P^\top$, with $P$ the limit. Its largest eigenvalue, 1, belongs to a constant added to all $r_i$ and taken
+# from all $c_j$, which changes nothing; the next one is the square of the second singular value of $P$ (Knight 2008).
 
 A = np.exp(rng.normal(size=(6, 6)))
 rows = []
@@ -413,7 +419,7 @@ print(f"Sinkhorn and Knopp: error times {sinkhorn:.4f} a cycle; "
       f"second singular value squared {second_singular_value**2:.4f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* As above, with a faster second mode.
+# *Tolerance.* As above. The rate is faster, so fewer cycles are left to measure it: 5 %.
 
 lesson.claim("Sinkhorn and Knopp's algorithm: -ln of its rate = -2 ln of the limit's second singular value",
              -np.log(sinkhorn), predicted=-2 * np.log(second_singular_value), rtol=0.05)
@@ -422,12 +428,11 @@ lesson.claim("Sinkhorn and Knopp's algorithm: -ln of its rate = -2 ln of the lim
 # Shortcuts
 # ---------
 #
-# What two layers write into one sum has to be multiplied by the same factor, or the sum is another one. In a block
+# What two layers write into one sum has to be multiplied by the same factor, or the sum changes. In a block
 # with an *identity shortcut*, $\mathrm{relu}(\mathrm{conv}(\mathrm{relu}(\mathrm{conv}(x))) + x)$, one of the summands
-# is the input itself. So the block's output has the factors of its input, the next block's as well, and all units
-# along the shortcuts are *tied*: one factor each for the maps that stay maps. With a *projection*, a
-# 1 × 1 convolution of its own in place of the identity, a block's output has factors of its own. The authors use
-# projections throughout.
+# is the input itself. So the block's output has the factors of its input, and so has the next block's: all units along
+# the shortcuts are *tied*, with one factor for each map from the first block to the last. With a *projection*, a 1 × 1
+# convolution in place of the identity, a block's output has factors of its own. The authors use projections throughout.
 #
 # How many factors are free? ResNet-18 has four stages of two blocks with $m$, $2m$, $4m$ and $8m$ maps. Inside the
 # blocks that makes $2\,(m + 2m + 4m + 8m) = 30m$ either way. Projections add $30m$ for the blocks' outputs and $m$
@@ -474,11 +479,13 @@ tied, untied = difference_after(["stem", "second"], ["first", "last"]), differen
 print(f"outputs change by {tied:.0e} with the tie, by {untied:.2f} without it")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Factors are counted, so they agree exactly. The tie: rounding with it, as above; without it something of
-# the size of the factors, $e^{0.3}$, which we ask to be a per cent at least.
+# *Tolerance.* Factors are counted, so they agree exactly. With the tie the outputs change by rounding, as above;
+# without it by something like the factors, $e^{\pm 0.3}$. We ask for a per cent at least.
 
 lesson.claim("free factors of ResNet-18: 61m with projections, 38m with identity shortcuts, m = 2 and 4", freedom,
              predicted=[61 * 2, 38 * 2, 61 * 4, 38 * 4], rtol=0.0)
+lesson.claim("with the tie of the identity the function stays: largest difference, relative to the largest output",
+             tied, below=SAME)
 lesson.claim("without the tie of the identity the function changes: largest difference of an output", untied,
              above=0.01)
 
@@ -486,10 +493,11 @@ lesson.claim("without the tie of the identity the function changes: largest diff
 # What refuses, what absorbs
 # --------------------------
 #
-# Which nonlinearities let a factor pass? If $\phi(d\,t) = d\,\phi(t)$ for all $d > 0$, then $t = \pm 1$ gives all
-# values: two straight lines from the origin, so ReLU, leaky ReLU, $|t|$ and no other. Taking the maximum, adding up and
-# averaging let it pass as well, hence pooling. $\tanh$ does not, nor do normalizations of a layer's outputs, and a
-# weight that is itself computed, $g\,v/\|v\|$, cannot be rescaled by itself. ``EquiNormalizer`` says so.
+# Which nonlinearities let a factor pass? If $\phi(d\,t) = d\,\phi(t)$ for all $d > 0$, then $\phi(1)$ and $\phi(-1)$
+# give all values: two straight lines that meet in the origin, as in ReLU, leaky ReLU and $|t|$, and nothing else.
+# Taking the maximum, adding up and averaging let it pass as well, so pooling does. $\tanh$ does not, nor do
+# normalizations of a layer's outputs, and a weight that is itself computed, $g\,v/\|v\|$, cannot be rescaled by itself.
+# ``EquiNormalizer`` refuses them, and names the layer.
 
 
 class Tanh(nn.Module):
@@ -497,14 +505,18 @@ class Tanh(nn.Module):
         return mg.tanh(t)
 
 
-between = {"tanh": Tanh(), "ELU": nn.ELU(), "layer norm": nn.LayerNorm(8), "weight norm": nn.ReLU()}
+refused, between = [], {"tanh": Tanh(), "ELU": nn.ELU(), "layer norm": nn.LayerNorm(8), "weight norm": nn.ReLU()}
 for name, layer in between.items():
     model = nn.Sequential(nn.Linear(10, 8, rng=rng), layer, nn.Linear(8, 3, rng=rng))
     model = wn.apply_weight_norm(model) if name == "weight norm" else model
     try:
         wn.EquiNormalizer(model, x.astype(np.float32))
     except ValueError as error:
+        refused.append(name)
         print(f"{name:12}: {str(error)[:100]} …")
+
+lesson.claim("what does not let a factor pass is refused: how many of tanh, ELU, layer norm and weight norm",
+             len(refused), near=4, within=0)
 
 # %%
 # Batch normalization divides by the standard deviation of what it gets. The length of a row before it does not matter,
@@ -522,8 +534,8 @@ print(f"with batch norm the sum falls from {sum_before:.2f} to {balance.total():
       f"{max(absorbed):.0e}, the stem's rows by {np.abs(model.stem[0].weight.numpy() - rows).max():.0e}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Rounding. In evaluation the running averages of twenty layers are divided by, which may have become
-# small; as much again as above for a hundred cycles.
+# *Tolerance.* In evaluation each of twenty layers divides by the root of a running average, which may be small, and so
+# enlarges rounding errors. For a hundred cycles we allow what we allowed for a thousand above.
 
 lesson.claim("batch norm absorbs the scale: largest change of an output, in training and in evaluation",
              max(absorbed), below=30 * SAME)
@@ -544,10 +556,11 @@ lesson.claim("batch norm absorbs the scale: largest change of an output, in trai
 # $$\Delta\bigl(\|w_{\text{in}}\|^2 - \|w_{\text{out}}\|^2\bigr) =
 #   \eta^2\bigl(\|\nabla_{\text{in}}\|^2 - \|\nabla_{\text{out}}\|^2\bigr).$$
 #
-# With infinitely small steps the difference stays for ever (Du, Hu & Lee 2018, arXiv:1806.00900); a finite step changes
-# it by a second-order term, as it lengthens $v$ by one. The two methods do opposite things with a direction in which
-# nothing changes. Weight normalization creates one, lets noise carry $v$ along it, and so makes its own learning rate.
-# Equi-normalization finds one that is there, and takes back, after each step, what the step did along it.
+# With infinitely small steps the difference stays for ever (Du, Hu & Lee 2018, arXiv:1806.00900). A finite step changes
+# it by a term of second order, just as a finite step lengthens $v$ by a term of second order. The two methods do
+# opposite things with a direction in which nothing changes. Weight normalization creates one, lets noise carry $v$
+# along it, and so makes its own learning rate. Equi-normalization finds one that is there, and takes back, after each
+# step, what the step did along it.
 
 teacher, model = dense(lesson.rng(11), 10, 20, 3), dense(lesson.rng(12), *WIDTHS)
 labels = teacher(x).numpy().argmax(axis=1)
@@ -588,11 +601,11 @@ lesson.claim("a step changes ‖in‖² - ‖out‖² by η²(‖∇in‖² - �
 #
 # To train with it, the authors make one cycle after each step. A cycle is a jump to other weights: $w$ becomes
 # $d\,w$, where the function is the same and the gradient is $\nabla/d$. The momentum buffer is a sum of old gradients.
-# What would it be, had the network been rescaled from the beginning? The same sum over $d$. So what is multiplied in
-# the weights is divided in the memory. (Adam's average of squares is divided by $d^2$.)
+# What would it be, had the network been rescaled from the beginning? The same sum, divided by $d$. So where weights are
+# multiplied by $d$, their momentum is divided by it. (Adam's average of squares is divided by $d^2$.)
 #
-# The network of the second cell, out of balance, collects ten gradients without moving, at the learning rate 0. Then it
-# is balanced, and the buffer compared with one that a balanced network collects.
+# A network like that of the first cells, out of balance by random factors, collects ten gradients without moving, at
+# the learning rate 0. Then it is balanced, and its buffer compared with one that the balanced network collects.
 
 
 def collecting(model, optimizer):
@@ -622,8 +635,8 @@ print(f"the buffer scaled along is off by {np.linalg.norm(along - wanted) / np.l
       f"the forgotten one by {off:.2f} of its length")
 
 # %%
-# Does training notice? Thirty steps out of balance, then a complete balancing, in the worst case for a forgotten
-# buffer, and thirty more.
+# Does training notice if the buffer is forgotten? Thirty steps out of balance, then a complete balancing, which is the
+# worst case, and thirty more.
 
 
 def losses(forget, rate):
@@ -661,18 +674,18 @@ lesson.claim("momentum forgotten is not: how far it is off, relative to its leng
 # Training
 # --------
 #
-# Now ResNet-18, with four maps, on a few pictures of 16 × 16, with momentum, in four ways. They begin as the same
-# function, by data-dependent initialization (lesson 07; He's weights alone would make logits in the dozens). *Plain* is
-# SGD. *Equi-normalized* is balanced at the start, and makes one cycle after each step. *Balanced once* is balanced at
-# the start only. *Weight norm* trains $v$, $g$ and $b$. All have the same learning rate, which does not mean the same
-# to them, so this is no race; for one, see the chapter ``further/13_small_batches.py``.
+# Now ResNet-18 with four maps in its first stage, on a few pictures of 16 × 16, with momentum, in four ways. They begin
+# as the same function, by data-dependent initialization (lesson 07). The usual weights, normal with variance 2/fan-in
+# (He et al. 2015), would make logits in the dozens without batch normalization. *Plain* is SGD. *Equi-normalized* is
+# balanced at the start, and makes one cycle after each step. *Balanced once* is balanced at the start only. *Weight
+# norm* trains $v$, $g$ and $b$. All have the same learning rate, which does not mean the same to them, so this is no
+# race; for one, see the chapter ``further/13_small_batches.py``.
 
 SIDE, MAPS, EXAMPLES, STEPS = (32, 8, 2000, 600) if lesson.full else (16, 4, 400, 120)
-try:
-    found = data.load_cifar10() if lesson.data == "cifar10" else None
-except DataError:
-    found = None
-found = found or data.synthetic_pictures(EXAMPLES, 10, lesson.seed)
+if lesson.data == "cifar10":
+    found = data.load_cifar10(download=lesson.flags.download)
+else:
+    found = data.synthetic_pictures(EXAMPLES, 10, lesson.seed)
 few, few_labels = found.train_images[:EXAMPLES], found.train_labels[:EXAMPLES]
 few = few.reshape(EXAMPLES, 3, SIDE, 32 // SIDE, SIDE, 32 // SIDE).mean(axis=(3, 5))
 few = ((few - few.mean(axis=(0, 2, 3), keepdims=True)) / few.std(axis=(0, 2, 3), keepdims=True)).astype(np.float32)
@@ -760,8 +773,8 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # right angle, hardly unbalances it. In the full run, 600 steps on CIFAR-10 (JPEG-compressed), all cycles together take
 # 0.008 off a sum of 1261, and both balanced networks end at a loss of 1.57, where plain SGD has 1.67 (one seed, one
 # rate). The large difference is between a network that was ever balanced and one that was not, and the balanced one has
-# other gradients, and so another meaning of the learning rate. So whoever finds that equi-normalization improves
-# training should try the arm in the middle, too.
+# other gradients, so the same learning rate means something else to it. Whoever finds that equi-normalization improves
+# training should therefore also balance the network once and train it as usual.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -772,11 +785,12 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 #   biases go along. (The authors' code leaves biases alone, and says that training is more stable so. Then the function
 #   changes a little with each cycle.)
 # - "Provably converges to a unique solution": six starts and orders end with the same weights to $10^{-14}$.
-# - "Fast": by $\cos^2(\pi/q)$ a cycle, so in proportion to the square of the depth. ResNet-18 with projections gains a
-#   factor of 0.95 each cycle: 45 cycles for a decimal digit. In training that does not matter, after the first steps.
+# - "Fast": the error is multiplied by $\cos^2(\pi/q)$ in each cycle, so the number of cycles grows with the square of
+#   the depth. In ResNet-18 with projections the factor is 0.95: 45 cycles for a decimal digit. In training that does
+#   not matter once the network is balanced.
 # - "Equivalently the weight decay regularizer": the minimum is that of $\sum\|W\|^2$, among equal functions.
-# - "Interleaving our algorithm with SGD during training improves the test accuracy": not a matter for 400 pictures; the
-#   chapter on small minibatches measures it on CIFAR-10.
+# - "Interleaving our algorithm with SGD during training improves the test accuracy": 400 pictures cannot tell; the
+#   chapter on small minibatches asks it on CIFAR-10.
 #
 # Questions
 # ---------

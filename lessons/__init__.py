@@ -92,14 +92,14 @@ def runner():
     return command if command == PACKAGE else "python -m lessons"
 
 
-def add_flags(parser):
-    """The flags that all lessons and their runner take."""
+def add_flags(parser, sets=("synthetic", "cifar10")):
+    """The flags that all lessons and their runner take; `sets` are the values of --data, beside "auto"."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="full", action="store_false", default=False, help="small (default)")
     size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    sets, which = ["auto", "synthetic", "cifar10"], "auto: CIFAR-10 if it can be found, else synthetic"
-    parser.add_argument("--data", choices=sets, default="auto", help=which)
+    which = "auto: CIFAR-10 if it can be found, else synthetic"
+    parser.add_argument("--data", choices=["auto", *sets], default="auto", help=which)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
     parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
@@ -136,7 +136,8 @@ class Lesson:
     full : bool
         Whether to run at the paper's size.
     device : {"cpu", "cuda"}
-    data : {"synthetic", "cifar10"}
+    data : str
+        "synthetic" or "cifar10", or another of `sets`.
     seed : int
     out : Path
         The lesson's own output folder, which exists.
@@ -148,9 +149,11 @@ class Lesson:
     add_own_flags : callable(parser), optional
         Adds flags that only this lesson has. With --only among them several processes can share the output folder,
         each with its own log; --epochs and whatever it is given belong to the fingerprint of the results.
+    sets : tuple of str
+        What --data may name, where a lesson has other pictures than most.
     """
 
-    def __init__(self, file, add_own_flags=None):
+    def __init__(self, file, add_own_flags=None, sets=("synthetic", "cifar10")):
         self.file = Path(file) if Path(file).suffix else FOLDER / f"{file}.py"
         self.name, self.number = lesson_name(self.file), lesson_number(self.file)
         if not in_kernel():
@@ -158,7 +161,7 @@ class Lesson:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
         parser = Parser(prog=f"lessons/{self.name}.py", description=title(self.file))
-        add_flags(parser)
+        add_flags(parser, sets)
         if add_own_flags:
             add_own_flags(parser)
         # A notebook or an editor's interactive window has arguments of its own: there the defaults hold.
@@ -494,7 +497,7 @@ def choose_device(wanted):
 
 
 def choose_data(wanted, download=False):
-    """ "synthetic" or "cifar10"."""
+    """The pictures' name; for "auto" "cifar10" or "synthetic"."""
     if wanted == "auto":
         found = download or (cache_folder() / "cifar-10-batches-bin").is_dir()
         return "cifar10" if found else "synthetic"

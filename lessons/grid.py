@@ -1,5 +1,7 @@
 """Grids of runs that take hours: what a run found has a file of its own, so a grid can be trained in pieces.
 
+And what is said about their results: means, deviations and intervals over seeds.
+
 A run is a frozen dataclass of all that tells it from the others, `seed` among it, with a method `name` for its file.
 """
 
@@ -8,6 +10,8 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 import minigrad as mg
 from lessons import FOLDER, UsageError, commit, versions, writable_folder, write_text
@@ -50,7 +54,7 @@ def train_missing(lesson, runs, name, train):
         result(lesson, run, name, train)
 
 
-def stored(name, keys, folder=RESULTS):
+def stored(name, keys, folder=RESULTS, by=None):
     """The runs that the repository has in results/`name`, all on the same pictures.
 
     Parameters
@@ -60,25 +64,53 @@ def stored(name, keys, folder=RESULTS):
         Names of a run's fields.
     folder : Path, optional
         In which to look for `name`.
+    by : str, optional
+        The field that names the pictures, where runs differ in them.
 
     Returns
     -------
     dict, str
-        {values of the fields `keys`: {seed: curves}}, and the description of the pictures.
+        {values of the fields `keys`: {seed: curves}}, and the description of the pictures; with `by` {its value:
+        description}.
 
     Raises
     ------
     UsageError
         There are no such files, or their pictures differ.
     """
-    folder, runs, described = Path(folder) / name, {}, set()
+    folder, runs, described = Path(folder) / name, {}, {}
     if not folder.is_dir():
         raise UsageError(f"this chapter reads {folder}, which the repository has and the installed package lacks: "
                          "run it in a clone")  # fmt: skip
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text("utf-8"))
         runs.setdefault(tuple(record["run"][key] for key in keys), {})[record["run"]["seed"]] = record["curves"]
-        described.add(record["data"])
-    if len(described) != 1:
-        raise UsageError(f"{folder} holds no runs, or runs on different pictures: {sorted(described)}")
-    return runs, described.pop()
+        described.setdefault(record["run"].get(by), set()).add(record["data"])
+    if not described or max(map(len, described.values())) > 1:
+        found = sorted(set().union(*described.values()))
+        raise UsageError(f"{folder} holds no runs, or runs on different pictures: {found}")
+    described = {value: descriptions.pop() for value, descriptions in described.items()}
+    return runs, described if by else described[None]
+
+
+# ---- numbers over seeds, which are along the first axis -------------------------------------------------------------
+
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # how many standard errors are 95 %, by the number of seeds
+
+
+def deviation(values):
+    """The standard deviation over seeds; 0 if there is only one."""
+    return np.std(values, axis=0, ddof=1) if len(values) > 1 else np.zeros(np.shape(values)[1:])
+
+
+def shown(values, digits=1):
+    """ "52.0 ± 1.9", mean and standard deviation; without the latter if there is one seed, a dash if there is none."""
+    if not len(values):
+        return "–"
+    return f"{np.mean(values):.{digits}f}" + (f" ± {deviation(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def interval(values):
+    """The 95 % interval of the mean of 2 to 5 seeds, by Student's distribution: its two ends."""
+    half = STUDENT[len(values)] * deviation(values) / np.sqrt(len(values))
+    return np.mean(values, axis=0) - half, np.mean(values, axis=0) + half

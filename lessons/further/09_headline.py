@@ -32,8 +32,8 @@ import numpy as np
 
 import minigrad as mg
 import wn
-from lessons import COLOURS, FOLDER, Lesson, file_name, grid
-from minigrad import data, nn, optim
+from lessons import COLOURS, FOLDER, Lesson, convpool, file_name, grid
+from minigrad import data, optim
 from minigrad.nn import functional as F
 
 PARAMETERIZATIONS = ["normal", "weight norm"]
@@ -55,10 +55,10 @@ lesson = Lesson(__file__, own_flags)
 # The network
 # -----------
 #
-# The network is lesson 09's (table 1 of the paper), narrower, with weight normalization throughout. Equations 5 and 6
-# give it its starting point, and the normal network is made from it by multiplying out $w = g\,v/\|v\|$, so both start
-# as the same function. In one of the variations below a mean-only batch normalization follows each layer, in another
-# the dense layer is reset, and in a third $v$ is made as long as $w$.
+# The network is lesson 09's (table 1 of the paper), narrower, with weight normalization throughout
+# (``lessons/convpool.py``). Equations 5 and 6 give it its starting point, and the normal network is made from it by
+# multiplying out $w = g\,v/\|v\|$, so both start as the same function. In one of the variations below a mean-only batch
+# normalization follows each layer, in another the dense layer is reset, and in a third $v$ is made as long as $w$.
 
 
 @dataclass(frozen=True)
@@ -87,51 +87,16 @@ class Run:
         return file_name(f"{lesson.data}-seed{self.seed}-{self.variation}-{self.parameterization}-{self.rate:g}")
 
 
-# %%
-
-
-def network(run, size, rng):
-    """Table 1 with every v drawn from N(0, 0.05²), weight-normalized, not initialized yet."""
-    subtracts = run.variation == "mean subtracted"
-
-    def followed(layer, channels):
-        return [layer, wn.MeanOnlyBatchNorm(channels)] if subtracts else [layer]
-
-    def conv(inputs, outputs, kernel, padding=0):
-        layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=not subtracts)
-        return [*followed(layer, outputs), nn.LeakyReLU(0.1)]
-
-    a, b = size.widths
-    model = nn.Sequential(
-        nn.GaussianNoise(size.noise, rng),
-        *conv(3, a, 3, padding=1), *conv(a, a, 3, padding=1), *conv(a, a, 3, padding=1),
-        nn.MaxPool2d(2), nn.Dropout(size.dropout, rng),
-        *conv(a, b, 3, padding=1), *conv(b, b, 3, padding=1), *conv(b, b, 3, padding=1),
-        nn.MaxPool2d(2), nn.Dropout(size.dropout, rng),
-        *conv(b, b, 3), *conv(b, b, 1), *conv(b, b, 1),
-        nn.GlobalAvgPool2d(), *followed(nn.Linear(b, 10, bias=not subtracts), 10),
-    )
-    for layer in weight_layers(model):
-        layer.weight.data = rng.normal(0, 0.05, layer.weight.shape).astype(np.float32)
-    return wn.apply_weight_norm(model)
-
-
-def weight_layers(model):
-    return [layer for layer in model if isinstance(layer, (nn.Conv2d, nn.Linear))]
-
-
-# %%
-
-
 def initialized(run, size, start):
     """The run's network at the starting point that it shares with all runs of its seed and variation."""
-    model = network(run, size, lesson.rng(run.seed, 0))
-    wn.data_dependent_init(model, start)
+    parameterization = "WN + mean-only BN" if run.variation == "mean subtracted" else "weight norm"
+    model = convpool.initialized(parameterization, size.widths, lesson.rng(run.seed, 0), start, noise=size.noise,
+                                 dropout=size.dropout)
     if run.variation == "dense layer g = 1, b = 0":
         model[-1].weight_g.data = np.ones_like(model[-1].weight_g.data)
         model[-1].bias.data = np.zeros_like(model[-1].bias.data)
     if run.variation == "v as long as w":
-        for layer in weight_layers(model):
+        for layer in convpool.weight_layers(model):
             layer.weight_v.data = layer.weight.data  # w = g v/‖v‖ itself
     if run.parameterization == "normal":
         wn.remove_weight_norm(model)
@@ -207,7 +172,7 @@ def ratios(widths):
     """g/‖v‖ of a network with so many channels, mean over the units of each layer."""
     run, size = Run("weight norm", 0.001, lesson.seed), Size(widths, TINY.train, TINY.test, TINY.batch, TINY.epochs)
     found = []
-    for layer in weight_layers(initialized(run, size, train_set[0][:100])):
+    for layer in convpool.weight_layers(initialized(run, size, train_set[0][:100])):
         g, v = layer.weight_g.numpy().ravel(), layer.weight_v.numpy().reshape(len(layer.weight_v), -1)
         found.append((g / np.linalg.norm(v, axis=1)).mean())
     return found
@@ -345,7 +310,7 @@ PAPER = VARIATIONS[0]
 runs, pictures_are = grid.stored("headline", ["variation", "parameterization", "rate"])
 
 # %%
-# ``errors`` gives one number per seed; ``shown`` says what their mean is and how far they scatter.
+# ``errors`` gives one number per seed; ``grid.shown`` says what their mean is and how far they scatter.
 
 
 def errors(parameterization, rate, variation=PAPER, kind="training error", epoch=-1):
@@ -354,24 +319,14 @@ def errors(parameterization, rate, variation=PAPER, kind="training error", epoch
     return np.array([by_seed[seed][kind][epoch] for seed in sorted(by_seed)])
 
 
-def spread(values):
-    """The mean and the standard deviation over seeds, which are along the first axis."""
-    return np.mean(values, axis=0), np.std(values, axis=0, ddof=1) if len(values) > 1 else np.nan
-
-
-def shown(values, digits=1):
-    """ "52.0 ± 1.9", or without a deviation if there is only one seed."""
-    mean, sd = spread(values)
-    return f"{mean:4.{digits}f}" + (f" ± {sd:.{digits}f}" if len(values) > 1 else "      ")
-
-
 seeds = sorted(set.intersection(*(set(runs[PAPER, p, BEST[p]]) for p in PARAMETERIZATIONS)))
 note = f"{pictures_are}, 10,000 pictures, seeds {', '.join(map(str, seeds))}"
 print(f"{note}; training error in epochs 1 to 5, test error after the last; percent, mean ± standard deviation")
 for rate in RATES:
     for p in PARAMETERIZATIONS:
         by_epoch = [errors(p, rate, epoch=e) for e in range(EXPERIMENT.epochs)] + [errors(p, rate, kind="test error")]
-        print(f"{rate:<6} {p:11} " + "  ".join(map(shown, by_epoch)) + f"  (seeds: {len(by_epoch[0])})")
+        print(f"{rate:<6} {p:11} " + "  ".join(f"{grid.shown(found):10}" for found in by_epoch),
+              f" (seeds: {len(by_epoch[0])})")
 
 # %%
 # One rate, converted
@@ -420,14 +375,14 @@ def curve(parameterization, rate, variation=PAPER, group=50):
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 4.4))
 for p in PARAMETERIZATIONS:
-    mean, sd = np.transpose([spread(errors(p, rate)) for rate in RATES])
+    mean, sd = np.transpose([(errors(p, rate).mean(), grid.deviation(errors(p, rate))) for rate in RATES])
     left.errorbar(RATES, mean, sd, color=COLOURS[p], marker="o", ms=4, capsize=3, label=p)
     if p == "normal":
         left.plot(np.array(RATES) / typical[16, 32], mean, ":", color=COLOURS[p], label=r"normal, shifted by $g/\|v\|$")
 for p, rate, line in [("normal", 0.0003, "--"), ("normal", 0.003, "-"), ("weight norm", 0.003, "--"),
                       ("weight norm", 0.001, "-")]:
     epoch, values = curve(p, rate)
-    mean, sd = spread(values)
+    mean, sd = values.mean(axis=0), grid.deviation(values)
     right.plot(epoch, mean, line, color=COLOURS[p], label=f"{p}, η = {rate:g}")
     right.fill_between(epoch, mean - sd, mean + sd, color=COLOURS[p], alpha=0.2, lw=0)
 left.set(xscale="log", xlabel="learning rate η", ylabel="training error (%)", title="By rate: fifth epoch",
@@ -453,8 +408,6 @@ lesson.figure(
 # How sure is that? We subtract seed by seed. A mean difference over $S$ seeds scatters by the standard deviation over
 # $\sqrt S$, and its 95 % interval reaches Student's factor times that to either side: 4.3 times for three seeds.
 
-STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # by the number of seeds
-
 
 def lead(normal, followed, kind="training error", epoch=-1):
     """How many points weight normalization is ahead: normal minus weight norm, seed by seed.
@@ -467,19 +420,12 @@ def lead(normal, followed, kind="training error", epoch=-1):
     return np.array([ours[seed][kind][epoch] - theirs[seed][kind][epoch] for seed in common])
 
 
-def interval(values):
-    """The 95 % interval of a mean over seeds."""
-    mean, sd = spread(values)
-    half = STUDENT[len(values)] * sd / np.sqrt(len(values))
-    return mean - half, mean + half
-
-
 papers_rates = (PAPER, 0.0003), (PAPER, 0.003)
 best_rates = tuple((PAPER, BEST[p]) for p in PARAMETERIZATIONS)
 print("weight norm is ahead by, in percentage points, mean ± standard deviation")
 for name, rates in (("the paper's rates, 0.0003 and 0.003", papers_rates), ("best rates, 0.003 and 0.001", best_rates)):
-    print(f"{name:36}", "  ".join(shown(lead(*rates, epoch=e)) for e in range(5)),
-          "  test", shown(lead(*rates, kind="test error")))
+    print(f"{name:36}", "  ".join(f"{grid.shown(lead(*rates, epoch=e)):>10}" for e in range(5)),
+          "  test", grid.shown(lead(*rates, kind="test error")))
 
 # %%
 # And in time? How many epochs does either need to come down to a given error?
@@ -500,7 +446,7 @@ def times_as_fast(target, normal_rate, rate):
 
 for target, rates in ((70, (0.0003, 0.003)), (70, (0.003, 0.001)), (60, (0.003, 0.001))):
     print(f"down to {target} %, normal at {rates[0]}, weight norm at {rates[1]}: "
-          f"{shown(times_as_fast(target, *rates), 2)} times as fast")
+          f"{grid.shown(times_as_fast(target, *rates), 2)} times as fast")
 
 # %%
 # A lead of about 12 points at the rates of figure 1 shrinks to about 2 when each has its best rate. Most of it was the
@@ -531,9 +477,9 @@ lesson.claim("At the rates of figure 1 weight norm is ahead in the fifth epoch: 
 lesson.claim("Each at its best rate: what is left of that lead, ratio of means",
              lead(*best_rates).mean() / lead(*papers_rates).mean(), below=1 / 3)
 by_seed = np.mean([lead(*best_rates, epoch=e) for e in range(EXPERIMENT.epochs)], axis=0)
-print(f"best rates, mean lead over five epochs: {shown(by_seed)} points")
+print(f"best rates, mean lead over five epochs: {grid.shown(by_seed)} points")
 lesson.claim("Each at its best rate: weight norm is ahead on the mean of five epochs, lower end of the 95 % interval",
-             interval(by_seed)[0], above=0)
+             grid.interval(by_seed)[0], above=0)
 lesson.claim("Each at its best rate: weight norm is down to 60 % in fewer epochs, mean of times as fast",
              times_as_fast(60, BEST["normal"], BEST["weight norm"]).mean(), above=1, below=1.3)
 
@@ -550,21 +496,20 @@ for variation in VARIATIONS[1:4]:
 leads["v as long as w"] = lead(best_rates[0], ("v as long as w", BEST["normal"]))
 print("training error in the fifth epoch, and by how much weight norm is ahead; mean ± standard deviation")
 for variation in VARIATIONS:
-    ends = [f"{p} {shown(errors(p, rate, variation))}" for p in PARAMETERIZATIONS for rate in RATES
+    ends = [f"{p} {grid.shown(errors(p, rate, variation))}" for p in PARAMETERIZATIONS for rate in RATES
             if (variation, p, rate) in runs and (variation != PAPER or rate == BEST[p])]
     print(f"{variation:25}", "; ".join(ends))
 for name, values in leads.items():
-    low, high = interval(values)
-    print(f"{' '.join(name.split()):34}", shown(values), f"95 % interval {low:4.1f} to {high:4.1f}")
+    low, high = grid.interval(values)
+    print(f"{' '.join(name.split()):34} {grid.shown(values):>10}", f"95 % interval {low:4.1f} to {high:4.1f}")
 
 # %% Drawing tags=["hide-input"]
 
 figure, ax = plt.subplots(figsize=(8.0, 4.0))
 for row, values in enumerate(leads.values()):
     ax.plot(values, np.full(len(values), row), "o", color="0.6", ms=5, label="one seed" if row == 0 else "")
-    mean, sd = spread(values)
-    ax.errorbar(mean, row + 0.22, xerr=sd, marker="D", ms=5, capsize=3, color=COLOURS["weight norm"], ls="",
-                label="mean ± standard deviation" if row == 0 else "")
+    ax.errorbar(values.mean(), row + 0.22, xerr=grid.deviation(values), marker="D", ms=5, capsize=3, ls="",
+                color=COLOURS["weight norm"], label="mean ± standard deviation" if row == 0 else "")
 ax.axvline(0, color="0.3", lw=1)
 ax.set(yticks=range(len(leads)), yticklabels=leads, ylim=(len(leads) - 0.4, -0.6),
        xlabel="training error: normal minus weight norm, fifth epoch (percentage points)")
@@ -601,7 +546,7 @@ def gain(parameterization, variation):
 gains = {p: gain(p, "mean subtracted") for p in PARAMETERIZATIONS}
 by_epoch = [lead(best_rates[0], ("v as long as w", BEST["normal"]), epoch=e) for e in range(EXPERIMENT.epochs)]
 print("mean subtracted lowers the error by", {p: np.round(values, 1).tolist() for p, values in gains.items()}, "points")
-print("v as long as w, lead by epoch:", "  ".join(map(shown, by_epoch)))
+print("v as long as w, lead by epoch:", "  ".join(map(grid.shown, by_epoch)))
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* For the gain, 5 points as above. The lead at the best rates, on the mean of five epochs, scatters by 1
@@ -654,7 +599,7 @@ for epoch in (1, 2, 5, 10, 20, 23, 24, 30, 40):
 #
 # 1. The network has the 0.05 of the paper for $v$. With which standard deviation would weight normalization, in the
 #    typical layer, begin with the steps of the normal parameterization? Predict it from the table of $g/\|v\|$, change
-#    ``network``, and look at the table again.
+#    ``network`` in ``lessons/convpool.py``, and look at the table again.
 # 2. Take the best rate of each parameterization *by epoch* from the results, with ``errors``. Which rates are they, and
 #    how far is weight normalization ahead in each epoch?
 # 3. How many seeds would a lead of half a point need, to be told from 0? Use the standard deviation of the leads at the

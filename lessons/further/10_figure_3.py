@@ -208,12 +208,6 @@ def bounds(arm, rate, size="small", epochs=5):
     return {s: np.subtract(by_seed[s]["likelihood"], by_seed[s]["divergence"]) for s in sorted(by_seed)}
 
 
-def shown(values, digits=1):
-    """ "-98.4 ± 0.3", mean and standard deviation over seeds; without the latter if there is only one."""
-    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{deviation}"
-
-
 print(f"{pictures_are}, binarized by draws; test bound after epochs 1 to 5, nats a picture, seed 0")
 for arm in ARMS:
     for rate in RATES:
@@ -226,7 +220,7 @@ found = {pair: np.array([bounds(*pair)[seed] for seed in seeds]) for pair in com
 listed = ", ".join(map(str, seeds))
 print(f"\nat {PAPER} and at the best rate, mean and deviation over seeds {listed}; after the fifth epoch, by seed")
 for pair in compared:
-    print("{:19} {:<5} ".format(*pair), "  ".join(map(shown, found[pair].T)), "; ", found[pair][:, -1].round(1))
+    print("{:19} {:<5} ".format(*pair), "  ".join(map(grid.shown, found[pair].T)), "; ", found[pair][:, -1].round(1))
 
 # %% Drawing tags=["hide-input"]
 
@@ -234,7 +228,7 @@ for pair in compared:
 figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8))
 for arm, rate in compared:
     by_epoch = found[arm, rate]
-    axes[0].errorbar(range(1, 6), by_epoch.mean(axis=0), by_epoch.std(axis=0, ddof=1), color=ARM_COLOURS[arm],
+    axes[0].errorbar(range(1, 6), by_epoch.mean(axis=0), grid.deviation(by_epoch), color=ARM_COLOURS[arm],
                      ls="--" if rate == PAPER else "-", marker="o", ms=3, capsize=2)
     axes[1].plot([rate] * len(seeds), by_epoch[:, -1], "_", ms=9, color=ARM_COLOURS[arm])
 for arm in ARMS:
@@ -273,7 +267,7 @@ lesson.figure(figure, "bounds", note=note, alt="Two panels. Left: the bound by e
 
 lead_at_the_papers_rate = found["weight norm", PAPER] - found["normal", PAPER]
 lead_at_the_best = found["weight norm", best["weight norm"]] - found["normal", best["normal"]]
-spread = {pair: values[:, -1].std(ddof=1) for pair, values in found.items()}
+spread = {pair: grid.deviation(values[:, -1]) for pair, values in found.items()}
 print("weight norm's lead after five epochs, by seed:", lead_at_the_papers_rate[:, -1].round(1), "at 0.002,",
       lead_at_the_best[:, -1].round(1), "each at its best")
 
@@ -298,7 +292,7 @@ for arm in ARMS:
     for rate in (PAPER, best[arm]):
         by_seed = runs["small", 5, arm, rate]
         tight, one = np.transpose([by_seed[seed]["importance weighted"] for seed in seeds])
-        print(f"{arm:19} {rate:<5} {shown(one, 2)}  {shown(tight, 2)}  {shown(tight - one, 2)}")
+        print(f"{arm:19} {rate:<5} {grid.shown(one, 2)}  {grid.shown(tight, 2)}  {grid.shown(tight - one, 2)}")
 
 # %%
 # The bound gives away 3.5 to 4.2 nats, much the same in all arms. With 64 samples, too, the two at their best rates are

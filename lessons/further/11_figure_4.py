@@ -175,12 +175,6 @@ def bounds(arm, rate, clipping="clipped"):
     return rows
 
 
-def shown(values, digits=1):
-    """ "-98.4 ± 0.3", mean and standard deviation over seeds; without the latter if there is only one."""
-    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{deviation}" if len(values) else "no run"
-
-
 counts = {key: len(by_seed) for key, by_seed in runs.items()}
 settings = [(clipping, arm, rate) for clipping in CLIPPING for arm in ARMS for rate in RATES]
 missing = [key for key in settings if counts.get(key, 0) < 3]
@@ -191,7 +185,7 @@ for clipping in CLIPPING:
     for arm in ARMS:
         for rate in sorted(RATES):
             if len(found := bounds(arm, rate, clipping)):
-                print(f"{clipping:9} {arm:21} {rate:<5} ({len(found)})  ", "  ".join(map(shown, found.T)))
+                print(f"{clipping:9} {arm:21} {rate:<5} ({len(found)})  ", "  ".join(map(grid.shown, found.T)))
 if missing:
     print(f"{len(missing)} of {len(settings)} settings have fewer than three seeds")
 
@@ -203,14 +197,9 @@ def best(arm):
 
 
 arms = [arm for arm in ARMS if any(len(bounds(arm, rate)) for rate in RATES)]
-print("best at the end:", ", ".join(f"{arm} {best(arm)}: {shown(bounds(arm, best(arm))[:, -1])}" for arm in arms))
+print("best at the end:", ", ".join(f"{arm} {best(arm)}: {grid.shown(bounds(arm, best(arm))[:, -1])}" for arm in arms))
 
 # %% Drawing tags=["hide-input"]
-
-
-def deviation(values):
-    """Over seeds, along the first axis; nothing to draw if there is only one."""
-    return np.std(values, axis=0, ddof=1) if len(values) > 1 else None
 
 
 def draw():
@@ -219,12 +208,12 @@ def draw():
     for arm in arms:
         look = {"color": COLOURS[arm.partition(",")[0]], "ls": "-" if "length 1" in arm else "--", "capsize": 2}
         by_epoch = bounds(arm, best(arm))
-        axes[0].errorbar(range(1, EPOCHS + 1), by_epoch.mean(axis=0), deviation(by_epoch), marker="o", ms=3,
+        axes[0].errorbar(range(1, EPOCHS + 1), by_epoch.mean(axis=0), grid.deviation(by_epoch), marker="o", ms=3,
                          label=arm, **look)
         there = [rate for rate in sorted(RATES) if len(bounds(arm, rate))]
         ends = [bounds(arm, rate)[:, -1] for rate in there]
-        spread = [np.std(end, ddof=1) if len(end) > 1 else 0.0 for end in ends]
-        axes[1].errorbar(there, [end.mean() for end in ends], spread, marker="o", ms=3, **look)
+        deviations = [grid.deviation(end) for end in ends]
+        axes[1].errorbar(there, [end.mean() for end in ends], deviations, marker="o", ms=3, **look)
     lowest = np.nanquantile([bounds(arm, best(arm)).mean(axis=0) for arm in arms], 0.1) - 3
     axes[0].set(xlabel="epoch", ylabel="nats a picture", xticks=range(1, EPOCHS + 1), ylim=(lowest, None),
                 title="each at its best rate")

@@ -156,6 +156,14 @@ def test_damaged_data_is_named_and_nothing_that_was_there_is_overwritten(tmp_pat
     assert (out / "metrics.json").read_text() == "{}" and (out / "log.txt").read_text() == "earlier"
 
 
+def test_a_lesson_may_have_pictures_of_its_own(course):
+    file = lessons.FOLDER / "01_some_lesson.py"
+    file.write_text(GOOD.replace("Lesson(__file__)", 'Lesson(__file__, sets=("mnist", "synthetic"))'))
+    assert script(file, "--out", course.out, "--data", "mnist").returncode == 0
+    assert json.loads((course.out / "01_some_lesson" / "metrics.json").read_text())["data"] == "mnist"
+    assert_one_line_error(script(file, "--out", course.out, "--data", "cifar10"), "cifar10")
+
+
 UNICODE = GOOD.replace("A lesson that works", "Σ ‖v‖² ≤ 1").replace("one is one", "‖v‖ grows → ∞, ünï")
 ENCODINGS = [{"PYTHONIOENCODING": name} for name in ("ascii", "latin-1", "cp1252", "ascii:strict")]
 ENCODINGS.append({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
