@@ -16,7 +16,7 @@ Read first: lesson 09.
 Claims checked: the order of test errors in section 5.1, figure 2, as far as a narrow network, 320 steps and five seeds
 can tell, on several data sets.
 
-Time: quick about 8 s, full about 10 min for each data set.
+Time: quick about 5 s, full about 3 min for each data set.
 """
 
 # %%
@@ -221,7 +221,7 @@ if lesson.full:
 # The errors
 # ----------
 #
-# A run takes four seconds of one core, and a data set has 40 of them and more. Each has a file of its own in
+# A run takes four seconds of one core, and a data set has 37 of them or so. Each has a file of its own in
 # ``results/data_sets``. ``--full`` computes what is missing, for all sets that it can find, or with ``--data`` for one;
 # it may be interrupted at any time. What follows is read from these files.
 
