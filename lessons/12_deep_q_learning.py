@@ -70,15 +70,15 @@ lesson.figure(figure, "orchard", alt="Five frames of a game on a field of five b
 # --------------------
 #
 # A *policy* says which move to make in which state. We want one that earns many rewards $r$, soon rather than late: a
-# reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let $Q(z, a)$ be
-# what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
+# reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let $Q(z,
+# a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
 #
 # $$Q(z, a) = \mathbb{E}\bigl[r + \gamma \max_{a'} Q(z', a')\bigr],$$
 #
 # where $z'$ is the state after the move. Where the move costs a life, nothing comes after it, and $r$ is all. This is
-# Bellman's equation. Whoever knows $Q$ plays best by making the move of the largest $Q$. Where the rules are known, as probabilities ``P`` (a, z, z')
-# and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side, and take what comes out as the next.
-# This is *value iteration*; we call an application to all states and moves a *sweep*.
+# Bellman's equation. Whoever knows $Q$ plays best by making the move of the largest $Q$. Where the rules are known, as
+# probabilities ``P`` (a, z, z') and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side, and take
+# what comes out as the next. This is *value iteration*; we call an application to all states and moves a *sweep*.
 
 discount = 0.9
 
@@ -266,17 +266,18 @@ lesson.figure(figure, "tables", alt="Error against the number of sweeps on logar
 # --------------------------------
 #
 # Atari's pictures show more states than a table has room for. A network $Q(z, a)$ with weights $w$ takes the table's
-# place and learns from the squared error $\frac12(y - Q)^2$. The target $y$ is held constant when the gradient is taken,
-# as in the table. Now one weight serves many states, and a step towards one target moves others. The smallest example has two states and one weight (Tsitsiklis & Van Roy,
-# 1997). The first state is worth $w$, the second $2w$; the first always leads to the second, with $r = 0$, and there
-# the game ends, with $r = 0$ again. The truth is $w = 0$. Learn from the first move alone:
+# place and learns from the squared error $\frac12(y - Q)^2$. The target $y$ is held constant when the gradient is
+# taken, as in the table. Now one weight serves many states, and a step towards one target moves others. The smallest
+# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The first state is worth $w$, the second $2w$; the
+# first always leads to the second, with $r = 0$, and there the game ends, with $r = 0$ again. The truth is $w = 0$.
+# Learn from the first move alone:
 #
 # $$w \leftarrow w + \eta\,(\gamma\,2w - w) = \bigl(1 + \eta(2\gamma - 1)\bigr)\,w.$$
 #
 # For $\gamma > 1/2$ it runs away: the step that raises the prediction by 1 raises its target by $2\gamma$. If the moves
-# from the second state were learned as often, each would take $\eta \cdot 2 \cdot 2w = 4\eta w$ off $w$: its target is 0,
-# its prediction $2w$, and the derivative of that another 2. This is more than the first move adds. So it matters which
-# moves are learned from, and a stream of moves in which some are missing for a while is dangerous.
+# from the second state were learned as often, each would take $\eta \cdot 2 \cdot 2w = 4\eta w$ off $w$: its target is
+# 0, its prediction $2w$, and the derivative of that another 2. This is more than the first move adds. So it matters
+# which moves are learned from, and a stream of moves in which some are missing for a while is dangerous.
 #
 # A *target network* is a copy of the weights, $w'$, from which targets are computed, and which is renewed every $C$
 # updates only. In between the target stays where it is. If it stayed for ever, the error of the prediction would become
@@ -329,16 +330,17 @@ lesson.claim(f"and slows down what converges: factor of {C} updates of the table
 #
 # The other part is the *replay memory*. Moves come in an order, and neighbours are alike: the same apple, the basket in
 # the same corner. A network that learns from the last moves alone forgets the others. The memory keeps the last 10,000
-# moves (a million for Atari), and minibatches are drawn from it at random. Each frame is stored once, as bytes; stacks of frames,
-# of which the network sees four in Atari, are put together when they are drawn, never across the end of an episode.
-# ``lessons/replay.py`` has 130 lines; this is the place to read them.
+# moves (a million for Atari), and minibatches are drawn from it at random. Each frame is stored once, as bytes; stacks
+# of frames, of which the network sees four in Atari, are put together when they are drawn, never across the end of an
+# episode. ``lessons/replay.py`` has 130 lines; this is the place to read them.
 #
-# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax, which is Adam
-# with the largest gradient so far in the place of the root mean square, with momentum 0.5. The loss is Huber's:
-# $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. A move that
-# is never made is never learned about, so the agent *explores*: all of its moves are random at first, and one in ten in
-# the end. Weights are normalized, and initialized on frames from the memory (section 3). On our orchard the network has
-# one hidden layer, and sees the frame, 5 × 5 bytes. A training that was interrupted goes on bit for bit, memory included:
+# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax, which is
+# Adam with the largest gradient so far in the place of the root mean square, with momentum 0.5. The loss is Huber's:
+# $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. A move
+# that is never made is never learned about, so the agent *explores*: all of its moves are random at first, and one in
+# ten in the end. Weights are normalized, and initialized on frames from the memory (section 3). On our orchard the
+# network has one hidden layer, and sees the frame, 5 × 5 bytes. A training that was interrupted goes on bit for bit,
+# memory included:
 
 settings = replace(ORCHARD, size=Size((), 48), capacity=10_000, start=300, exploring=1_500, target_every=50)
 
@@ -442,8 +444,9 @@ lesson.figure(figure, "parts", alt="The worth of the learned policy against the 
 
 # %%
 # Replay makes the difference. The target network hardly does: in twelve pairs of runs, those of the lesson's seeds 0 to
-# 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. On this orchard nothing runs away. On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in
-# Breakout 317 points with both, 241 without the target network, 10 without replay, 3 with neither.
+# 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. On this orchard nothing runs away.
+# On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in Breakout 317 points with
+# both, 241 without the target network, 10 without replay, 3 with neither.
 #
 # Whether weight normalization learns faster than the normal parameterization, each at its best rate, and what batch
 # normalization does to the agent, takes longer runs and more seeds. The chapter ``further/12_figure_5.py`` has them.
