@@ -70,8 +70,8 @@ lesson.figure(figure, "orchard", alt="Five frames of a game on a field of five b
 # --------------------
 #
 # A *policy* says which move to make in which state. We want one that earns many rewards $r$, soon rather than late: a
-# reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let $Q(z,
-# a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
+# reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let
+# $Q(z, a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
 #
 # $$Q(z, a) = \mathbb{E}\bigl[r + \gamma \max_{a'} Q(z', a')\bigr],$$
 #
@@ -268,9 +268,9 @@ lesson.figure(figure, "tables", alt="Error against the number of sweeps on logar
 # Atari's pictures show more states than a table has room for. A network $Q(z, a)$ with weights $w$ takes the table's
 # place and learns from the squared error $\frac12(y - Q)^2$. The target $y$ is held constant when the gradient is
 # taken, as in the table. Now one weight serves many states, and a step towards one target moves others. The smallest
-# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The first state is worth $w$, the second $2w$; the
-# first always leads to the second, with $r = 0$, and there the game ends, with $r = 0$ again. The truth is $w = 0$.
-# Learn from the first move alone:
+# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The prediction for the first state is $w$, for the
+# second $2w$. The first always leads to the second, with $r = 0$, and there the game ends, with $r = 0$ again, so the
+# truth is $w = 0$. Learn from the first move alone:
 #
 # $$w \leftarrow w + \eta\,(\gamma\,2w - w) = \bigl(1 + \eta(2\gamma - 1)\bigr)\,w.$$
 #
