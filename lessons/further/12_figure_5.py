@@ -5,13 +5,13 @@ r"""Figure 5 on a desk: weight normalization while the target moves
 # %%
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from lessons import Lesson, file_name, grid
 from lessons.games import Orchard, make
-from lessons.q_learning import ARMS, MINATAR, ORCHARD, Settings, Training
+from lessons.q_learning import ARMS, MINATAR, ORCHARD, Settings, Size, Training
 
 
 def own_flags(parser):
@@ -53,8 +53,10 @@ class Run:
         return file_name(f"{self.game}-{self.frames}-seed{self.seed}-{self.arm}-{self.rate:g}")
 
 
+SIDE = 5
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-SMALL = Plan(ORCHARD, 6_000, 20, 0.01, (0, 1), tuple(range(2, 12)))
+LESSONS = replace(ORCHARD, size=Size((), 48), start=300, exploring=1_500, target_every=50)  # lesson 12's settings
+SMALL = Plan(LESSONS, 4_000, 20, 0.01, (0, 1, 2), tuple(range(3, 13)))
 LARGE = Plan(MINATAR, 1_000_000, 100, 0.0003, (0,), (1, 2, 3, 4, 5))
 GAME = lesson.flags.game
 PLAN = SMALL if GAME == "orchard" else LARGE
@@ -62,10 +64,15 @@ PLAN = SMALL if GAME == "orchard" else LARGE
 # %%
 
 
+def new_game(name):
+    """By default the orchard of lesson 12."""
+    return Orchard(SIDE, SIDE) if name == "orchard" else make(name)
+
+
 @functools.cache
 def solved(discount):
     """Of the orchard: pictures of all states, P, R, in which states games begin, and what the best play earns there."""
-    orchard = Orchard()
+    orchard = Orchard(SIDE, SIDE)
     states, (P, R) = orchard.states(), orchard.model()
     V = np.zeros(len(states))
     for _ in range(300):
@@ -93,7 +100,7 @@ def score(training):
 def train(run, plan):
     """Train one agent, or go on with it; its curves, with an entry for each piece."""
     rng = lesson.rng(4, run.seed)
-    training = Training(lambda: make(run.game), run.arm, run.rate, plan.settings, rng, lesson.device)
+    training = Training(lambda: new_game(run.game), run.arm, run.rate, plan.settings, rng, lesson.device)
     checkpoint = lesson.checkpoint(run.name(), asdict(run))
     curves = {"score": [], "loss": []}
     if saved := checkpoint.load():
