@@ -54,7 +54,7 @@ class Run:
 
 
 SIDE = 5
-RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 LESSONS = replace(ORCHARD, size=Size((), 48), start=300, exploring=1_500, target_every=50)  # lesson 12's settings
 SMALL = Plan(LESSONS, 4_000, 20, 0.01, (0, 1, 2), tuple(range(3, 13)))
 LARGE = Plan(MINATAR, 1_000_000, 100, 0.0003, (0,), (1, 2, 3, 4, 5))
