@@ -26,6 +26,7 @@ from benchmarks import (
     operations,
     paper_network,
     parameterizations,
+    q_learning,
     resnet,
     scaling,
     small,
@@ -45,6 +46,7 @@ TABLES = {
         evaluation,
         small,
         autoencoder,
+        q_learning,
         scaling,
     )
 }
