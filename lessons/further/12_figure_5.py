@@ -69,8 +69,9 @@ ARM_COLOURS["normal, initialized"] = COLOURS["mean-only BN"]
 # $$\|v_T\|^2 = \|v_0\|^2 + \frac{1 + \mu}{1 - \mu} \sum_t \|d_t\|^2.$$
 #
 # With the agent's $\mu = 1/2$ the factor is 3. Adamax divides each entry by another number, so its steps do not keep
-# the right angle exactly, and the law is an approximation. We watch two agents in the orchard of lesson 12, with and
-# without weight normalization, both at the rate 0.01 and with a target network that is renewed every 50 updates.
+# the right angle exactly, and the law is an approximation. At the beginning steps become smaller quickly, so we count
+# from update 200 on. We watch two agents in the orchard of lesson 12, with and without weight normalization, both at
+# the rate 0.01 and with a target network that is renewed every 50 updates.
 
 
 class Watched(Training):
@@ -92,22 +93,22 @@ for arm in ("weight norm", "normal"):
     tracker, C = watched[arm].tracker, LESSONS.target_every
     lengths = np.hstack([tracker.history(layer, "norm") for layer in tracker.layers])
     c = np.hstack([tracker.history(layer, "relative_step") for layer in tracker.layers])[1:]
-    growth[arm] = (lengths[-1] ** 2 - lengths[0] ** 2).sum() / ((c * lengths[:-1]) ** 2).sum()
+    growth[arm] = (lengths[-1] ** 2 - lengths[200] ** 2).sum() / ((c * lengths[:-1])[200:] ** 2).sum()
     renewals = np.arange(2 * C, len(c) - 20, C)
     before, after = (np.mean([c[r + k : r + k + 20].mean() for r in renewals]) for k in (-20, 0))
     restless[arm] = after / before
     print(f"{arm:11}: median ‖v‖ {np.median(lengths[0]):.2f}, after {len(c)} updates {np.median(lengths[-1]):.2f}; "
-          f"growth of Σ‖v‖² over Σ‖d‖² {growth[arm]:.2f}")
+          f"from update 200 on Σ‖v‖² grew by {growth[arm]:.2f} Σ‖d‖²")
     print(f"{'':13}relative step: first 100 updates {c[:100].mean():.4f}, last 300 {c[-300:].mean():.4f}; "
           f"20 before a renewal {before:.4f}, 20 after {after:.4f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Without momentum the factor would be 1. With it, seeds 0 to 2 of a trial gave 3.3 to 3.5, more than 3,
-# since Adamax's division adds steps along $v$; 0.75 leaves room for that and is half of the way to 4.5. The steps after
-# a renewal were larger by 7 to 9 %.
+# *Tolerance.* Adamax's division leaves steps a part along $v$, of either sign; we allow 20 % for it. Without momentum
+# the factor would be 1. In a trial with other seeds the steps after a renewal were larger by 7 to 9 %, and the normal
+# network's factor was 18 to 23 over the whole run.
 
 lesson.claim("with weight normalization ‖v‖² grows by (1 + μ)/(1 - μ) times the sum of the squared steps",
-             growth["weight norm"], near=3.0, within=0.75)
+             growth["weight norm"], predicted=(1 + 0.5) / (1 - 0.5), rtol=0.2)
 lesson.claim("the normal parameterization knows no such law: growth of ‖w‖² over the sum of the squared steps",
              growth["normal"], above=6.0)
 lesson.claim("a target that has moved makes larger steps: relative step, 20 updates after over 20 before",
@@ -432,5 +433,31 @@ def draw():
 lesson.figure(draw(), "scores", alt="Left: the score against the number of moves for each arm at its best rate, "
               "interquartile means with bootstrap intervals. Right: the mean score over the run against the learning "
               "rate, for each arm.")
+
+# %%
+# What to take from it
+# --------------------
+#
+# *Normal, initialized* against *normal* is the start alone, *weight norm* against *normal, initialized* the
+# parameterization alone. A lead is one if its interval does not hold 0. Where the lines above say that runs are
+# missing, they support nothing yet.
+#
+# One thing the tuning shows by itself. From 0.003 to 0.1 the score of the normal network rises from 0.20 to 0.65 (three
+# seeds): on this game, a comparison at one rate for all would tell rates apart, and nothing else. The paper's two
+# rates, 0.0003 and 0.0001, are each a rate that was found for one arm.
+#
+# A hidden layer of 48 units and 4,000 moves are a long way from the paper's network and its 50,000,000 moves. What is
+# ahead here is what learns fast.
+#
+# Questions
+# ---------
+#
+# 1. *The law by itself.* Give $v$ 100 entries and length 1. Draw a gradient at random in each step, take off its part
+#    along $v$, and make 3,000 small steps with momentum 0, 0.5 and 0.9. By which factor does $\|v\|^2$ grow more than
+#    $\sum\|d\|^2$? Then divide each entry of these gradients by a number of its own between 0.5 and 2, as Adamax would.
+# 2. *What robustness costs.* Take ten normal scores. How much larger is the standard deviation of their interquartile
+#    mean than that of their mean? And if each run fails with the chance 1/10, to 0, where the others have
+#    0.7 ± 0.05: which of the two is nearer to 0.7?
+# 3. *Few seeds.* How often does the 95 % interval of ``resampled`` hold the truth, with 3, 5, 10 and 20 normal scores?
 
 lesson.finish()
