@@ -185,7 +185,7 @@ print(f"for noise of a tenth of the gap: minibatches of about {needed:.0f}")
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Minibatches are drawn from the pool without putting back, which makes the noise smaller by
 # $\sqrt{(1024 - B)/1023}$. The next terms of the noise are of relative order $1/B$, 12 % at 8; in a trial the factors
-# were off by 2 to 3 %. A factor of 1.5 is far outside of 15 %.
+# were off by 2 to 6 %. A factor of 1.5 is far outside of 15 %.
 
 finite = {B: np.sqrt((POOL - B) / (POOL - 1)) for B in noise}
 lesson.claim("the noise of predictions under batch norm falls as 1/√B: minibatches of 8 over 32, and 32 over 128",
