@@ -27,6 +27,7 @@ from benchmarks import (
     paper_network,
     parameterizations,
     recurrent,
+    q_learning,
     resnet,
     scaling,
     small,
@@ -47,6 +48,7 @@ TABLES = {
         recurrent,
         small,
         autoencoder,
+        q_learning,
         scaling,
     )
 }

@@ -4,9 +4,12 @@ Nothing here imports minigrad, so that a process can measure PyTorch alone. Weig
 to NumPy arrays.
 """
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 
@@ -154,6 +157,35 @@ def evaluation(model, pictures, channels_last=False):
             return model(x).numpy()
 
     return answers
+
+
+class QNetwork(nn.Module):
+    """The network of lesson 12, weight-normalized."""
+
+    def __init__(self, size, shape, actions):
+        super().__init__()
+        (channels, *sides), layers = shape, []
+        for maps, kernel, stride in size.convolutions:
+            layers += [weight_norm(nn.Conv2d(channels, maps, kernel, stride)), nn.ReLU()]
+            channels, sides = maps, [(side - kernel) // stride + 1 for side in sides]
+        layers += [nn.Flatten(), weight_norm(nn.Linear(channels * sides[0] * sides[1], size.dense)), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, weight_norm(nn.Linear(size.dense, actions)))
+
+    def forward(self, stacks):
+        return self.layers(stacks.float() / 255)
+
+
+def q_network(size, shape, actions, weights=None):
+    return load(QNetwork(size, shape, actions), weights)
+
+
+def without_parametrizations(model):
+    """A copy of the model in which each w has been computed once."""
+    model = copy.deepcopy(model)
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight")
+    return model
 
 
 class PeepholeCell(nn.LSTMCell):

@@ -26,7 +26,7 @@ Claims checked:
 - with steps 1/k its error after k sweeps is of order k^-(1-γs); with larger steps it arrives;
 - a prediction that is its own target grows without bound, at the rate that one line gives, and a target network slows
   down both what runs away and what converges, by a known factor;
-- the replay memory hands out what was stored, and a run goes on bit for bit;
+- a run that was interrupted goes on bit for bit, replay memory included;
 - without replay the network plays far worse.
 
 Time: quick about 40 s, full (ten seeds) about 2 min.
@@ -70,15 +70,15 @@ lesson.figure(figure, "orchard", alt="Five frames of a game on a field of five b
 # --------------------
 #
 # A *policy* says which move to make in which state. We want one that earns many rewards $r$, soon rather than late: a
-# reward after $j$ moves counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let $Q(z, a)$ be
-# what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
+# reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let
+# $Q(z, a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
 #
 # $$Q(z, a) = \mathbb{E}\bigl[r + \gamma \max_{a'} Q(z', a')\bigr],$$
 #
-# where $z'$ is the state after the move, and after the loss of a life there is nothing. This is Bellman's equation.
-# Whoever knows $Q$ plays by looking for the largest entry. Where the rules are known, as probabilities ``P`` (a, z, z')
-# and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side, and take what comes out as the next.
-# This is *value iteration*; we call an application to all states and moves a *sweep*.
+# where $z'$ is the state after the move. Where the move costs a life, nothing comes after it, and $r$ is all. This is
+# Bellman's equation. Whoever knows $Q$ plays best by making the move of the largest $Q$. Where the rules are known, as
+# probabilities ``P`` (a, z, z') and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side, and take
+# what comes out as the next. This is *value iteration*; we call an application to all states and moves a *sweep*.
 
 discount = 0.9
 
@@ -224,8 +224,8 @@ lesson.claim("Q-learning overestimates: mean error in standard deviations over t
 # To get rid of the noise $\eta$ must fall. The plain average has $\eta = 1/k$ in sweep $k$. It averages all
 # targets equally, those of the beginning, too, which were computed from a $Q$ that was wrong. The factors
 # $1 - (1 - \gamma s)/k$ multiply to $k^{-(1 - \gamma s)}$, here the eighth root of $1/k$: to halve the error takes 300
-# times as many sweeps. With $\eta = 1/(1 + (1 - \gamma s)k)$, as many times larger as the problem is slow, the error of
-# the beginning falls as $1/k$.
+# times as many sweeps. With $\eta = 1/(1 + (1 - \gamma s)k)$, which comes to be $1/(1 - \gamma s)$ times as large, the
+# factors are $1 - 1/(k + 1/(1 - \gamma s))$, and the error of the beginning falls as $1/k$.
 
 contraction = discount * survival
 plain = learned(lambda k: 1 / k, 3000, lesson.rng(2, 0), tables=6)
@@ -265,23 +265,24 @@ lesson.figure(figure, "tables", alt="Error against the number of sweeps on logar
 # A function in place of the table
 # --------------------------------
 #
-# Pictures of Atari have more states than a table has room for. A network $Q(z, a)$ with weights $w$ learns from the
-# squared error $(y - Q)^2$, with the target $y$ held constant for the gradient. Now one weight serves many states, and
-# a step towards one target moves others. The smallest example has two states and one weight (Tsitsiklis & Van Roy,
-# 1997). The first state is worth $w$, the second $2w$; the first always leads to the second, with $r = 0$, and there
-# the game ends, with $r = 0$ again. The truth is $w = 0$. Learn from the first move alone:
+# Atari's pictures show more states than a table has room for. A network $Q(z, a)$ with weights $w$ takes the table's
+# place and learns from the squared error $\frac12(y - Q)^2$. The target $y$ is held constant when the gradient is
+# taken, as in the table. Now one weight serves many states, and a step towards one target moves others. The smallest
+# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The prediction for the first state is $w$, for the
+# second $2w$. The first always leads to the second, with $r = 0$, and there the game ends, with $r = 0$ again, so the
+# truth is $w = 0$. Learn from the first move alone:
 #
 # $$w \leftarrow w + \eta\,(\gamma\,2w - w) = \bigl(1 + \eta(2\gamma - 1)\bigr)\,w.$$
 #
 # For $\gamma > 1/2$ it runs away: the step that raises the prediction by 1 raises its target by $2\gamma$. If the moves
-# from the second state were learned as often, to its end, $y = 0$, then $2w$ would be pulled down by four times as
-# much, and all would be well. So *what* is learned from matters, and a stream of moves in which some are missing for a
-# while is dangerous.
+# from the second state were learned as often, each would take $\eta \cdot 2 \cdot 2w = 4\eta w$ off $w$: its target is
+# 0, its prediction $2w$, and the derivative of that another 2. This is more than the first move adds. So it matters
+# which moves are learned from, and a stream of moves in which some are missing for a while is dangerous.
 #
 # A *target network* is a copy of the weights, $w'$, from which targets are computed, and which is renewed every $C$
-# updates only. In between the prediction goes to a target that stays. With all the time it wants, the prediction would
-# get to an error of $f$ times the copy's ($f = 2\gamma$ in the example, $\gamma s$ for the table). So in a period of
-# $C$ updates the error becomes
+# updates only. In between the target stays where it is. If it stayed for ever, the error of the prediction would become
+# $f$ times the copy's ($f = 2\gamma$ in the example, $\gamma s$ for the table in the long run). In a period of $C$
+# updates it becomes
 #
 # $$(1 - \eta)^C + \bigl(1 - (1 - \eta)^C\bigr)\,f \quad \text{times what it was.}$$
 
@@ -320,24 +321,26 @@ lesson.claim(f"and slows down what converges: factor of {C} updates of the table
              predicted=stay + (1 - stay) * discount * survival, rtol=1e-6)
 
 # %%
-# So a target network cures nothing by itself: in 200 updates what runs away has still grown 200 times, instead of five
-# million times. It is a brake. The rest of the network gains time to learn, and where all is well it costs time: if a
-# network fitted each of its targets perfectly, to renew them once would be one sweep of value iteration.
+# So a target network does not stop what runs away. It slows it down: after 200 updates $w$ is 200 times as large,
+# instead of five million times. Other weights gain time to learn meanwhile. Where nothing runs away, it costs time: a
+# network that fits its targets perfectly makes one sweep of value iteration whenever they are renewed.
 #
 # Replay
 # ------
 #
 # The other part is the *replay memory*. Moves come in an order, and neighbours are alike: the same apple, the basket in
-# the same corner. A network that learns from the last moves alone forgets the others. So keep the last 10,000 moves (a
-# million for Atari), and draw minibatches from them at random. Each frame is stored once, as bytes; stacks of frames,
-# of which the network sees four in Atari, are put together when they are drawn, never across the end of an episode.
-# ``lessons/replay.py`` is 130 lines that are worth reading now.
+# the same corner. A network that learns from the last moves alone forgets the others. The memory keeps the last 10,000
+# moves (a million for Atari), and minibatches are drawn from it at random. Each frame is stored once, as bytes; stacks
+# of frames, of which the network sees four in Atari, are put together when they are drawn, never across the end of an
+# episode. ``lessons/replay.py`` has 130 lines; this is the place to read them.
 #
-# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4: Adamax with momentum 0.5, Huber's
-# loss ($\frac12 d^2$ for $|d| \le 1$, $|d| - \frac12$ beyond), rewards clipped to ±1. It explores: of its moves all are
-# random at first, and one in ten in the end. Weights are normalized, and initialized on frames from the memory (section
-# 3). Here it sees the picture of 5 × 5 bytes, and has one hidden layer. A training that was interrupted goes on bit for
-# bit, memory included:
+# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax, which is
+# Adam with the largest gradient so far in the place of the root mean square, with momentum 0.5. The loss is Huber's:
+# $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. A move
+# that is never made is never learned about, so the agent *explores*: all of its moves are random at first, and one in
+# ten in the end. Weights are normalized, and initialized on frames from the memory (section 3). On our orchard the
+# network has one hidden layer, and sees the frame, 5 × 5 bytes. A training that was interrupted goes on bit for bit,
+# memory included:
 
 settings = replace(ORCHARD, size=Size((), 48), capacity=10_000, start=300, exploring=1_500, target_every=50)
 
@@ -371,8 +374,9 @@ lesson.claim("a run that was interrupted goes on bit for bit: largest difference
 #
 # Four agents: with both parts; without the target network ($C = 1$); without replay (the memory holds 34 moves, hardly
 # more than a minibatch); with neither. Since the game is known, we need no long evaluations to judge them. From the
-# network's values of all states follows its policy $\pi$, and from the policy what it is worth, as the solution of the
-# linear equations $V = R_\pi + \gamma P_\pi V$. We print its share of the best policy's, for a new apple.
+# network's values of all states follows its policy $\pi$, the move of the largest value in each. What the policy is
+# worth in each state, $V$, solves the linear equations $V = R_\pi + \gamma P_\pi V$. We print it as a share of what the
+# best policy is worth, for a new apple and a basket in the middle.
 
 ARMS = {
     "both": ({}, COLOURS["weight norm"]), "no target network": ({"target_every": 1}, COLOURS["mean-only BN"]),
@@ -440,13 +444,12 @@ lesson.figure(figure, "parts", alt="The worth of the learned policy against the 
 
 # %%
 # Replay makes the difference. The target network hardly does: in twelve pairs of runs, those of the lesson's seeds 0 to
-# 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. It is a brake, and on this orchard
-# nothing runs away. On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in
-# Breakout 317 points with both, 241 without the target network, 10 without replay, 3 with neither.
+# 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. On this orchard nothing runs away.
+# On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in Breakout 317 points with
+# both, 241 without the target network, 10 without replay, 3 with neither.
 #
 # Whether weight normalization learns faster than the normal parameterization, each at its best rate, and what batch
-# normalization does wrong, is a question for longer runs and more seeds. The agent takes the name of a parameterization
-# for that, and any game of ``lessons/games.py``.
+# normalization does to the agent, takes longer runs and more seeds. The chapter ``further/12_figure_5.py`` has them.
 #
 # Questions
 # ---------

@@ -108,9 +108,15 @@ class QNetwork(nn.Module):
         data = stacks.data if isinstance(stacks, mg.Tensor) else stacks
         return self.layers(mg.tensor(data.astype(np.float32) / np.float32(255), device=self.device))
 
+    def train(self, mode=True):
+        """As `Module.train`, which would look for the layers in every step."""
+        for layer in self.layers:
+            layer.training = mode
+        return self
+
     @property
     def device(self):
-        return self.parameters()[0].device
+        return self.layers[-1].bias.device
 
     def initialize(self, stacks):
         """Data-dependent initialization (section 3) on a batch, in the arms that have it."""
@@ -177,7 +183,7 @@ class Training:
         frame, info = self.game.reset(seed=self.seed)
         shape = (settings.history * len(frame), *frame.shape[1:])
         self.network = QNetwork(arm, settings.size, shape, self.game.actions, rng).to(device)
-        self.target = copy.deepcopy(self.network)
+        self.renew_target()
         self.optimizer = optim.Adamax(
             self.network.parameters(), lr=rate, betas=(0.5, 0.999), eps=1e-6, bias_correction=False
         )
@@ -217,6 +223,10 @@ class Training:
         if self.steps >= self.settings.start and self.steps % self.settings.every == 0:
             self.update()
 
+    def renew_target(self):
+        """The network as it is now becomes the target network, which is not trained: so its w is computed once."""
+        self.target = wn.remove_weight_norm(copy.deepcopy(self.network))
+
     def action(self, network, stack, exploration, rng):
         """A random action with the probability `exploration`, else the one of the largest Q."""
         if rng.random() < exploration:
@@ -232,21 +242,22 @@ class Training:
     def update(self):
         """A minibatch from the memory and a step of the optimizer."""
         if self.updates % self.settings.target_every == 0:
-            self.target.load_state_dict(self.network.state_dict())
+            self.renew_target()
         batch = self.memory.draw(self.settings.batch, self.rng)
         wanted = targets(
             batch.rewards, batch.terminals, self.values(self.target, batch.next_states), self.settings.discount
         )
         self.network.train()
-        taken = nn.functional.one_hot(batch.actions, self.game.actions)
-        chosen = (self.network(batch.states) * mg.tensor(taken, device=self.network.device)).sum(axis=1)
-        loss = nn.functional.huber_loss(chosen, mg.tensor(wanted, device=self.network.device))
+        values, taken = self.network(batch.states), (np.arange(len(wanted)), batch.actions)
+        off = values.numpy()[taken] - wanted
+        slopes = np.zeros(values.shape, np.float32)
+        slopes[taken] = np.clip(off, -1, 1)  # the derivatives of Huber's loss
         self.optimizer.zero_grad()
-        (loss * len(wanted)).backward()
+        values.backward(mg.tensor(slopes, device=values.device))
         self.optimizer.step()
         self.network.eval()
         self.updates += 1
-        self.losses.append(loss.item())
+        self.losses.append(float(np.where(abs(off) <= 1, off**2 / 2, abs(off) - 0.5).mean()))
 
     def evaluate(self, steps, seed=0):
         """Play for so many steps, with few random actions, without learning; training goes on as if it had not been.

@@ -24,6 +24,7 @@ from benchmarks import (
     operators,
     paper_network,
     recurrent,
+    q_learning,
     resnet,
     small,
     three_layers,
@@ -166,6 +167,14 @@ def test_libraries_compute_the_same():
         assert other == pytest.approx(losses[0], rel=1e-4) and other[-1] < other[0]
     steps, _ = three_layers.steps(three_layers.LIBRARIES, width=3, batch=2, size=6)
     assert [step() for step in steps.values()] == pytest.approx([steps["minigrad"]()] * len(steps), rel=1e-5)
+
+
+@pytest.mark.peers("torch")
+def test_agents_begin_with_the_same_loss():
+    found, _ = measure.made(q_learning.LIBRARIES, "orchard")
+    (ours, loss), (theirs, other) = found["minigrad"], found["PyTorch"]
+    assert loss == pytest.approx(other, rel=1e-4)
+    ours(), theirs()
 
 
 @pytest.mark.peers

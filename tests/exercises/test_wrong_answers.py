@@ -1,6 +1,6 @@
 """Wrong answers, written from the stubs alone by people who had seen neither laws nor diagnoses: each one fails, and
 the report says what is wrong with it and nothing else. Kept are the first five of each exercise, those that the report
-could not explain at first, and all of lesson 10 and of the engine.
+could not explain at first, and all of lesson 10 and of the engine. (Those of lesson 12 are by the author of its laws.)
 
 A file in `wrong/` holds the answers to one exercise. What is wrong comes first, in its author's words; then the cause
 that the report names, where that says the same; then the answer. An engine is long: of a wrong one
