@@ -57,8 +57,8 @@ def broadcast_to(x: Array, shape: int | Sequence[int]) -> Array: ...
 def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     r"""f(*args), of which the tape keeps the arguments and the result only: backward calls `f` a second time.
 
-    Gradients of first order are those of f(*args), for tensors among the arguments and for leaves, such as
-    parameters, that `f` uses without being given them.
+    Derivatives of every order are those of f(*args), for tensors among the arguments and for leaves, such as
+    parameters, that `f` uses without being given them. Each order calls `f` once more.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
     Raises
     ------
     TypeError
-        If `f` returns several tensors: stack or concatenate them.
+        If `f` returns several tensors: stack or concatenate them. In backward under `create_graph=True`, if its
+        arguments and the leaves that it uses are on two devices.
     RuntimeError
         Here, if `f` uses a tensor that was computed outside of it: give it as an argument. In backward, if `f` gives
-        another result the second time (random numbers, a parameter changed in between), and under `create_graph=True`,
-        since the second call is not recorded: derivatives of higher order need f(*args) itself.
+        another result than the first time (random numbers, a parameter changed in between).
     """
 @overload
 def clip(x: Tensor, low: Array | float | None = None, high: Array | float | None = None) -> Tensor:

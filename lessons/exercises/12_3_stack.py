@@ -122,6 +122,3 @@ exercise.mistake("where the episode has not begun, its first frame is repeated: 
                  "found = frames[(place - np.minimum(back, ages[place])) % len(frames)]", ZEROS, "pass")  # fmt: skip
 exercise.mistake("each frame is kept or not by its own age: it is the age at `place` that counts.",
                  ZEROS, "found[back > ages[(place - back) % len(frames)]] = 0")  # fmt: skip
-exercise.mistake("the memory itself is overwritten: its frames are needed again. Change a copy.", ZEROS,
-                 "frames[(place - back[back > ages[place]]) % len(frames)] = 0\n"
-                 "    found = frames[(place - back) % len(frames)]")  # fmt: skip
