@@ -443,8 +443,8 @@ lesson.figure(draw(), "scores", alt="Left: the score against the number of moves
 # large rate. Its start has no part in this: initialized from data, it does the same.
 #
 # *Each at its best rate*, 0.03 and 0.1, on ten other seeds, the normal parameterization is ahead by 0.06, with an
-# interval from 0.03 to 0.10. *Normal, initialized*, which begins as the same function as *weight norm*, is ahead by half
-# of that. At the end of the run nobody is ahead: 0.95 and 0.96 of what the best policy earns.
+# interval from 0.03 to 0.10. *Normal, initialized*, which begins as the same function as *weight norm*, is ahead by
+# half of that. At the end of the run nobody is ahead: 0.95 and 0.96 of what the best policy earns.
 
 small = {arm: np.mean([np.mean(find(Run("orchard", arm, 0.01, seed, SMALL.frames))["score"])
                        for seed in SMALL.tuned_with]) for arm in ("weight norm", "normal")}
