@@ -184,6 +184,8 @@ def without_parametrizations(model):
     model = copy.deepcopy(model)
     for layer in model.modules():
         if parametrize.is_parametrized(layer):
+            shared = type(layer)  # which deepcopy does not copy, and from which `weight` is going to be removed
+            layer.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
             parametrize.remove_parametrizations(layer, "weight")
     return model
 
