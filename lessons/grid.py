@@ -93,6 +93,37 @@ def stored(name, keys, folder=RESULTS, by=None):
     return runs, described if by else described[None]
 
 
+def best_rate(rates, first, score):
+    """The rate with the best score of those tried: from `first` to the better neighbour, until both are worse.
+
+    Parameters
+    ----------
+    rates : sequence of float
+        In ascending order.
+    first : float
+        One of them.
+    score : function
+        Of a rate: a number, the larger the better; NaN if training failed; None if it cannot be had.
+
+    Returns
+    -------
+    float or None
+        None if a score that is needed cannot be had. At an end of `rates`, the only neighbour is worse.
+    """
+    here, scores = first, {}
+    while True:
+        place = rates.index(here)
+        for rate in rates[max(place - 1, 0) : place + 2]:
+            if rate not in scores:
+                if (found := score(rate)) is None:
+                    return None
+                scores[rate] = -np.inf if np.isnan(found) else found
+        best = max(scores, key=scores.get)
+        if best == here:
+            return best
+        here = best
+
+
 # ---- numbers over seeds, which are along the first axis -------------------------------------------------------------
 
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # how many standard errors are 95 %, by the number of seeds

@@ -95,8 +95,8 @@ def test_it_shows_every_setting_with_its_meaning_and_its_variable():
 
 
 @pytest.mark.parametrize(("variable", "kept"), [("1", True), ("0", False)])
-@pytest.mark.parametrize("begin", ["loss.backward()", "mg.grad(loss, p)"])
-def test_memory_is_kept_when_training_has_begun(variable, kept, begin):
+@pytest.mark.parametrize("begin", ["loss.backward()", "mg.grad(loss, p)", "mg.nn.Linear(1, 1).eval()"])
+def test_memory_is_kept_when_training_or_evaluation_has_begun(variable, kept, begin):
     code = f"""
 import minigrad as mg
 from minigrad.fast.cpu import memory

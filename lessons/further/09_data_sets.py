@@ -171,20 +171,17 @@ for run in tiny:
 # has chosen the rates, by other pictures than those of the test.)
 
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-FIRST_TRIED = (0.003, 0.01, 0.03)
+FIRST_TRIED = 0.01
 
 
 def tuned(name, parameterization, find):
     """The best rate; `find(run)` returns a run's curves, or None if they cannot be had, and then so is the answer."""
-    tried, wanted = {}, FIRST_TRIED
-    while wanted:
-        for rate in wanted:
-            if (curves := find(Run(name, parameterization, rate, TUNED_WITH))) is None:
-                return None
-            tried[rate] = curves["validation error"]
-        best = RATES.index(min(tried, key=tried.get))
-        wanted = [rate for rate in RATES[max(best - 1, 0) : best + 2] if rate not in tried]
-    return RATES[best]
+
+    def score(rate):
+        curves = find(Run(name, parameterization, rate, TUNED_WITH))
+        return curves and -curves["validation error"]
+
+    return grid.best_rate(RATES, FIRST_TRIED, score)
 
 
 def record(run):

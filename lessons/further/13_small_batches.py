@@ -250,18 +250,12 @@ def trained(run):
 
 def tuned(arm, batch, find):
     """The best rate; `find(run)` returns a run's curves, or None if they cannot be had, and then so is the answer."""
-    here, tried = RATES.index(FIRST_TRIED[batch]), {}
-    while True:
-        for place in range(max(here - 1, 0), min(here + 2, len(RATES))):
-            if place not in tried:
-                curves = find(Run(arm, batch, RATES[place], TUNED_WITH))
-                if curves is None:
-                    return None
-                tried[place] = curves["validation error"][-1]
-        best = min(tried, key=tried.get)
-        if best == here:
-            return RATES[here]
-        here = best
+
+    def score(rate):
+        curves = find(Run(arm, batch, rate, TUNED_WITH))
+        return curves and -curves["validation error"][-1]
+
+    return grid.best_rate(RATES, FIRST_TRIED[batch], score)
 
 
 def interpolated(rates, batch):

@@ -82,6 +82,28 @@ def test_runs_on_several_sets_of_pictures_are_read_by_set(training, tmp_path):
         grid.stored("some", ["rate"], tmp_path, by="seed")
 
 
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+@pytest.mark.parametrize("best", RATES)
+@pytest.mark.parametrize("first", RATES)
+def test_of_scores_with_one_peak_the_best_rate_is_found_by_way_of_those_between(best, first):
+    asked = []
+
+    def score(rate):
+        asked.append(rate)
+        return -abs(RATES.index(rate) - RATES.index(best))
+
+    assert grid.best_rate(RATES, first, score) == best
+    low, high = sorted([RATES.index(first), RATES.index(best)])
+    assert sorted(asked) == list(RATES[max(low - 1, 0) : high + 2])
+
+
+def test_a_rate_that_fails_is_worse_than_all_and_one_that_is_missing_leaves_the_best_unknown():
+    assert grid.best_rate(RATES, 0.003, {0.001: np.nan, 0.003: -np.inf, 0.01: -7.0, 0.03: np.nan}.get) == 0.01
+    assert grid.best_rate(RATES, 0.003, {0.001: 1.0, 0.003: 2.0, 0.01: 3.0}.get) is None
+
+
 def test_numbers_over_seeds_are_shown_with_their_deviation():
     assert grid.shown([]) == "–"
     assert grid.shown([1.26]) == "1.3"
