@@ -25,11 +25,13 @@ Time: quick about 5 s, full about 100 min of one core for each seed.
 # %%
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import threadpoolctl
 
+import minigrad as mg
 from lessons import COLOURS, Lesson, file_name, grid
 from lessons.autoencoder import binarized
 from lessons.recurrent_autoencoder import ARMS, CLIP, DrawTraining, Size
@@ -44,6 +46,8 @@ def own_flags(parser):
                         help=f"train these; of {', '.join(map(repr, ARMS))}")
     parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE",
                         help=f"train at these rates; {', '.join(map(str, RATES))} by default")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N",
+                        help=f"passes over the pictures; {EPOCHS} by default")
     parser.add_argument("--clipping", nargs="+", choices=CLIPPING, default=list(CLIPPING), metavar="NAME",
                         help=f"with gradients clipped or not; of {', '.join(CLIPPING)}, both by default")
 
@@ -78,6 +82,7 @@ def train(run, pictures, test):
                 training.epoch()
         except FloatingPointError as error:  # a gradient that is not finite: what there is of the curves is kept
             return training.curves | {"ended": str(error)}
+    mg.save(Path(lesson.flags.out) / "figure_4" / f"{run.name()}.npz", training.model.state_dict())
     return training.curves
 
 
@@ -92,7 +97,7 @@ if lesson.full:
         print(f"{run.name()}: {bound:.2f} nats, {sum(curves['seconds']):.0f} s", flush=True)
         return {"size": asdict(SIZE), "data": digits.description, "curves": curves}
 
-    wanted = [Run(arm, rate, clipping, lesson.seed) for clipping in lesson.flags.clipping
+    wanted = [Run(arm, rate, clipping, lesson.seed, lesson.flags.epochs) for clipping in lesson.flags.clipping
               for rate in lesson.flags.rates for arm in lesson.flags.only or ARMS]
     grid.train_missing(lesson, wanted, "figure_4", record)
     lesson.stop("complete")
@@ -160,13 +165,13 @@ lesson.claim("the brush's vectors grow faster without weight normalization: rati
 # three minutes of one core. Each run's result is in a file of its own in ``results/figure_4``; ``--full`` with
 # ``--seed`` trains what has none.
 
-runs, pictures_are = grid.stored("figure_4", ["clipping", "arm", "rate"])
+runs, pictures_are = grid.stored("figure_4", ["clipping", "arm", "rate", "epochs"])
 
 
-def bounds(arm, rate, clipping="clipped"):
+def bounds(arm, rate, clipping="clipped", epochs=EPOCHS):
     """The test bound in nats by epoch, a row for each seed; NaN where a run has ended before."""
-    by_seed = runs.get((clipping, arm, rate), {})
-    rows = np.full((len(by_seed), EPOCHS), np.nan)
+    by_seed = runs.get((clipping, arm, rate, epochs), {})
+    rows = np.full((len(by_seed), epochs), np.nan)
     for row, seed in zip(rows, sorted(by_seed), strict=True):
         curves = by_seed[seed]
         epochs = zip(curves["likelihood"], curves["divergence"], strict=True)  # none, if it ended in the first
@@ -175,10 +180,9 @@ def bounds(arm, rate, clipping="clipped"):
     return rows
 
 
-counts = {key: len(by_seed) for key, by_seed in runs.items()}
 settings = [(clipping, arm, rate) for clipping in CLIPPING for arm in ARMS for rate in RATES]
-missing = [key for key in settings if counts.get(key, 0) < 3]
-few, many = min(counts.values(), default=0), max(counts.values(), default=0)
+counts = {key: len(runs.get((*key, EPOCHS), ())) for key in settings}
+few, many = min(filter(None, counts.values())), max(counts.values())
 note = f"{pictures_are}, binarized by draws; {f'{few} to {many} seeds' if few < many else f'seeds: {few}'} a setting"
 print(f"{note}; test bound after epochs 1 to {EPOCHS}, nats a picture, mean ± standard deviation over seeds")
 for clipping in CLIPPING:
@@ -186,8 +190,8 @@ for clipping in CLIPPING:
         for rate in sorted(RATES):
             if len(found := bounds(arm, rate, clipping)):
                 print(f"{clipping:9} {arm:21} {rate:<5} ({len(found)})  ", "  ".join(map(grid.shown, found.T)))
-if missing:
-    print(f"{len(missing)} of {len(settings)} settings have fewer than three seeds")
+print(f"{sum(count >= 3 for count in counts.values())} of {len(settings)} settings have three seeds, "
+      f"{sum(not count for count in counts.values())} none")
 
 
 def best(arm):
@@ -238,7 +242,7 @@ lesson.figure(draw(), "bounds", note=note, alt="Two panels, both with a line for
 
 for arm in arms:
     for clipping in CLIPPING:
-        for curves in runs.get((clipping, arm, best(arm)), {}).values():
+        for curves in runs.get((clipping, arm, best(arm), EPOCHS), {}).values():
             long = " ".join(f"{100 * share:3.0f}" for share in curves["long"])
             print(f"{arm:21} {best(arm):<5} {clipping:9}: above 10 in {long} % of an epoch's steps; the largest "
                   f"{max(curves['largest norm'], default=np.nan):.0f}; {curves.get('ended', 'it has come to its end')}")
