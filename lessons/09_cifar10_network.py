@@ -66,6 +66,7 @@ def own_flags(parser):
     parser.add_argument("--minutes", type=positive, help="stop after the last epoch that ends within so many minutes")
     parser.add_argument("--epochs", type=whole_number(1),
                         help="another number of epochs; the schedule is stretched to it")
+    parser.add_argument("--rate", type=positive, help="one learning rate for all; claims are about the default ones")
 
 
 lesson = Lesson(__file__, own_flags)
@@ -314,6 +315,8 @@ if lesson.full:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"normal": 0.0003, "mean-only BN": 0.0003}
 else:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"mean-only BN": 0.01}
+if lesson.flags.rate:
+    RATES = dict.fromkeys(PARAMETERIZATIONS, lesson.flags.rate)
 
 # %%
 # All pictures and labels move to the device once; there the minibatches are put together. To look at a number on a GPU,
