@@ -80,15 +80,15 @@ def main(arguments):
     file = lesson_files()[SWEPT]
     device, data = choose_device(flags.device), choose_data(flags.data, flags.download)
     size, epochs = "full" if flags.full else "quick", [f"epochs={flags.epochs}"] * bool(flags.epochs)
-    folder = Path(flags.out) / lesson_name(file) / "sweep" / "-".join([size, data, *epochs])
+    folder = Path(flags.out) / lesson_name(file) / "sweep" / file_name(" ".join([size, data, *epochs]))
     options = [f"--{option}" for option in (size, f"device={device}", f"data={data}", *epochs)]
     options += ["--download"] * flags.download
     runs = dict.fromkeys(Run(p, rate, seed) for seed in flags.seeds for rate in flags.rates for p in flags.only)
     missing = [run for run in runs if flags.fresh or not path_of(folder, run).exists()]
     checkpoints = (folder / "checkpoints").resolve() if flags.full else None
-    writable_folder(folder / "runs")
-    print(f"{len(missing)} of {len(runs)} runs to do, {size}, device {device}, data {data}, in {folder}/")
     with executor(flags.on, flags.jobs or (1 if device == "cuda" else os.cpu_count() or 1)) as pool:
+        writable_folder(folder / "runs")
+        print(f"{len(missing)} of {len(runs)} runs to do, {size}, device {device}, data {data}, in {folder}/")
         failed = train_all(pool, missing, folder, (str(file), options, checkpoints), flags.fresh)
     if records := [json.loads(path.read_text("utf-8")) for path in sorted((folder / "runs").glob("*.json"))]:
         document = summary(records)
@@ -177,7 +177,7 @@ def dask(address, jobs):
 
     if address:
         try:
-            client = Client(address, timeout=10)
+            client = Client(address, timeout=5)
         except OSError:
             raise UsageError(f"no Dask scheduler answers at {address}; `dask scheduler` starts one") from None
         with client:
@@ -220,7 +220,7 @@ def train_all(pool, runs, folder, how, fresh):
                         continue
                     failed[run] = f"{error}, {TRIES} times"
                 except Exception as error:  # whatever it was, the others go on
-                    failed[run] = str(error) or repr(error)
+                    failed[run] = str(error) if isinstance(error, FailedError) else f"{type(error).__name__}: {error}"
                 else:
                     write_text(path_of(folder, run), json.dumps(record, ensure_ascii=False) + "\n")
                     last = {name: record["curves"][name][-1] for name in ("training error", "test error")}
