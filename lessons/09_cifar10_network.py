@@ -820,8 +820,8 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 #
 # 1. *Seeds.* Run with ``--seed 1`` and ``--seed 2``, three starts each. Which orders in the table stay, which change?
 #    Which of them would you put into a paper?
-# 2. *Rates.* Change ``RATES``: try {0.001, 0.003, 0.01} for each of the five, with ``--seed 7``. Plot the final
-#    training error against the learning rate. Look for the width of the valley, not only its depth.
+# 2. *Rates.* ``python -m lessons sweep 9 --rates 0.001 0.003 0.01 --seeds 7`` trains each of the five at three rates.
+#    Plot the final training error against the learning rate. Look for the width of the valley, not only its depth.
 # 3. *Whitening.* Set ``eps`` to 1e-5 in ``QUICK`` and look at the figure of the pictures again. What happens to the
 #    whitened ones, and what to the curves?
 # 4. *Momentum.* Set ``late_beta1`` to 0.5 in ``QUICK``. What should become of the multiple, and which claims fail? Look

@@ -144,11 +144,14 @@ def executor(on, jobs):
                 traceback.print_exception(error)
             with suppress(OSError):  # on a full disk
                 sys.stdout.flush()
-            os._exit(1 if code is None else code)
+            code = 1 if code is None else code
+            if on == "mpi":
+                sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(code)  # else the other ranks would wait for more
+            os._exit(code)
 
 
 def _executor(on, jobs):
-    """What `executor` says, in other words: an object to be used with ``with``."""
+    """The same without what an error does: an object to be used with ``with``."""
     if on == "processes":
         return ThreadPoolExecutor(jobs)
     if on == "mpi":

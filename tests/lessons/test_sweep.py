@@ -183,11 +183,13 @@ def end_while_running(command, folder, by):
         (signal.SIGINT, 130, "processes"),
         (signal.SIGKILL, -9, "processes"),
         pytest.param(signal.SIGINT, 130, "dask", marks=NEEDS_DASK),
+        pytest.param(signal.SIGINT, 130, "mpi", marks=NEEDS_MPI),
     ],
 )
 def test_a_sweep_that_ends_early_takes_its_runs_along(shell, by, code, on):
     arguments, folder, _ = shell
-    command = [sys.executable, *arguments(ENDLESS), "--on", on, "--jobs", "2"]
+    before = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures"] if on == "mpi" else [sys.executable]
+    command = [*before, *arguments(ENDLESS), "--on", on, "--jobs", "2"]
     assert end_while_running(command, folder, by) == code
 
 
