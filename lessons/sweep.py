@@ -52,11 +52,11 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_
 
 
 class KilledError(Exception):
-    """A run's process was ended by a signal, and may fare better in another."""
+    """A run's process was ended from outside; another may fare better."""
 
 
 class FailedError(Exception):
-    """A run's process ended with an error, as it would again."""
+    """A run's process ended with an error, as another would."""
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,8 @@ def train(run, file, options, checkpoints, fresh):
         text = {"encoding": "utf-8", "errors": "replace"}
         with subprocess.Popen(command, env=mg.config.environment() | ONE_THREAD, **pipes, **text) as process:
             said = process.stderr.read().strip()  # not communicate(), which closes its standard input: see `child`
-        if process.returncode < 0:
-            raise KilledError(f"killed by signal {-process.returncode}")
+        if process.returncode < 0 or process.returncode == 130:  # so ends a lesson that was told to, and can clean up
+            raise KilledError(f"its process was killed (exit code {process.returncode})")
         if process.returncode:
             raise FailedError(f"exit code {process.returncode}: {(said.splitlines() or ['it does not say why'])[-1]}")
         (path,) = out.rglob("*.npz")

@@ -52,6 +52,12 @@ if not (lesson.file.parent / "killed").exists():
     os.kill({}, signal.SIGKILL)
     time.sleep(60)
 """
+HALFWAY = """
+checkpoint = lesson.checkpoint(parameterization, {"size": "Size(epochs=2, x=1)", "data": "digits", "rate": rate})
+if checkpoint.load() is None:
+    checkpoint.save("halfway")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 KILLED = "if rate == 0.2: os.kill(os.getpid(), signal.SIGKILL)"
 FALSE = "if rate == 0.2: raise ValueError('the rate is too large')"
 ENDLESS = "while True: time.sleep(0.01)"
@@ -72,13 +78,13 @@ def noted(folder=None):
     return [line.rsplit(maxsplit=2) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def results(out):
+def results(out, size="quick"):
     """The folder of the sweep."""
-    return out / "09_some_lesson" / "sweep" / "quick-synthetic"
+    return out / "09_some_lesson" / "sweep" / f"{size}-synthetic"
 
 
-def seeds_by_rate(out):
-    rows = json.loads((results(out) / "table.json").read_text())["rows"]
+def seeds_by_rate(out, size="quick"):
+    rows = json.loads((results(out, size) / "table.json").read_text())["rows"]
     return {row["rate"]: row["seeds"] for row in rows}
 
 
@@ -124,15 +130,26 @@ def test_a_run_is_read_back_like_those_of_other_grids(course):
     }
 
 
-def test_a_run_whose_process_is_killed_is_done_again(course, capsys):
-    assert course(lesson(ONCE.format("os.getpid()")), *FEW) == 0
+@pytest.mark.parametrize("by", ["SIGKILL", "SIGTERM"])
+def test_a_run_whose_process_is_killed_is_done_again(course, capsys, by):
+    assert course(lesson(ONCE.format("os.getpid()").replace("SIGKILL", by)), *FEW) == 0
     assert len(noted()) == 3 and seeds_by_rate(course.out) == {0.1: [0], 0.2: [0]}
-    assert "seed 0: killed by signal 9; once more" in capsys.readouterr().out
+    assert f"its process was killed (exit code {-9 if by == 'SIGKILL' else 130}); once more" in capsys.readouterr().out
+
+
+def test_a_full_run_that_is_killed_goes_on_from_its_checkpoint(course):
+    assert course(lesson(HALFWAY), *FEW, "--full") == 0
+    assert len(noted()) == 4 and seeds_by_rate(course.out, "full") == {0.1: [0], 0.2: [0]}
+    assert course({}, *FEW, "--full", "--fresh") == 0
+    assert len(noted()) == 8
 
 
 @pytest.mark.parametrize(
     ("before", "times", "why"),
-    [(KILLED, 2, "killed by signal 9, 2 times"), (FALSE, 1, "exit code 1: ValueError: the rate is too large")],
+    [
+        (KILLED, 2, "its process was killed (exit code -9), 2 times"),
+        (FALSE, 1, "exit code 1: ValueError: the rate is too large"),
+    ],
     ids=["killed", "error"],
 )
 def test_a_run_that_fails_is_named_and_the_others_go_on(course, capsys, before, times, why):
