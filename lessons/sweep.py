@@ -78,7 +78,8 @@ def main(arguments):
     """`python -m lessons sweep 9`; the exit code: 0 all runs are there, 1 some failed."""
     flags = flags_of(arguments)
     file = lesson_files()[SWEPT]
-    device, data = choose_device(flags.device), choose_data(flags.data, flags.download)
+    device = flags.device if "://" in flags.on else choose_device(flags.device)  # elsewhere there may be others
+    data = choose_data(flags.data, flags.download)
     size, epochs = "full" if flags.full else "quick", [f"epochs={flags.epochs}"] * bool(flags.epochs)
     folder = Path(flags.out) / lesson_name(file) / "sweep" / file_name(" ".join([size, data, *epochs]))
     options = [f"--{option}" for option in (size, f"device={device}", f"data={data}", *epochs)]
@@ -313,7 +314,16 @@ def summary(records):
     dict
         "rows", each with `parameterization`, `rate`, `seeds`, `best`, and `mean`, `deviation` (None of one seed) and
         `values` of "training error" and "test error", in percent; "remarks", a list of sentences.
+
+    Raises
+    ------
+    UsageError
+        If runs differ in more than parameterization, rate and seed.
     """
+    kinds = sorted({f"{record['data']}, {record['size']}" for record in records})
+    if len(kinds) > 1:
+        raise UsageError(f"runs of different kinds have no common mean: {'; '.join(kinds)}; move those of all but one "
+                         "elsewhere, or use another --out")  # fmt: skip
     found = {}
     for record in sorted(records, key=lambda record: record["run"]["seed"]):
         run = record["run"]
@@ -332,8 +342,7 @@ def summary(records):
                "lowest mean training error."]  # fmt: skip
     if at_an_end:
         remarks.append(f"The best of the rates is the smallest or largest tried: {', '.join(at_an_end)}.")
-    sizes = sorted({record["size"] for record in records})
-    remarks += [f"Network and training: {'; '.join(sizes)}."]
+    remarks.append(f"Network and training: {records[0]['size']}.")
     remarks += full_run.remarks({str(Run(**record["run"])): record for record in records})
     return {"rows": rows, "remarks": remarks}
 

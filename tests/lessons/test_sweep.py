@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -358,3 +359,10 @@ def test_the_table_in_markdown():
     assert "digits" in remarks and "Seeds: 0, 1" in remarks and "smallest or largest" not in remarks
     at_an_end = sweep.summary([record(Run("normal", 0.001, 0), 30, 5), record(Run("normal", 0.003, 0), 20, 5)])
     assert "The best of the rates is the smallest or largest tried: normal." in at_an_end["remarks"]
+
+
+@pytest.mark.parametrize("other", [{"data": "clothes"}, {"size": "Size(epochs=3, x=1)"}])
+def test_runs_of_different_kinds_are_not_averaged(other):
+    records = [record(Run("normal", 0.1, 0), 30, 5), record(Run("normal", 0.1, 1), 20, 5) | other]
+    with pytest.raises(lessons.UsageError, match=re.escape(f"{next(iter(other.values()))}")):
+        sweep.summary(records)
