@@ -66,6 +66,7 @@ def own_flags(parser):
     parser.add_argument("--minutes", type=positive, help="stop after the last epoch that ends within so many minutes")
     parser.add_argument("--epochs", type=whole_number(1),
                         help="another number of epochs; the schedule is stretched to it")
+    parser.add_argument("--rate", type=positive, help="one learning rate for all; claims are about the default ones")
 
 
 lesson = Lesson(__file__, own_flags)
@@ -314,6 +315,8 @@ if lesson.full:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"normal": 0.0003, "mean-only BN": 0.0003}
 else:
     RATES = dict.fromkeys(PARAMETERIZATIONS, 0.003) | {"mean-only BN": 0.01}
+if lesson.flags.rate:
+    RATES = dict.fromkeys(PARAMETERIZATIONS, lesson.flags.rate)
 
 # %%
 # All pictures and labels move to the device once; there the minibatches are put together. To look at a number on a GPU,
@@ -817,8 +820,8 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 #
 # 1. *Seeds.* Run with ``--seed 1`` and ``--seed 2``, three starts each. Which orders in the table stay, which change?
 #    Which of them would you put into a paper?
-# 2. *Rates.* Change ``RATES``: try {0.001, 0.003, 0.01} for each of the five, with ``--seed 7``. Plot the final
-#    training error against the learning rate. Look for the width of the valley, not only its depth.
+# 2. *Rates.* ``python -m lessons sweep 9 --rates 0.001 0.003 0.01 --seeds 7`` trains each of the five at three rates.
+#    Plot the final training error against the learning rate. Look for the width of the valley, not only its depth.
 # 3. *Whitening.* Set ``eps`` to 1e-5 in ``QUICK`` and look at the figure of the pictures again. What happens to the
 #    whitened ones, and what to the curves?
 # 4. *Momentum.* Set ``late_beta1`` to 0.5 in ``QUICK``. What should become of the multiple, and which claims fail? Look

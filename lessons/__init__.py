@@ -94,6 +94,13 @@ def runner():
 
 def add_flags(parser, sets=("synthetic", "cifar10")):
     """The flags that all lessons and their runner take; `sets` are the values of --data, beside "auto"."""
+    add_size_and_place_flags(parser, sets)
+    parser.add_argument("--seed", type=whole_number(0), default=0)
+    parser.add_argument("--show", action="store_true", help="show each figure in a window")
+
+
+def add_size_and_place_flags(parser, sets=("synthetic", "cifar10")):
+    """Those of them that a sweep of many seeds takes, too."""
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="full", action="store_false", default=False, help="small (default)")
     size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
@@ -101,10 +108,8 @@ def add_flags(parser, sets=("synthetic", "cifar10")):
     which = "auto: CIFAR-10 if it can be found, else synthetic"
     parser.add_argument("--data", choices=["auto", *sets], default="auto", help=which)
     parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
-    parser.add_argument("--seed", type=whole_number(0), default=0)
     parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
     parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
-    parser.add_argument("--show", action="store_true", help="show each figure in a window")
 
 
 def whole_number(least):
@@ -148,7 +153,7 @@ class Lesson:
         The lesson's `__file__`; in a notebook, which has none, the lesson's name.
     add_own_flags : callable(parser), optional
         Adds flags that only this lesson has. With --only among them several processes can share the output folder,
-        each with its own log; --epochs and whatever it is given belong to the fingerprint of the results.
+        each with its own log; --epochs and --rate belong to the fingerprint of the results.
     sets : tuple of str
         What --data may name, where a lesson has other pictures than most.
     """
@@ -616,8 +621,9 @@ def fingerprint(file, flags, data):
         for path in sorted((FOLDER.parent / "results" / name).glob("*.json")):
             digest.update(path.read_bytes())
     digest.update(json.dumps([sources(file), flags.full, flags.device, data, flags.seed, versions()]).encode())
-    if (epochs := getattr(flags, "epochs", None)) is not None:
-        digest.update(f"{epochs} epochs".encode())
+    for name in ("epochs", "rate"):
+        if (value := getattr(flags, name, None)) is not None:
+            digest.update(f"{value} {name}".encode())
     return digest.hexdigest()[:16]
 
 

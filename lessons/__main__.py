@@ -29,6 +29,7 @@ from lessons import (
     runner,
     show_what_can_be_shown,
     site,
+    sweep,
     title,
     writable_folder,
     write_text,
@@ -38,7 +39,7 @@ from minigrad import blas
 from minigrad.settings import SETTINGS
 
 VERBS = {"notebooks": notebook.main, "site": site.main, "exercises": folder.main}
-VERBS |= {"check": check.main, "grade": grade.main}
+VERBS |= {"check": check.main, "grade": grade.main, "sweep": sweep.main}
 LAST_OF_PART_ONE = 9  # what comes after it is run by number
 MOST_CLAIMS = 20  # of one lesson; a further chapter may make more
 
@@ -48,7 +49,8 @@ def main(arguments=None):
     show_what_can_be_shown()
     what = "Run the lessons, in order; those of part one by default."
     what += " `notebooks DIR` writes them as notebooks, `site DIR` as a website, `exercises DIR` the exercises, which"
-    what += " `check` judges, and `grade FOLDER` those of many learners; each has a --help of its own."
+    what += " `check` judges, and `grade FOLDER` those of many learners; `sweep 9` trains lesson 9's grid of runs. Each"
+    what += " has a --help of its own."
     parser = Parser(prog=runner(), description=what)
     parser.add_argument("lessons", nargs="*", metavar="N", help="a lesson's number, a range N-M, or all")
     parser.add_argument("--further", action="store_true", help="run the further chapters (of these lessons) instead")

@@ -29,6 +29,24 @@ lessons.FOLDER = Path(sys.argv[1])
 """
 
 
+def small_cifar10():
+    """The source of lesson 09 with a tiny network, few pictures and four epochs."""
+    source = (ROOT / "lessons" / "09_cifar10_network.py").read_text()
+    quick = next(line for line in source.splitlines() if line.startswith("QUICK = "))
+    tiny = quick
+    for ours, smaller in (
+        ("(16, 32)", "(2, 3)"),
+        ("train=1200", "train=200"),
+        ("test=500", "test=100"),
+        ("batch=24", "batch=50"),
+        ("epochs=6", "epochs=4"),
+        ("starts=3", "starts=1"),
+    ):
+        assert ours in tiny, ours
+        tiny = tiny.replace(ours, smaller)
+    return source.replace(quick, tiny).replace("10_000), test", "500), test")
+
+
 def script(*arguments, limit=60, **environment):
     """Run Python on these arguments, as from a shell, for so many seconds at most."""
     return subprocess.run(

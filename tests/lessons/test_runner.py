@@ -14,7 +14,7 @@ import pytest
 import lessons
 from lessons import full_run
 from lessons.__main__ import main, select
-from tests.lessons.courses import COURSE, GOOD, ROOT, assert_one_line_error, script
+from tests.lessons.courses import COURSE, GOOD, ROOT, assert_one_line_error, script, small_cifar10
 
 FALSE = GOOD.replace("near=1", "near=2")
 CRASHING = GOOD.replace('lesson.claim("one is one", 1, near=1, within=0)', "1 / 0")
@@ -259,21 +259,8 @@ def test_outside_a_checkout_and_before_the_first_commit_it_is_unknown(tmp_path, 
 def small_lesson(tmp_path_factory):
     """Lesson 09 made tiny, and a function that starts it."""
     folder = tmp_path_factory.mktemp("small")
-    source = (ROOT / "lessons" / "09_cifar10_network.py").read_text()
-    quick = next(line for line in source.splitlines() if line.startswith("QUICK = "))
-    tiny = quick
-    for ours, smaller in (
-        ("(16, 32)", "(2, 3)"),
-        ("train=1200", "train=200"),
-        ("test=500", "test=100"),
-        ("batch=24", "batch=50"),
-        ("epochs=6", "epochs=4"),
-        ("starts=3", "starts=1"),
-    ):
-        assert ours in tiny, ours
-        tiny = tiny.replace(ours, smaller)
     file = folder / "09_cifar10_network.py"
-    file.write_text(source.replace(quick, tiny).replace("10_000), test", "500), test"))
+    file.write_text(small_cifar10())
 
     def start(out, *arguments, before=(), plain=False, **options):
         command = [sys.executable, *before, str(file), "--data", "synthetic", "--out", str(folder / out), *arguments]
@@ -283,7 +270,7 @@ def small_lesson(tmp_path_factory):
             command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL, **options
         )
 
-    start.results = lambda out: folder / out / "09_cifar10_network"
+    start.folder, start.results = folder, lambda out: folder / out / "09_cifar10_network"
     return start
 
 
@@ -392,6 +379,21 @@ def test_a_run_in_pieces_comes_to_bit_identical_results(small_lesson, undisturbe
 
     finished(small_lesson("pieces"))
     assert curves(out) == undisturbed
+
+
+def test_a_sweep_trains_what_the_lesson_trains(small_lesson, undisturbed, monkeypatch):
+    """At the lesson's rate it comes to the lesson's curves, but for rounding (BLAS has one thread); at another not."""
+    monkeypatch.setattr(lessons, "FOLDER", small_lesson.folder)
+    for variable in ("XDG_CACHE_HOME", "MINIGRAD_DATA"):
+        monkeypatch.setenv(variable, str(small_lesson.folder / "cache"))
+    out, flags = small_lesson.folder / "sweep", ["--data=synthetic", "--device=cpu", "--seeds=0", "--epochs=4"]
+    assert main(["sweep", "9", "--only", "normal", "--rates", "0.003", "0.01", *flags, "--out", str(out)]) == 0
+    folder = out / "09_cifar10_network" / "sweep" / "quick-synthetic-epochs-4"
+    records = [json.loads(path.read_text()) for path in sorted((folder / "runs").iterdir())]
+    assert [record["learning rate"] for record in records] == [0.003, 0.01]
+    same = pytest.approx(undisturbed["normal"]["loss"], rel=1e-4)
+    assert records[0]["curves"]["loss"] == same and records[1]["curves"]["loss"] != same
+    assert f"| {records[0]['curves']['training error'][-1]:.2f} |" in (folder / "table.md").read_text().replace("*", "")
 
 
 ON_THE_STAND_IN = """
