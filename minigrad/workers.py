@@ -58,8 +58,8 @@ class Workers:
         finite = backend.array_module(array).isfinite(array)
         if not finite.all():
             raise FloatingPointError(
-                f"worker {self.rank} of {self.size} has {int((~finite).sum())} NaN or inf among the {array.size} "
-                f"numbers that it adds to the others'; mg.detect_anomaly() finds the op that made them"
+                f"{int((~finite).sum())} NaN or inf among {array.size} numbers to be added to the other workers'; "
+                "mg.detect_anomaly() finds the op that makes them"
             )
         self.sums += 1
         self.bytes += array.nbytes
@@ -157,12 +157,10 @@ class MPI(Workers):
         """After an error, one line that names this worker, and the end of all."""
         if error is None or self.size == 1:
             return
-        while trace.tb_next:
-            trace = trace.tb_next
         place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"
         reason = " ".join(f"{kind.__name__}: {error}".split())
         sys.stdout.flush()
-        print(f"worker {self.rank} of {self.size} ends all: {reason} ({place})", file=sys.stderr, flush=True)
+        print(f"worker {self.rank} of {self.size} ({place}): {reason}", file=sys.stderr, flush=True)
         self._comm.Abort(1)
 
 
@@ -223,7 +221,8 @@ class _Simulated(Workers):
 def simulate(size, work):
     """`work(workers)` for each of `size` workers in this process, each in a thread of its own.
 
-    Sums are those of `MPI()`, bit for bit. The first worker that fails ends all, and its error is raised.
+    Sums are those of `MPI()`, bit for bit. The first worker that fails ends all, and its error is raised, with a note
+    that says which worker it was.
 
     Parameters
     ----------
@@ -246,6 +245,7 @@ def simulate(size, work):
             workers._meet(None)
         except BaseException as error:
             if not isinstance(error, threading.BrokenBarrierError):  # those only follow from another's error
+                error.add_note(f"This was worker {rank} of {size}.")
                 errors.append(error)
             barrier.abort()
 

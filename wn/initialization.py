@@ -93,8 +93,9 @@ def _initialize(layer, t, workers, where):
     first = data[tuple(slice(None) if i == channel else slice(1) for i in range(data.ndim))]
     first = workers.sum(first if workers.rank == 0 else xp.zeros_like(first))
     centered = data - first
-    sums = workers.sum(xp.append(centered.sum(axis=axes, dtype=xp.float64), float(data.size // data.shape[channel])))
-    count = sums[-1]
+    count = xp.full(1, data.size // data.shape[channel], xp.float64)
+    sums = workers.sum(xp.concatenate([centered.sum(axis=axes, dtype=xp.float64), count]))
+    count = float(sums[-1])
     offset = (sums[:-1] / count).reshape(first.shape)
     centered -= offset.astype(data.dtype)
     mean = first + offset
