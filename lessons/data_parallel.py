@@ -93,6 +93,7 @@ def train(
     parameterization,
     synchronized=True,
     pieces=1,
+    first_alone=False,
     dtype="float64",
     widths=(8, 16),
     batch=48,
@@ -101,8 +102,8 @@ def train(
 ):
     """Adam for some steps, after data-dependent initialization with the first batch.
 
-    Each worker divides its part of a batch into `pieces`, and adds up their gradients. With more pieces than one it takes
-    the whole first batch for the initialization, so that nothing depends on how many workers there are.
+    Each worker divides its part of a batch into `pieces`, and adds up their gradients. With `first_alone` it takes the
+    whole first batch for the initialization, so that nothing depends on how many workers there are.
 
     Returns
     -------
@@ -118,10 +119,10 @@ def train(
         sent[what] += np.array([workers.sums, workers.bytes]) - before
         return result
 
-    pictures, alone = pictures.astype(dtype), mg.workers.Alone()
+    pictures = pictures.astype(dtype)
     model = built(workers, parameterization, synchronized, widths, seed, dtype)
     if parameterization != "batch norm":
-        among = alone if pieces > 1 else workers
+        among = mg.workers.Alone() if first_alone else workers
         (first,) = next(batches((pictures,), batch, workers=among))
         counted("initialization", wn.data_dependent_init, model, first, among)
     start, optimizer, rng = all_parameters(model), optim.Adam(model.parameters(), lr=0.003), np.random.default_rng(seed)

@@ -12,14 +12,15 @@ Every worker runs the same program on its own part of each batch, and all that t
             if workers.rank == 0:
                 mg.save("checkpoint.npz", ...)
 
-The losses add up to the mean over the whole batch, so the gradients add up to its gradient, and all workers take the same
-step. They have to begin with equal parameters and equal generators for the batches. Noise and dropout are each
+The losses add up to the mean over the whole batch, so the gradients add up to its gradient, and all workers take the
+same step. They have to begin with equal parameters and equal generators for the batches. Noise and dropout are each
 worker's own.
 
 A worker that fails inside the `with` ends all of them, with one line that names it. What `mg.save` has written stays.
 """
 
 import contextvars
+import itertools
 import os
 import sys
 import threading
@@ -145,7 +146,7 @@ class MPI(Workers):
     def _sum_in_order(self, own, total):
         """Worker k gets part k of everybody's array, adds them up, and everybody gets all the sums."""
         ends = [own.size * k // self.size for k in range(self.size + 1)]
-        sizes = [(end - start) * own.itemsize for start, end in zip(ends, ends[1:], strict=False)]
+        sizes = [(end - start) * own.itemsize for start, end in itertools.pairwise(ends)]
         starts, byte = [start * own.itemsize for start in ends[:-1]], self._mpi.BYTE
         mine = sizes[self.rank]
         parts = numpy.empty((self.size, mine // own.itemsize), own.dtype)
@@ -212,9 +213,8 @@ class _Simulated(Workers):
                 if other is None:
                     raise RuntimeError(f"worker {self.rank} waits for a sum, but worker {rank} has come to its end")
                 if (other.shape, other.dtype) != (array.shape, array.dtype):
-                    raise ValueError(
-                        f"worker {self.rank} adds {array.shape} {array.dtype}, worker {rank} {other.shape} {other.dtype}"
-                    )
+                    came = f"{array.shape} {array.dtype}, worker {rank} {other.shape} {other.dtype}"
+                    raise ValueError(f"arrays to be added have one shape and dtype; worker {self.rank} adds {came}")
         return given
 
 

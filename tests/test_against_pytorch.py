@@ -187,7 +187,8 @@ ELSEWHERE = {
     **dict.fromkeys(["max_unpool2d", "max_gather2d", "avg_unpool2d"], "pooling, differentiated"),
     **dict.fromkeys(["batch_moments", "inverse_deviation"], "parts of batch_norm"),
     **dict.fromkeys(["lstm_cell_state", "lstm_output", "weight_norm"], "LAYERS"),
-    "total": "the sum over machines", "to_device": "a copy on another device", "mean_only": "the paper's; PyTorch has none",
+    "to_device": "a copy on another device", "mean_only": "the paper's; PyTorch has none",
+    "total": "a sum over machines",
 }  # fmt: skip
 
 

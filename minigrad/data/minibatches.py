@@ -9,7 +9,10 @@ from minigrad import backend
 
 
 def batches(
-    arrays: Sequence[Any], size: int, rng: numpy.random.Generator | None = None, drop_last: bool = False,
+    arrays: Sequence[Any],
+    size: int,
+    rng: numpy.random.Generator | None = None,
+    drop_last: bool = False,
     workers: Any = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Minibatches of aligned arrays: one pass over all rows.
