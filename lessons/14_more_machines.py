@@ -302,7 +302,7 @@ for size in (2, 4, 8, 16):
         rounds, each = formula(size, arrays[0].nbytes)
         predicted.append((rounds, rounds * each))
         wrong = max(wrong, np.abs(np.array(sums) - arrays.sum(axis=0)).max())
-        print(f"{size:2} workers, {algorithm.__name__}: {counted[-1][0]:2} rounds, {counted[-1][1]:6.0f} bytes in a row")
+        print(f"{size:2} workers, {algorithm.__name__}: {counted[-1][0]:2} rounds, {counted[-1][1]} bytes in a row")
 
 # %% tags=["hide-input"]
 # *Tolerances.* Counts are exact, since 960 numbers can be divided by 2, 4, 8 and 16. Sums of up to 16 normal numbers
@@ -351,7 +351,7 @@ full(np.zeros((1, 3, 32, 32), np.float32))
 SIZE_OF = [(layer.weight.size, len(layer.weight)) for layer in weight_layers(full)]
 work = np.array([count * k for (count, _), k in zip(SIZE_OF, places, strict=True)], float)
 WORK = work / work.sum()  # each layer's share of the multiplications
-STATISTICS = {"batch norm": (1, 0), "mean-only BN": (1,), "WN + mean-only BN": (1,)}  # numbers beside C, of each message
+STATISTICS = {"batch norm": (1, 0), "mean-only BN": (1,), "WN + mean-only BN": (1,)}  # numbers beside C, by message
 PER_UNIT = {"normal": 1, "mean-only BN": 1}  # parameters of a unit beside its weights; 2 in the others
 
 

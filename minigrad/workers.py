@@ -135,7 +135,7 @@ class MPI(Workers):
         super().__init__(self._comm.rank, self._comm.size)
 
     def _sum(self, array):
-        own = numpy.ascontiguousarray(backend.to_numpy(array))
+        own = numpy.asarray(backend.to_numpy(array), order="C")
         total = numpy.empty_like(own)
         if self.ordered:
             self._sum_in_order(own.reshape(-1), total.reshape(-1))
@@ -156,7 +156,7 @@ class MPI(Workers):
 
     def __exit__(self, kind, error, trace):
         """After an error, one line that names this worker, and the end of all."""
-        if error is None or self.size == 1:
+        if error is None or self.size == 1 or (kind is SystemExit and not error.code):
             return
         place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"
         reason = " ".join(f"{kind.__name__}: {error}".split())
@@ -165,31 +165,30 @@ class MPI(Workers):
         self._comm.Abort(1)
 
 
-class NCCL(Workers):
-    """One process for each GPU, by NCCL through CuPy. (So far it has not been run: there was no second GPU.)
+class NCCL(MPI):
+    """The processes that `mpiexec` has started, each with a GPU, whose arrays are added up by NCCL (through CuPy).
 
-    The arrays are those of CuPy, on the device that is current. Sums are rounded in an order of NCCL's own choice.
-
-    Parameters
-    ----------
-    rank, size : int
-        Which of how many processes this is.
-    host, port : str, int
-        Where worker 0 waits for the others.
+    Sums are rounded in an order of NCCL's own choice; arrays on the host are added up as `MPI` does. So far this has
+    never run: there was no machine with two GPUs.
     """
 
-    def __init__(self, rank, size, host="127.0.0.1", port=13333):
+    def __init__(self):
+        super().__init__()
+        cupy = backend.module_for("cuda")
         from cupyx.distributed import init_process_group
 
-        super().__init__(rank, size)
-        self._group = init_process_group(size, rank, host=host, port=port)
+        on_this_machine = self._comm.Split_type(self._mpi.COMM_TYPE_SHARED)
+        cupy.cuda.Device(on_this_machine.rank).use()
+        self._group = init_process_group(self.size, self.rank, use_mpi=True)
 
     def _sum(self, array):
-        xp = backend.module_for("cuda")
-        own = xp.ascontiguousarray(xp.asarray(array))  # the numbers of `share` come from the host
+        xp = backend.array_module(array)
+        if xp is numpy:
+            return super()._sum(array)
+        own = xp.ascontiguousarray(array)
         total = xp.empty_like(own)
         self._group.all_reduce(own, total)
-        return backend.to_device(total, backend.device_of(array))
+        return total
 
 
 class _Simulated(Workers):

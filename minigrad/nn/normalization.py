@@ -84,7 +84,7 @@ def channel_axes(x, features, name):
 
 def mean_of_all(x, axes, workers):
     """The mean of all workers' x over these axes, and of how many values it is, by one sum that sends both."""
-    sums = sum(x, axes)
+    sums = sum(x.astype(numpy.float32) if x.dtype == numpy.float16 else x, axes)  # in float16 it would overflow
     own = functional.array_of(sums)
     count = backend.array_module(own).full(1, math.prod(x.shape[axis] for axis in axes), own.dtype)
     sums = total(concatenate([sums, count]), workers)
