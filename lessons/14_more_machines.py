@@ -215,9 +215,9 @@ for kind in ("weight norm", "batch norm, synchronized", "WN + mean-only BN, sync
         print(f"{kind:32}: {what} {sums:4.0f} sums, {count:7.0f} bytes a step")
 
 # %%
-# All three have as many parameters: the weights, and two for each unit ($g$ and $b$, or the two of batch
-# normalization). Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer
-# one unit's value that everything is taken relative to, then sums and squares in float64. It happens once.
+# All three have as many parameters: the weights, and two for each unit, a scale and a shift ($g$ and $b$).
+# Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer one value of
+# each unit that the others are taken relative to, then sums, then squares, the last two in float64. It happens once.
 
 gradients = [runs[kind, 2]["gradients"][1] / STEPS for kind in ("weight norm", "batch norm, synchronized")]
 statistics = [runs[f"{kind}, synchronized", 4]["statistics"][1] / STEPS for kind in ("batch norm", "WN + mean-only BN")]
