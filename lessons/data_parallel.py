@@ -154,36 +154,38 @@ def all_parameters(model):
 
 def seconds_of_sums(workers, sizes, repeats=40):
     """How long a sum of so many bytes takes, in seconds, for each size: medians."""
-    return [median_seconds(repeats, workers.sum, np.zeros(size // 4, np.float32)) for size in sizes]
+    arrays = [np.zeros(n // 4, np.float32) for n in sizes]
+    return [medians(repeats, lambda array=array: workers.sum(array))[0] for array in arrays]
 
 
-def seconds_of_steps(workers, parameterization, examples, widths=(96, 192), repeats=3, together=False):
-    """How long forward and backward pass take on pictures of 32 × 32, in seconds, for each number of examples: medians.
+def seconds_of_steps(workers, parameterization, examples, widths=(96, 192), repeats=3):
+    """How long forward and backward pass take for so many pictures of 32 × 32: [computing, whole], medians in seconds.
 
-    With `together` batch normalization is synchronized, and gradients are summed: what a step of `workers` takes.
+    *Computing*: each worker by itself. *Whole*: statistics synchronized, and gradients summed. The two take turns.
     """
-    model, found = built(workers, parameterization, together, widths, seed=0), []
+    alone, together = (built(workers, parameterization, how, widths, seed=0) for how in (False, True))
     x = np.random.default_rng(0).normal(size=(max(examples), 3, 32, 32)).astype(np.float32)
+    found = []
     for count in examples:
+        given = x[:count], np.zeros(count, int), 1 / workers.size
 
-        def step(count=count):
-            accumulate(model, x[:count], np.zeros(count, int), 1 / workers.size)
-            if together:
-                workers.sum_gradients(model.parameters())
+        def whole(given=given):
+            accumulate(together, *given)
+            workers.sum_gradients(together.parameters())
 
-        found.append(median_seconds(repeats, step))
+        found.append(medians(repeats, lambda given=given: accumulate(alone, *given), whole))
     return found
 
 
-def median_seconds(repeats, function, *args):
-    """The median of how long a call takes, after a first one that does not count."""
-    function(*args)
-    found = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        function(*args)
-        found.append(time.perf_counter() - started)
-    return statistics.median(found)
+def medians(repeats, *functions):
+    """The medians of how long calls of these functions take, which take turns; the first turn does not count."""
+    found = [[] for _ in functions]
+    for _ in range(repeats + 1):
+        for function, seconds in zip(functions, found, strict=True):
+            started = time.perf_counter()
+            function()
+            seconds.append(time.perf_counter() - started)
+    return [statistics.median(seconds[1:]) for seconds in found]
 
 
 if __name__ == "__main__":
