@@ -15,7 +15,7 @@ Afterwards you can
 - say what it costs to wait for the slowest worker, and what a step loses that goes on without one.
 
 Read first: lesson 03 (weight normalization), lesson 07 (data-dependent initialization), lesson 08 (batch
-normalization). ``minigrad/workers.py`` is 250 lines, and worth reading beside this.
+normalization). ``minigrad/workers.py`` is less than 300 lines, and worth reading beside this.
 
 Claims checked:
 
@@ -323,10 +323,10 @@ lesson.claim("in rings and trees every worker ends with the sum: largest error",
 # Now the whole step, for the paper's network at full size. With $B$ examples a worker computes for $c_0 + c_1 B$
 # seconds, a third of it forward. Synchronized statistics stop it: 2 messages a layer in the forward pass with batch
 # normalization, 1 mean-only, and as many backward. Gradients need not stop it. Those of the last layer are ready first,
-# and can be on their way while the layer below is still computing. (minigrad does not do this; larger libraries do.)
-# The constants are measured here, by two workers that share this machine's cores and memory: $c_0$ and $c_1$ of the
-# normal parameterization for all five, whose differences are not the subject; $\tau$ and $R$ from a short and a long
-# sum. Claims contain none of these seconds.
+# and can be on their way while the layer below is still computing. (minigrad does not do this; larger libraries do. In
+# the model statistics overtake gradients on their way.) The constants are measured here, by two workers that share this
+# machine's cores and memory: $c_0$ and $c_1$ of the normal parameterization for all five, whose differences are not the
+# subject; $\tau$ and $R$ from a short and a long sum. Claims contain none of these seconds.
 
 COUNTS, LENGTHS = (2, 6), (8, 4_000_000)
 TOGETHER = ("weight norm", "batch norm", "WN + mean-only BN")
@@ -541,8 +541,8 @@ lesson.claim("synchronized batch norm: averaged over the lost worker it is anoth
 #    step on 4 workers to be that on one, bit for bit?
 # 2. *The size of the batch.* With $P$ workers and $B$ examples each the batch has $PB$ examples. Which $P$ makes the
 #    fastest step for $PB = 1024$ on the internet, with weight norm and with batch norm? Use ``step_seconds``.
-# 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100, and
-#    draw the figure again. Which of the two networks still serves, and for which normalizations?
+# 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100. What
+#    is left of the figure's three panels, and what has become of the difference between the normalizations?
 # 4. *How many to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most examples a
 #    second for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
 

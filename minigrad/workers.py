@@ -24,12 +24,16 @@ import itertools
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy
 
 from minigrad import backend
 from minigrad.op import op
 from minigrad.tensors import Tensor
+
+Result = TypeVar("Result")
 
 
 class Workers:
@@ -43,10 +47,10 @@ class Workers:
         How many arrays this worker has handed over for summing, and of how many bytes.
     """
 
-    def __init__(self, rank=0, size=1):
+    def __init__(self, rank: int = 0, size: int = 1):
         self.rank, self.size, self.sums, self.bytes = rank, size, 0, 0
 
-    def sum(self, array):
+    def sum(self, array: Any) -> Any:
         """The sum of all workers' arrays, a new array like this one, the same for all of them.
 
         Every worker has to call it, with arrays of one shape and dtype, in the same order as the others.
@@ -69,11 +73,11 @@ class Workers:
     def _sum(self, array):
         raise NotImplementedError(f"{type(self).__name__} does not define _sum()")
 
-    def share(self, count):
+    def share(self, count: float) -> float:
         """`count` over the sum of all workers' counts: what this worker's mean loss weighs in that of all."""
         return count / float(self.sum(numpy.array([float(count)]))[0])
 
-    def sum_gradients(self, params):
+    def sum_gradients(self, params: Iterable[Tensor]) -> None:
         """Replace the gradient of each parameter by the sum of all workers', sent as one array for each dtype.
 
         Parameters without a gradient are passed over; they have to be the same ones for all workers.
@@ -103,7 +107,7 @@ class Alone(Workers):
     def __init__(self):
         super().__init__()
 
-    def sum(self, array):
+    def sum(self, array: Any) -> Any:
         """`array` itself."""
         return array
 
@@ -124,7 +128,7 @@ class MPI(Workers):
         If mpi4py, or the MPI library that it needs, is not installed.
     """
 
-    def __init__(self, ordered=True):
+    def __init__(self, ordered: bool = True):
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
@@ -217,7 +221,7 @@ class _Simulated(Workers):
         return given
 
 
-def simulate(size, work):
+def simulate(size: int, work: Callable[[Workers], Result]) -> list[Result]:
     """`work(workers)` for each of `size` workers in this process, each in a thread of its own.
 
     Sums are those of `MPI()`, bit for bit. The first worker that fails ends all, and its error is raised, with a note
@@ -261,7 +265,7 @@ def simulate(size, work):
     return results
 
 
-def pairwise(arrays):
+def pairwise(arrays: Iterable[Any]) -> Any:
     """The sum of arrays, neighbours first: ((a + b) + (c + d)) + …
 
     So two workers that have each added up two arrays come to the same bits as four workers with one array each.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import wn
+from lessons import data_parallel
 from lessons.convpool import PARAMETERIZATIONS, network
 from minigrad import nn
 from minigrad.nn import functional as F
@@ -230,6 +231,16 @@ def test_a_unit_without_variation_is_named_by_all_workers():
         return str(raised.value)
 
     assert len(set(simulate(3, work))) == 1
+
+
+def test_without_mpi_the_lesson_s_jobs_run_on_simulated_workers(monkeypatch):
+    rng = np.random.default_rng(0)
+    data = {"pictures": rng.normal(size=(16, 3, 12, 12)), "labels": rng.integers(0, 10, 16), "batch": 8, "steps": 3}
+    jobs = [("train", data | {"parameterization": "WN + mean-only BN"})]
+    monkeypatch.setattr(data_parallel, "mpiexec", lambda size: None)
+    [found], [wanted] = data_parallel.run(4, jobs), data_parallel.run(1, jobs)
+    close(found["end"], wanted["end"], ulps=1e8)
+    assert tuple(found["gradients"]) == (3, 3 * 8 * found["end"].size)
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
