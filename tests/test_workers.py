@@ -15,6 +15,7 @@ from lessons.convpool import PARAMETERIZATIONS, network
 from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.workers import Alone, Workers, pairwise, simulate, total
+from tests.devices import host, is_on, on
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 5)
@@ -231,6 +232,24 @@ def test_a_unit_without_variation_is_named_by_all_workers():
         return str(raised.value)
 
     assert len(set(simulate(3, work))) == 1
+
+
+@pytest.mark.parametrize("kind", ["batch norm", "WN + mean-only BN"])
+def test_arrays_stay_on_their_device(kind, device):
+    x, labels = np.random.default_rng(0).normal(size=(6, 3, 12, 12)).astype(np.float32), np.arange(6)
+
+    def step(workers, rows):
+        model = data_parallel.built(workers, kind, True, (2, 3), 0).to(device)
+        given = on(device, x[rows])
+        wn.data_dependent_init(model, mg.tensor(given), workers=workers)
+        (F.cross_entropy(model(mg.tensor(given)), labels[rows]) * workers.share(len(given))).backward()
+        workers.sum_gradients(model.parameters())
+        assert all(is_on(device, p.grad.data) for p in model.parameters())
+        return np.concatenate([host(p.grad).ravel() for p in model.parameters()])
+
+    wanted = step(Alone(), slice(None))
+    for found in simulate(2, lambda workers: step(workers, slice(4 * workers.rank, 4 + 2 * workers.rank))):
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())  # float32, ten layers
 
 
 def test_without_mpi_the_lesson_s_jobs_run_on_simulated_workers(monkeypatch):
