@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 import wn
-from lessons import data_parallel
-from lessons.convpool import PARAMETERIZATIONS, network
 from minigrad import nn
 from minigrad.nn import functional as F
 from minigrad.workers import Alone, Workers, pairwise, simulate, total
-from tests.devices import host, is_on, on
 
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 5)
@@ -120,36 +117,6 @@ def test_gradients_weighted_by_shares_are_those_of_the_batch(seed, cuts):
         close(found[1].numpy(), wanted[1].numpy(), ulps=1e10)
 
 
-@pytest.mark.parametrize("kind", PARAMETERIZATIONS)
-def test_the_paper_s_network_on_unequal_parts_is_that_on_the_batch(kind):
-    """Initialization, gradients and running averages."""
-    rng = np.random.default_rng(0)
-    x, labels, parts = rng.normal(size=(11, 3, 12, 12)), rng.integers(0, 10, 11), (0, 5, 6, 11)
-
-    def step(workers, rows):
-        model = network(kind, (3, 4), np.random.default_rng(1), noise=0.0, dropout=0.0)
-        for p in model.parameters():
-            p.data = p.numpy().astype(float)
-        for layer in model.modules():
-            if isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm)):
-                layer.workers = workers
-        if kind != "batch norm":
-            wn.data_dependent_init(wn.apply_weight_norm(model), x[rows], workers=workers)
-        loss = F.cross_entropy(model(mg.tensor(x[rows])), labels[rows]) * workers.share(len(labels[rows]))
-        loss.backward()
-        workers.sum_gradients(model.parameters())
-        return [p.grad.numpy() for p in model.parameters()], [
-            t.numpy() for t in (*model.parameters(), *model.buffers())
-        ]
-
-    gradients, state = step(Alone(), slice(None))
-    for found, its_state in simulate(3, lambda workers: step(workers, slice(*parts[workers.rank : workers.rank + 2]))):
-        for a, b in zip(found, gradients, strict=True):
-            close(a, b, ulps=1e6)
-        for a, b in zip(its_state, state, strict=True):
-            close(a, b, ulps=1e6 if a.dtype == np.float64 else 1e10)
-
-
 # ---- normalization --------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +190,25 @@ def test_in_half_precision_sums_do_not_overflow(kind):
         assert part.dtype == np.float32 and np.isfinite(part).all() and abs(part.mean()) < 0.01
 
 
+@given(seeds, cuts())
+@few
+def test_initialization_from_unequal_parts_is_that_from_the_batch(seed, cuts):
+    x = 3 + np.random.default_rng(seed).normal(size=(2 * cuts[-1], 4))  # two examples a worker at least
+
+    def parameters(workers, rows):
+        rng = np.random.default_rng(seed)
+        model = nn.Sequential(nn.Linear(4, 3, rng=rng), nn.LeakyReLU(0.1), nn.Linear(3, 2, rng=rng))
+        for p in model.parameters():
+            p.data = p.numpy().astype(float)
+        wn.data_dependent_init(wn.apply_weight_norm(model), x[rows], workers=workers)
+        return np.concatenate([p.numpy().ravel() for p in model.parameters()])
+
+    wanted = parameters(Alone(), slice(None))
+    ends = 2 * cuts
+    for found in simulate(len(cuts) - 1, lambda w: parameters(w, slice(*ends[w.rank : w.rank + 2]))):
+        close(found, wanted, ulps=1e8)  # deviations may be small, and what is divided by them large
+
+
 def test_a_unit_without_variation_is_named_by_all_workers():
     def work(workers):
         with pytest.raises(ValueError, match="unit 0 of layer 'Linear' has the same pre-activation") as raised:
@@ -232,34 +218,6 @@ def test_a_unit_without_variation_is_named_by_all_workers():
         return str(raised.value)
 
     assert len(set(simulate(3, work))) == 1
-
-
-@pytest.mark.parametrize("kind", ["batch norm", "WN + mean-only BN"])
-def test_arrays_stay_on_their_device(kind, device):
-    x, labels = np.random.default_rng(0).normal(size=(6, 3, 12, 12)).astype(np.float32), np.arange(6)
-
-    def step(workers, rows):
-        model = data_parallel.built(workers, kind, True, (2, 3), 0).to(device)
-        given = on(device, x[rows])
-        wn.data_dependent_init(model, mg.tensor(given), workers=workers)
-        (F.cross_entropy(model(mg.tensor(given)), labels[rows]) * workers.share(len(given))).backward()
-        workers.sum_gradients(model.parameters())
-        assert all(is_on(device, p.grad.data) for p in model.parameters())
-        return np.concatenate([host(p.grad).ravel() for p in model.parameters()])
-
-    wanted = step(Alone(), slice(None))
-    for found in simulate(2, lambda workers: step(workers, slice(4 * workers.rank, 4 + 2 * workers.rank))):
-        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())  # float32, ten layers
-
-
-def test_without_mpi_the_lesson_s_jobs_run_on_simulated_workers(monkeypatch):
-    rng = np.random.default_rng(0)
-    data = {"pictures": rng.normal(size=(16, 3, 12, 12)), "labels": rng.integers(0, 10, 16), "batch": 8, "steps": 3}
-    jobs = [("train", data | {"parameterization": "WN + mean-only BN"})]
-    monkeypatch.setattr(data_parallel, "mpiexec", lambda size: None)
-    [found], [wanted] = data_parallel.run(4, jobs), data_parallel.run(1, jobs)
-    close(found["end"], wanted["end"], ulps=1e8)
-    assert tuple(found["gradients"]) == (3, 3 * 8 * found["end"].size)
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
