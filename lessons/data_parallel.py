@@ -79,7 +79,7 @@ def built(workers, parameterization, synchronized, widths, seed, dtype="float32"
     for parameter in model.parameters():
         parameter.data = parameter.numpy().astype(dtype)
     for layer in model.modules():
-        if synchronized and isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm)):
+        if synchronized and workers.size > 1 and isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm)):
             layer.workers = workers
     if parameterization in ("weight norm", "WN + mean-only BN"):
         wn.apply_weight_norm(model)

@@ -29,7 +29,7 @@ def test_the_paper_s_network_on_unequal_parts_is_that_on_the_batch(kind):
         for p in model.parameters():
             p.data = p.numpy().astype(float)
         for layer in model.modules():
-            if isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm)):
+            if workers.size > 1 and isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm)):
                 layer.workers = workers
         if kind != "batch norm":
             wn.data_dependent_init(wn.apply_weight_norm(model), x[rows], workers=workers)
