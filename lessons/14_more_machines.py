@@ -328,11 +328,12 @@ lesson.claim("in rings and trees every worker ends with the sum: largest error",
 # machine's cores and memory: $c_0$ and $c_1$ of the normal parameterization for all five, whose differences are not the
 # subject; $\tau$ and $R$ from a short and a long sum. Claims contain none of these seconds.
 
-COUNTS, LENGTHS = (2, 6), (8, 4_000_000)
+COUNTS, LENGTHS = (2, 4), (8, 4_000_000)
 TOGETHER = ("weight norm", "batch norm", "WN + mean-only BN")
+steps = {"repeats": 5 if lesson.full else 2}
 jobs = [("seconds_of_sums", {"sizes": LENGTHS}),
-        ("seconds_of_steps", {"parameterization": "normal", "examples": COUNTS})]  # fmt: skip
-jobs += [("seconds_of_steps", {"parameterization": kind, "examples": COUNTS[1:]}) for kind in TOGETHER]
+        ("seconds_of_steps", steps | {"parameterization": "normal", "examples": COUNTS})]  # fmt: skip
+jobs += [("seconds_of_steps", steps | {"parameterization": kind, "examples": COUNTS[1:]}) for kind in TOGETHER]
 (short, long), ((few, _), (more, _)), *measured = data_parallel.run(2, jobs)
 here = (short / 2, LENGTHS[1] / max(long - short, 1e-9))  # two rounds; a ring of two sends all n bytes
 each = max(more - few, 1e-9) / (COUNTS[1] - COUNTS[0])
@@ -375,7 +376,7 @@ def step_seconds(kind, size, batch, link, overlap=True):
 
 
 # %%
-# Is the model any good? Two workers on this machine, six examples each, against its prediction. They share memory and
+# Is the model any good? Two workers on this machine, four examples each, against its prediction. They share memory and
 # caches, which the model does not know; ``python -m benchmarks workers`` measures with more care. Then further: to
 # 4,096 workers with the latency and bandwidth measured here, and on the internet, with 50 ms and 100 Mbit/s.
 
