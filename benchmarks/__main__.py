@@ -31,6 +31,7 @@ from benchmarks import (
     resnet,
     scaling,
     small,
+    workers,
 )
 from lessons import commit
 from minigrad.fast.cpu import parallel
@@ -50,6 +51,7 @@ TABLES = {
         autoencoder,
         q_learning,
         scaling,
+        workers,
     )
 }
 SIMD = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")

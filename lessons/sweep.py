@@ -163,7 +163,7 @@ def _executor(on, jobs):
 
 
 def mpi():
-    needs("mpi4py", "mpi", "mpi4py mpich")
+    needs("mpi4py", "mpi", "-e '.[workers]'")
     from mpi4py import MPI
     from mpi4py.futures import MPIPoolExecutor
 

@@ -13,7 +13,8 @@ lean on two more: `backend.py` (NumPy or CuPy) and `guard.py` (nobody writes int
 
 On these stand `nn/` and `optim/`; `transforms.py` (vjp, jvp, hvp, jacobian, hessian); `testing/` (check_grads, the
 likely cause of a wrong gradient, strategies for property tests); `draw.py` (the tape as text and figure);
-`checkpointing.py` (less memory for more time); `saving.py` (a run saved and restored); `data/` (pictures);
+`checkpointing.py` (less memory for more time); `saving.py` (a run saved and restored); `workers.py` (several
+machines); `data/` (pictures);
 `settings.py` (every setting); `blas.py` (which BLAS runs); `hints.py` (what to write instead of other libraries'
 words). And `fast/`, imported last, puts faster forms in the place
 of some of it, without changing what it means: it may be skipped, and with MINIGRAD_PLAIN=1 in the environment it is.
@@ -28,7 +29,7 @@ from minigrad.tensors import Tensor, tensor
 
 __version__ = "0.1.0"
 
-from minigrad import data, draw, nn, optim, testing
+from minigrad import data, draw, nn, optim, testing, workers
 from minigrad.checkpointing import checkpoint
 from minigrad.cuda_graphs import cuda_graph
 from minigrad.saving import load, save
@@ -36,7 +37,7 @@ from minigrad.transforms import hessian, hvp, jacobian, jvp, vjp
 
 __all__ = ["Tensor", "checkpoint", "config", "cuda_graph", "data", "detect_anomaly", "draw", "enable_grad", "grad"]
 __all__ += ["hessian", "hvp", "is_available", "jacobian", "jvp", "load", "nn", "no_grad", "optim", "save", "tensor"]
-__all__ += ["testing", "vjp", *ops.__all__]
+__all__ += ["testing", "vjp", "workers", *ops.__all__]
 
 if not config.plain:
     from minigrad import fast

@@ -8,14 +8,14 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy
 import numpy.typing as npt
 
-from minigrad import data as data, draw as draw, nn as nn, optim as optim, testing as testing
+from minigrad import data as data, draw as draw, nn as nn, optim as optim, testing as testing, workers as workers
 from minigrad.settings import config as config
 from minigrad.tensors import Array as Array
 from minigrad.tensors import Operand as Operand
 from minigrad.tensors import Tensor as Tensor
 
 __version__: str
-__all__ = ['Tensor', 'abs', 'add', 'argmax', 'astype', 'avg_pool2d', 'broadcast_to', 'checkpoint', 'clip', 'concatenate', 'config', 'conv2d', 'conv_transpose2d', 'cos', 'cuda_graph', 'cumsum', 'data', 'detect_anomaly', 'divide', 'draw', 'einsum', 'elu', 'enable_grad', 'equal', 'erf', 'exp', 'expand_dims', 'flip', 'getitem', 'grad', 'greater', 'greater_equal', 'hessian', 'hvp', 'is_available', 'jacobian', 'jvp', 'leaky_relu', 'less', 'less_equal', 'load', 'log', 'log_softmax', 'logsumexp', 'matmul', 'max', 'max_pool2d', 'maximum', 'mean', 'min', 'minimum', 'moveaxis', 'multiply', 'negative', 'nn', 'no_grad', 'norm', 'not_equal', 'optim', 'pad', 'power', 'prod', 'relu', 'reshape', 'save', 'sigmoid', 'sign', 'sin', 'softmax', 'softplus', 'split', 'sqrt', 'square', 'squeeze', 'stack', 'std', 'subtract', 'sum', 'swapaxes', 'take', 'tanh', 'tensor', 'tensordot', 'testing', 'transpose', 'var', 'vjp', 'where']
+__all__ = ['Tensor', 'abs', 'add', 'argmax', 'astype', 'avg_pool2d', 'broadcast_to', 'checkpoint', 'clip', 'concatenate', 'config', 'conv2d', 'conv_transpose2d', 'cos', 'cuda_graph', 'cumsum', 'data', 'detect_anomaly', 'divide', 'draw', 'einsum', 'elu', 'enable_grad', 'equal', 'erf', 'exp', 'expand_dims', 'flip', 'getitem', 'grad', 'greater', 'greater_equal', 'hessian', 'hvp', 'is_available', 'jacobian', 'jvp', 'leaky_relu', 'less', 'less_equal', 'load', 'log', 'log_softmax', 'logsumexp', 'matmul', 'max', 'max_pool2d', 'maximum', 'mean', 'min', 'minimum', 'moveaxis', 'multiply', 'negative', 'nn', 'no_grad', 'norm', 'not_equal', 'optim', 'pad', 'power', 'prod', 'relu', 'reshape', 'save', 'sigmoid', 'sign', 'sin', 'softmax', 'softplus', 'split', 'sqrt', 'square', 'squeeze', 'stack', 'std', 'subtract', 'sum', 'swapaxes', 'take', 'tanh', 'tensor', 'tensordot', 'testing', 'transpose', 'var', 'vjp', 'where', 'workers']
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

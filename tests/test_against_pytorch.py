@@ -188,6 +188,7 @@ ELSEWHERE = {
     **dict.fromkeys(["batch_moments", "inverse_deviation"], "parts of batch_norm"),
     **dict.fromkeys(["lstm_cell_state", "lstm_output", "weight_norm"], "LAYERS"),
     "to_device": "a copy on another device", "mean_only": "the paper's; PyTorch has none",
+    "total": "a sum over machines",
 }  # fmt: skip
 
 

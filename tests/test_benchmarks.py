@@ -76,7 +76,9 @@ def numbers(table):
 def test_each_table_can_be_computed(name):
     tables = command_line.TABLES[name].run(TINY)
     for table in tables:
-        assert len(table.rows) > 0 and all(math.isfinite(n) and n > 0 for n in numbers(table))
+        assert (table.rows or "not measured" in table.notes[0]) and all(
+            math.isfinite(n) and n > 0 for n in numbers(table)
+        )
         assert all(list(row)[1:] for row in table.rows)
         json.dumps(vars(table))
 

@@ -333,7 +333,7 @@ BAD = {
 }  # fmt: skip
 ELEMENTWISE = set(  # any array will do
     "abs cos elu erf exp inverse_deviation leaky_relu log negative relu sigmoid sign sin softplus sqrt square "
-    "tanh".split()
+    "tanh total".split()
 )
 
 

@@ -22,6 +22,7 @@ from minigrad.nn import normalization, recurrent
 from minigrad.op import REGISTRY
 from minigrad.ops import convolution, linear_algebra
 from minigrad.ops import shape as rearranging
+from minigrad.workers import total
 from tests.devices import given_on_each_device, host, is_on, on
 from wn.mean_only_batch_norm import mean_only
 
@@ -718,6 +719,7 @@ CASES = {
         F.inverse_deviation, unary("positive", eps=1e-3), lambda var, eps: 1 / np.sqrt(var + eps)
     ),
     "lerp": Case(normalization.lerp, binary(fraction=0.3), lambda a, b, fraction: a + fraction * (b - a)),
+    "total": Case(lambda x: total(x, mg.workers.Alone()), unary(), lambda x: x),
     "dropout_mask": Case(
         lambda x, p, seed: F.dropout_mask(x, p, np.random.default_rng(seed)),
         unary(shapes=images, p=0.3, seed=5), naive_mask, differentiable=False

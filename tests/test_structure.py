@@ -125,7 +125,7 @@ ctypes.CDLL, os.register_at_fork = library, at_fork
 assert state() == before
 ours = [entry for entry in asked if entry[1].partition(".")[0] in ("minigrad", "wn")]
 assert not ours, ours
-unasked = {"matplotlib", "hypothesis", "cupy", "torch", "tqdm"} & set(sys.modules)
+unasked = {"matplotlib", "hypothesis", "cupy", "mpi4py", "torch", "tqdm"} & set(sys.modules)
 assert not unasked, unasked
 """
 

@@ -51,7 +51,7 @@ def apply_weight_norm(module: Layer, scale: Literal["linear", "exp"] = 'linear')
     `with module.computed_once():`. A zero vector is refused as by `WeightNorm`, with the layer's place in the model and
     before anything is changed.
     """
-def data_dependent_init(model: Layer, x: Any) -> Layer:
+def data_dependent_init(model: Layer, x: Any, workers: Any = None) -> Layer:
     r"""Set g and b of every layer so that its pre-activations have mean 0 and variance 1 on `x` (equations 5 and 6).
 
     The model is run once on `x`, and every Linear, Conv2d and ConvTranspose2d that runs is initialized as it does,
@@ -72,6 +72,9 @@ def data_dependent_init(model: Layer, x: Any) -> Layer:
     model : nn.Module
     x : array_like or Tensor
         A batch, in the shape and on the device that the model takes; for a Linear more than one example.
+    workers : minigrad.workers.Workers, optional
+        Several machines: mean and variance are those of all workers' x together, of which each may have a different
+        number of examples. All have to begin with equal parameters.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from wn.gradients import counting_axes
 from wn.reparameterization import WeightNormalization, output_axis
 
 
-def data_dependent_init(model, x):
+def data_dependent_init(model, x, workers=None):
     """Set g and b of every layer so that its pre-activations have mean 0 and variance 1 on `x` (equations 5 and 6).
 
     The model is run once on `x`, and every Linear, Conv2d and ConvTranspose2d that runs is initialized as it does,
@@ -33,6 +33,9 @@ def data_dependent_init(model, x):
     model : nn.Module
     x : array_like or Tensor
         A batch, in the shape and on the device that the model takes; for a Linear more than one example.
+    workers : minigrad.workers.Workers, optional
+        Several machines: mean and variance are those of all workers' x together, of which each may have a different
+        number of examples. All have to begin with equal parameters.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def data_dependent_init(model, x):
         is not finite; if a weight vector is zero; or if a weight is computed from other parameters in a way that has
         no length for each output. Names the layer. The model is then as it was.
     """
-    done, removals = set(), []
+    done, removals, workers = set(), [], workers or mg.workers.Alone()
     for name, layer in model.named_modules():
         layer.check_state({n: p.data for n, p in vars(layer).items() if isinstance(p, nn.Parameter)}, name)
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
@@ -56,7 +59,7 @@ def data_dependent_init(model, x):
                 weight = own.get("weight_v", own.get("weight"))
                 if weight not in done:
                     done.add(weight)
-                    return _initialize(layer, t, f"layer {name or type(layer).__name__!r}")
+                    return _initialize(layer, t, workers, f"layer {name or type(layer).__name__!r}")
 
             removals.append(layer.register_forward_hook(hook))
     parameters = [(p, p.data) for p in model.parameters()]
@@ -79,7 +82,7 @@ def _restore(saved):
         tensor.data = data
 
 
-def _initialize(layer, t, where):
+def _initialize(layer, t, workers, where):
     """Equations 5 and 6 for one layer: set its parameters, return its output as it is with them."""
     data = t.data
     xp = backend.array_module(data)
@@ -88,11 +91,15 @@ def _initialize(layer, t, where):
     # Relative to one value of each unit: nothing is lost where the mean is large, and equal values give exactly 0.
     # Up to millions of numbers are added up in float64.
     first = data[tuple(slice(None) if i == channel else slice(1) for i in range(data.ndim))]
+    first = workers.sum(first if workers.rank == 0 else xp.zeros_like(first))
     centered = data - first
-    offset = centered.mean(axis=axes, dtype=xp.float64, keepdims=True)
+    count = xp.full(1, data.size // data.shape[channel], xp.float64)
+    sums = workers.sum(xp.concatenate([centered.sum(axis=axes, dtype=xp.float64), count]))
+    count = float(sums[-1])
+    offset = (sums[:-1] / count).reshape(first.shape)
     centered -= offset.astype(data.dtype)
     mean = first + offset
-    deviation = xp.sqrt(xp.square(centered, dtype=xp.float64).mean(axis=axes, keepdims=True))
+    deviation = xp.sqrt(workers.sum(xp.square(centered, dtype=xp.float64).sum(axis=axes, keepdims=True)) / count)
     _refuse_bad_statistics(mean, deviation, data.dtype, where)
 
     normalization = _normalization(layer, where)

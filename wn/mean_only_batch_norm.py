@@ -13,7 +13,7 @@ import numpy
 
 import minigrad as mg
 from minigrad.nn import Buffer, Module, Parameter
-from minigrad.nn.normalization import channel_axes, follow
+from minigrad.nn.normalization import channel_axes, follow, mean_of_all
 from minigrad.op import primitive
 
 
@@ -36,6 +36,9 @@ class MeanOnlyBatchNorm(Module):
         the authors' code uses 0.1. After k batches it has come 1 - (1 - momentum)^k of the way from 0; in the long run
         it is as noisy as a plain average of about 2/momentum - 1 batches. (TensorFlow and Keras call 1 - momentum by
         this name.)
+    workers : minigrad.workers.Workers, optional
+        Several machines: μ is then that of all workers' batches together, in both directions. They may differ in size.
+        By default each worker subtracts the mean of its own, which is another function.
 
     Attributes
     ----------
@@ -49,24 +52,32 @@ class MeanOnlyBatchNorm(Module):
         t - μ[t] is always 0, so neither the input nor a gradient would pass. In evaluation any number will do.
     """
 
-    def __init__(self, features: int, momentum: float = 0.1):
+    def __init__(self, features: int, momentum: float = 0.1, workers: mg.workers.Workers | None = None):
         super().__init__()
-        self.features, self.momentum = features, momentum
+        self.features, self.momentum, self.workers = features, momentum, workers
         self.bias = Parameter(numpy.zeros(features, numpy.float32))
         self.running_mean = Buffer(numpy.zeros(features, numpy.float32))
 
     def forward(self, t):
         axes, shape = channel_axes(t, self.features, "MeanOnlyBatchNorm")
         if self.training:
-            if math.prod(t.shape[axis] for axis in axes) < 2:
-                raise ValueError(
-                    f"MeanOnlyBatchNorm: in training, one value a channel less its own mean is 0, and nothing of t of "
-                    f"shape {t.shape} would be left; use a larger batch or eval()"
-                )
-            shifted, mean = mean_only(t, self.bias)
+            if self.workers is None:
+                self._check_count(t, math.prod(t.shape[axis] for axis in axes))
+                shifted, mean = mean_only(t, self.bias)
+            else:
+                mean, count = mean_of_all(t, axes, self.workers)
+                self._check_count(t, count)
+                shifted = t + (self.bias - mean).reshape(shape)
             follow(self.running_mean, mean, self.momentum)
             return shifted
         return t + (self.bias - self.running_mean).reshape(shape)
+
+    def _check_count(self, t, count):
+        if count < 2:
+            raise ValueError(
+                f"MeanOnlyBatchNorm: in training, one value a channel less its own mean is 0, and nothing of t of "
+                f"shape {t.shape} would be left; use a larger batch or eval()"
+            )
 
     def extra_repr(self):
         return f"{self.features}, momentum={self.momentum}"

@@ -9,7 +9,11 @@ from minigrad import backend
 
 
 def batches(
-    arrays: Sequence[Any], size: int, rng: numpy.random.Generator | None = None, drop_last: bool = False
+    arrays: Sequence[Any],
+    size: int,
+    rng: numpy.random.Generator | None = None,
+    drop_last: bool = False,
+    workers: Any = None,
 ) -> Iterator[tuple[Any, ...]]:
     """Minibatches of aligned arrays: one pass over all rows.
 
@@ -25,6 +29,9 @@ def batches(
         order, and the batches are views, not copies.
     drop_last : bool
         Drop the last batch if fewer than `size` rows remain for it.
+    workers : minigrad.workers.Workers, optional
+        Of each batch of `size` rows only this worker's part, by rank, equally large but for one row. With equal
+        generators the parts of all workers are the batches of one.
 
     Returns
     -------
@@ -36,7 +43,8 @@ def batches(
     TypeError
         If `arrays` is a single array.
     ValueError
-        If there are no arrays, their lengths differ, or `size` is below 1.
+        If there are no arrays, their lengths differ, `size` is below 1, or a batch has fewer rows than there are
+        workers.
     """
     if backend.is_array(arrays):
         raise TypeError("batches takes a sequence of arrays such as (images, labels), not one array; write (array,)")
@@ -54,12 +62,18 @@ def batches(
         order = rng.permutation(rows)
         orders = [backend.to_device(order, backend.device_of(array)) for array in arrays]
     stop = rows - rows % size if drop_last else rows
-    return _epoch(arrays, size, stop, orders)
+    rank, parts = (workers.rank, workers.size) if workers else (0, 1)
+    if stop and (smallest := min(size, stop % size or size)) < parts:
+        raise ValueError(
+            f"batches: {parts} workers cannot share a batch of {smallest} rows; use larger batches, or drop_last=True"
+        )
+    return _epoch(arrays, size, stop, orders, rank, parts)
 
 
-def _epoch(arrays, size, stop, orders):
+def _epoch(arrays, size, stop, orders, rank, parts):
     """The batches, as a generator; it is apart from `batches` so that errors come at the call of that."""
     for start in range(0, stop, size):
-        rows = slice(start, min(start + size, stop))
+        count = min(size, stop - start)
+        rows = slice(start + count * rank // parts, start + count * (rank + 1) // parts)
         pairs = zip(arrays, orders, strict=True)
         yield tuple(array[rows if order is None else order[rows]] for array, order in pairs)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,25 @@ def test_batches_partition_aligned_arrays(rows, size, seed, drop_last):
         assert (seen == keys[:kept]).all()
     else:
         assert (seen == np.random.default_rng(seed).permutation(rows)[:kept]).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 5), st.integers(0, 99), st.booleans())
+def test_the_parts_of_all_workers_are_the_batches_of_one(rows, size, count, seed, drop_last):
+    def those_of(workers):
+        numbers = np.arange(rows)
+        return [b for (b,) in batches((numbers,), size, np.random.default_rng(seed), drop_last, workers)]
+
+    smallest = min(size, rows % size or size) if not drop_last else size
+    workers = [SimpleNamespace(rank=rank, size=count) for rank in range(count)]
+    if (rows >= size or not drop_last) and smallest < count:
+        with pytest.raises(ValueError, match=f"{count} workers cannot share a batch of {smallest} rows"):
+            those_of(workers[0])
+        return
+    parts = [those_of(worker) for worker in workers]
+    whole = those_of(None)
+    assert [np.concatenate(these).tolist() for these in zip(*parts, strict=True)] == [b.tolist() for b in whole]
+    for these in zip(*parts, strict=True):
+        assert max(map(len, these)) - min(map(len, these)) <= 1
 
 
 def test_a_generator_gives_a_new_order_each_epoch_and_the_same_one_from_the_same_seed():

@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs" / "notation.md").read_text("utf-8")
 FILES = [*lessons.lesson_files().values(), *lessons.further_files()]
 UNICODE = {"beta": "β", "eta": "η", "mu": "μ", "lambda": "λ", "theta": "θ", "rho": "ρ", "kappa": "κ", "gamma": "γ"}
 UNICODE |= {"Lambda": "Λ", "alpha": "α", "phi": "φ", "chi": "χ", "delta": "δ", "sigma": "σ", "varepsilon": "ε"}
-UNICODE["xi"] = "ξ"
+UNICODE |= {"xi": "ξ", "tau": "τ"}
 SECOND_MEANINGS = {  # patterns of what a letter does not mean, in prose and in the texts of claims and figures
     "β without an index": r"\\beta\b(?!_[12\\{])|\\beta_(?![12])|β(?![₁₂])",
     "γ without an index": r"\\gamma\b(?!_[12])|γ(?![₁₂])",

@@ -2,9 +2,7 @@
 
 import importlib.util
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 
 import lessons
 from lessons import sweep
+from lessons.data_parallel import environment, mpiexec
 from lessons.sweep import Run
 from tests.lessons.courses import COURSE, ROOT, assert_one_line_error, script
 
@@ -63,10 +62,7 @@ KILLED = "if rate == 0.2: os.kill(os.getpid(), signal.SIGKILL)"
 FALSE = "if rate == 0.2: raise ValueError('the rate is too large')"
 ENDLESS = "while True: time.sleep(0.01)"
 NEEDS_DASK = pytest.mark.skipif(not importlib.util.find_spec("distributed"), reason="needs the extra sweep")
-MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-NEEDS_MPI = pytest.mark.skipif(
-    not (importlib.util.find_spec("mpi4py") and MPIEXEC), reason="needs mpi4py and mpiexec (pip install mpi4py mpich)"
-)
+NEEDS_MPI = pytest.mark.skipif(mpiexec(3) is None, reason="needs the extra workers")
 
 
 def lesson(before="pass"):
@@ -180,7 +176,8 @@ def is_running(pid):
 
 def end_while_running(command, folder, by):
     """Send the sweep this signal when two runs have begun; its exit code, once these are gone."""
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), **pipes) as process:
         deadline = time.monotonic() + 60
         while len(noted(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -201,12 +198,12 @@ def end_while_running(command, folder, by):
         (signal.SIGINT, 130, "processes"),
         (signal.SIGKILL, -9, "processes"),
         pytest.param(signal.SIGINT, 130, "dask", marks=NEEDS_DASK),
-        pytest.param(signal.SIGINT, 130, "mpi", marks=NEEDS_MPI),
+        pytest.param(signal.SIGINT, 1, "mpi", marks=NEEDS_MPI),  # the code is Open MPI's own
     ],
 )
 def test_a_sweep_that_ends_early_takes_its_runs_along(shell, by, code, on):
     arguments, folder, _ = shell
-    before = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures"] if on == "mpi" else [sys.executable]
+    before = [*mpiexec(3), "-m", "mpi4py.futures"] if on == "mpi" else [sys.executable]
     command = [*before, *arguments(ENDLESS), "--on", on, "--jobs", "2"]
     assert end_while_running(command, folder, by) == code
 
@@ -267,8 +264,8 @@ def test_a_scheduler_that_does_not_answer_is_one_line(shell):
 def test_on_the_ranks_of_mpi_a_killed_run_is_done_again_and_one_that_fails_is_named(shell):
     arguments, folder, out = shell
     what = arguments(ONCE.format("os.getpid()") + FALSE)
-    command = [MPIEXEC, "-n", "3", sys.executable, "-m", "mpi4py.futures", *what, "--on", "mpi"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command = [*mpiexec(3), "-m", "mpi4py.futures", *what, "--on", "mpi"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "FAILED: normal at 0.2, seed 0: exit code 1: ValueError" in done.stderr, done.stderr
     assert len(noted(folder)) == 3 and seeds_by_rate(out) == {0.1: [0]}
 
@@ -301,7 +298,7 @@ def test_wrong_arguments_are_one_line(course, capsys, flags, word):
     assert word in line and not noted() and not course.out.exists()
 
 
-@pytest.mark.parametrize(("on", "install"), [("dask", "'.[sweep]'"), ("mpi", "mpi4py mpich")])
+@pytest.mark.parametrize(("on", "install"), [("dask", "'.[sweep]'"), ("mpi", "'.[workers]'")])
 def test_what_is_not_installed_is_named(course, capsys, monkeypatch, on, install):
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     assert course(lesson(), *FEW, "--on", on) == 2

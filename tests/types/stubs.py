@@ -100,6 +100,7 @@ OF_FUNCTION = {  # (function, parameter): its type, where the name alone does no
     ("argmax", "axis"): "int | None",
     ("concatenate", "axis"): "int | None",
     ("cumsum", "axis"): "int",
+    ("data_dependent_init", "workers"): "Any",
     ("data_dependent_init", "x"): "Any",
     ("equi_normalize", "example"): "Any",
     ("expand_dims", "axis"): "int",
