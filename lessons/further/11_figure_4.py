@@ -15,8 +15,9 @@ Afterwards you can
 
 Read first: lesson 11. (The chapters on figures 1 and 3 ask the same of other networks.)
 
-Claims checked: weights that begin small grow faster without weight normalization. The runs say, as far as a small
-network and five epochs can, whether weight normalization "significantly speeds up convergence of the optimization
+Claims checked: weights that begin small grow faster without weight normalization. Each at its best rate, weight
+normalization is ahead whatever the start, and from vectors of length 1 it minds the rate less; as far as a small
+network, five epochs and three seeds can tell whether it "significantly speeds up convergence of the optimization
 procedure" (section 5.3, figure 4).
 
 Time: quick about 5 s, full about 100 min of one core for each seed.
@@ -168,14 +169,18 @@ lesson.claim("the brush's vectors grow faster without weight normalization: rati
 runs, pictures_are = grid.stored("figure_4", ["clipping", "arm", "rate", "epochs"])
 
 
+def by_epoch(curves):
+    """The test bound in nats after each epoch."""
+    terms = zip(curves["likelihood"], curves["divergence"], strict=True)
+    return [likelihood - sum(parts) for likelihood, parts in terms]
+
+
 def bounds(arm, rate, clipping="clipped", epochs=EPOCHS):
-    """The test bound in nats by epoch, a row for each seed; NaN where a run has ended before."""
+    """The same, a row for each seed; NaN where a run has ended before."""
     by_seed = runs.get((clipping, arm, rate, epochs), {})
     rows = np.full((len(by_seed), epochs), np.nan)
     for row, seed in zip(rows, sorted(by_seed), strict=True):
-        curves = by_seed[seed]
-        epochs = zip(curves["likelihood"], curves["divergence"], strict=True)  # none, if it ended in the first
-        found = [likelihood - sum(divergence) for likelihood, divergence in epochs]
+        found = by_epoch(by_seed[seed])
         row[: len(found)] = found
     return rows
 
@@ -200,8 +205,7 @@ def best(arm):
     return max(there, key=lambda rate: np.nan_to_num(bounds(arm, rate)[:, -1].mean(), nan=-np.inf))
 
 
-arms = [arm for arm in ARMS if any(len(bounds(arm, rate)) for rate in RATES)]
-print("best at the end:", ", ".join(f"{arm} {best(arm)}: {grid.shown(bounds(arm, best(arm))[:, -1])}" for arm in arms))
+print("best at the end:", ", ".join(f"{arm} {best(arm)}: {grid.shown(bounds(arm, best(arm))[:, -1])}" for arm in ARMS))
 
 # %% Drawing tags=["hide-input"]
 
@@ -209,7 +213,7 @@ print("best at the end:", ", ".join(f"{arm} {best(arm)}: {grid.shown(bounds(arm,
 def draw():
     """Both panels."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.9))
-    for arm in arms:
+    for arm in ARMS:
         look = {"color": COLOURS[arm.partition(",")[0]], "ls": "-" if "length 1" in arm else "--", "capsize": 2}
         by_epoch = bounds(arm, best(arm))
         axes[0].errorbar(range(1, EPOCHS + 1), by_epoch.mean(axis=0), grid.deviation(by_epoch), marker="o", ms=3,
@@ -218,7 +222,7 @@ def draw():
         ends = [bounds(arm, rate)[:, -1] for rate in there]
         deviations = [grid.deviation(end) for end in ends]
         axes[1].errorbar(there, [end.mean() for end in ends], deviations, marker="o", ms=3, **look)
-    lowest = np.nanquantile([bounds(arm, best(arm)).mean(axis=0) for arm in arms], 0.1) - 3
+    lowest = np.nanquantile([bounds(arm, best(arm)).mean(axis=0) for arm in ARMS], 0.1) - 3
     axes[0].set(xlabel="epoch", ylabel="nats a picture", xticks=range(1, EPOCHS + 1), ylim=(lowest, None),
                 title="each at its best rate")
     axes[1].set(xlabel="learning rate", title=f"after {EPOCHS} epochs", xscale="log")
@@ -233,6 +237,33 @@ lesson.figure(draw(), "bounds", note=note, alt="Two panels, both with a line for
               "by epoch at each arm's best rate. Right: the bound after the last epoch against the rate.")
 
 # %%
+# At the implementation's rate, 0.001, the order is that of figure 4 only if weight normalization begins at $g = 1$.
+# Then it is ten nats ahead of the normal network with the implementation's start, more than in the paper, and nine
+# ahead of the one that begins as it does. With $g = \|v\|$ it is three nats behind: its lengths have a long way to go,
+# as above. Each at its best rate, the start hardly matters any more, and the parameterization does:
+
+PAIRS = {"small weights": ("weight norm", "normal"), "length 1": ("weight norm, length 1", "normal, length 1")}
+leads = {start: np.subtract(*(bounds(arm, best(arm))[:, -1] for arm in pair)) for start, pair in PAIRS.items()}
+for start, lead in leads.items():
+    print(f"each at its best rate, from {start}: weight norm ahead by {grid.shown(lead)} nats, by seed {lead.round(1)}")
+change = {}
+for arm in PAIRS["length 1"]:
+    ends = [bounds(arm, rate)[:, -1].mean() for rate in (0.001, 0.003, 0.01)]
+    change[arm] = max(ends) - min(ends)
+    print(f"{arm}: between the rates 0.001 and 0.01 the bound changes by {change[arm]:.1f} nats")
+
+# %% Tolerance tags=["hide-input"]
+# *Bounds.* The lead scatters by up to 0.8 nats over seeds, so the mean of three by 0.5; we claim a lead of 2.2 as one
+# of more than 1. The best rate was chosen with seed 0, which is one of the three. Bounds at one rate scatter by 0.1 to
+# 0.7 nats, so a change of 0.6 is next to none, and one of 7 is large: the claim asks for a third. Both claims were
+# written with the results in sight.
+
+lesson.claim("each at its best rate weight norm is ahead, from either start: smaller mean lead of three seeds, nats",
+             min(lead.mean() for lead in leads.values()), above=1)
+lesson.claim("from length 1, weight norm minds the rate less: change of the bound over a decade, over that of normal",
+             change["weight norm, length 1"] / change["normal, length 1"], below=1 / 3)
+
+# %%
 # Clipping
 # --------
 #
@@ -240,23 +271,51 @@ lesson.figure(draw(), "bounds", note=note, alt="Two panels, both with a line for
 # the runs if nothing is shortened? Adam divides by the gradients' own size, so a factor that all have for a long time
 # makes no difference; what clipping can prevent is one step with a gradient far above the others.
 
-for arm in arms:
-    for clipping in CLIPPING:
-        for curves in runs.get((clipping, arm, best(arm), EPOCHS), {}).values():
-            long = " ".join(f"{100 * share:3.0f}" for share in curves["long"])
-            print(f"{arm:21} {best(arm):<5} {clipping:9}: above 10 in {long} % of an epoch's steps; the largest "
-                  f"{max(curves['largest norm'], default=np.nan):.0f}; {curves.get('ended', 'it has come to its end')}")
+for arm in ARMS:
+    for rate in sorted(RATES):
+        for seed, curves in runs.get(("unclipped", arm, rate, EPOCHS), {}).items():
+            gain = by_epoch(runs["clipped", arm, rate, EPOCHS][seed])[-1] - by_epoch(curves)[-1]
+            print(f"{arm:21} {rate:<5} above 10 in at least {100 * min(curves['long']):.0f} % of an epoch's steps, "
+                  f"median {min(curves['norm']):.0f} to {max(curves['norm']):.0f}, "
+                  f"largest {max(curves['largest norm']):.0f}; clipping gains {gain:.1f} nats")
+
+# %%
+# The norm of the gradients is above 10 in nearly every step, with and without weight normalization. So "clipping"
+# divides every gradient by its own norm here: all minibatches count the same, whatever the size of their gradients.
+# That is worth one to three nats after five epochs, and weight normalization does not replace it: it makes *weights*
+# indifferent to their length, and Adam makes steps indifferent to the scale that all gradients share, but not to the
+# differences between minibatches.
+#
+# Epochs
+# ------
+#
+# Figure 4 ends at about -90 and -95 nats. What do more epochs bring? Seed 0 trained the two arms that begin as the same
+# function, with vectors of length 1, for twenty.
+
+LONG = 20
+longer = {arm: bounds(arm, 0.003, epochs=LONG)[0] for arm in ("weight norm, length 1", "normal, length 1")}
+for arm, by_epoch in longer.items():
+    print(f"{arm:21} 0.003, after 5, 10, 15 and 20 epochs:", by_epoch[4::5].round(1))
+ahead = longer["weight norm, length 1"] - longer["normal, length 1"]
+sooner = int((longer["weight norm, length 1"] < longer["normal, length 1"][-1]).sum()) + 1
+print(f"weight norm's lead after 5, 10, 15 and 20 epochs: {ahead[4::5].round(1)}; it is where the other ends after "
+      f"{sooner} epochs instead of {LONG}")
 
 # %%
 # What to take from it
 # --------------------
 #
-# Within a pair the arms differ in parameterization, between the pairs in their start. At 0.001, the
-# implementation's rate, the first runs (seed 0) look like figure 4 if weight normalization begins at $g = 1$: it ends
-# nine nats above the normal network with the implementation's start. With $g = \|v\|$ it ends below it. At other rates,
-# and with other seeds, nothing has been run yet. The tables above say how many seeds there are. With fewer than three,
-# a difference of a nat or two is an anecdote. The paper's own numbers, about -90 with weight normalization and -95
-# without, are of a network with five times as many weights after twenty times as many epochs.
+# - *Reproduced, at this size:* figure 4's lead. Each at its best of four rates, over three seeds, weight normalization
+#   ends 2.2 nats ahead, from small weights as from vectors of length 1, and it is ahead after every epoch. That is more
+#   than the seeds scatter, and unlike the networks of figures 1 and 3, where the best rates made up for most or all of
+#   the lead. Here no rate does: a parabola through the normal network's bounds at 0.001, 0.003 and 0.01 has its top at
+#   0.003, from either start.
+# - *The rate:* "even without modifying [...] learning rate" holds for weight normalization with $g = 1$, which hardly
+#   minds the rate from 0.001 to 0.01. It does not hold with $g = \|v\|$.
+# - *Not replaced:* clipping.
+# - *Not reached:* -90 and -95. Fifteen epochs more bring six or seven of the 14 nats that lack, the last five of them
+#   one. The rest is left to the paper's other eighty epochs, and to its five times as many weights. The lead stays at
+#   half of figure 4's, 2.5 to 2.7 nats in one seed, and twenty epochs without weight normalization are worth ten with it.
 #
 # Questions
 # ---------
