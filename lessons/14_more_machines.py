@@ -423,6 +423,10 @@ lesson.figure(figure, "cost", alt="The share of a step's time that is computing,
               "batch norm last.")
 
 # %%
+# With two workers, on two cores that others used as well, the benchmark's steps took 1.00 to 1.07 times what the model
+# predicts (22 November 2026, ``results/benchmarks/workers.json``), in a run before 0.98 to 1.28, batch norm most: its
+# synchronized form is made of single operations.
+#
 # The lines of weight normalization and of the normal parameterization lie on each other: one number more for each unit
 # is nothing. With latencies of microseconds nobody notices statistics either. Over the internet they decide: batch
 # normalization waits 40 times for a tree of 50 ms hops, and no overlap helps, since the next layer cannot begin without
