@@ -256,7 +256,7 @@ for arm in PAIRS["length 1"]:
 # %% Tolerance tags=["hide-input"]
 # *Bounds.* The lead scatters by up to 0.8 nats over seeds, so the mean of three by 0.5; we claim a lead of 2.2 as one
 # of more than 1. The best rate was chosen with seed 0, which is one of the three. Bounds at one rate scatter by 0.1 to
-# 0.7 nats, so a change of 0.6 is next to none, and one of 7 is large: the claim asks for a third. Both claims were
+# 0.7 nats, so a change of 0.4 is none, and one of 7 is large: the claim asks for a third. Both claims were
 # written with the results in sight.
 
 lesson.claim("each at its best rate weight norm is ahead, from either start: smaller mean lead of three seeds, nats",
