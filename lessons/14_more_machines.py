@@ -43,7 +43,8 @@ Time: quick about 30 s, full about 1 min. With the extra ``workers`` (mpi4py and
 #
 # if $L_r$ depends on the worker's own examples only. So each worker weighs its loss by its share of the batch, and what
 # they need from each other is one sum over all parameters: an *all-reduce*, since afterwards all have it. Then all take
-# the same step, and their copies stay equal. In minigrad:
+# the same step, and their copies stay equal. In minigrad (MPI, the message passing interface, is the usual standard by
+# which programs on several machines send each other arrays):
 #
 # ```python
 # with mg.workers.MPI() as workers:  # mpiexec -n 4 python program.py
@@ -116,10 +117,12 @@ for kind in KINDS:
     print(f"{kind:32}: 2 workers {apart(kind, 2):.1e}, 4 workers {apart(kind, 4):.1e} from one")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Sums in another order round differently, by some $\varepsilon = 2 \cdot 10^{-16}$ of their terms, and in
-# a deep network a small difference may grow by a factor of ten or so per step. We allow $10^{-9}$. Where a worker's own
-# statistics are used, those of 24 or 12 pictures in the last layer, they are off by $1/\sqrt{24}$ or so; a hundredth of
-# the way gone is the least that must be seen.
+# *Tolerance.* Sums in another order round differently, by some $\varepsilon = 2 \cdot 10^{-16}$ of their terms. Where
+# the terms of a gradient nearly cancel, more of its digits are lost, and Adam, which divides a gradient by its size,
+# makes that a step as long as any other. Over so few steps it does not accumulate: after 1 and after 20 steps the
+# distance is some $10^{-13}$. $10^{-9}$ leaves room for another BLAS, and is far below what a wrong share or statistic
+# does: where a worker uses its own statistics, of 24 or 12 pictures in the last layer, they are off by $1/\sqrt{24}$ or
+# so. A hundredth of the way gone is the least that must be seen.
 
 EXACT = 1e-9
 lesson.claim("weight norm, on 2 and 4 workers: distance from the weights of one, relative to the way gone",
@@ -130,11 +133,11 @@ lesson.claim("weight norm, on 2 and 4 workers: distance from the weights of one,
 # -----------
 #
 # *To rounding* is not the same. Additions round, $(a + b) + c \neq a + (b + c)$ in the last bit, and with more steps
-# training carries such a bit into all digits. Whoever looks for a mistake on 4 machines wants to see it on one. So fix
-# the order: each batch is always computed in four pieces, and neighbours are added first, $(1 + 2) + (3 + 4)$. One
-# worker has all four pieces. Of two, each adds up two, and then they add what they have. With four workers, the workers
-# are the pieces. The additions are the same ones. ``MPI()`` adds in this order; the all-reduce of the MPI library
-# (``ordered=False``) chooses for itself.
+# training may carry such a bit into all digits. To find a mistake that shows on 4 machines, one wants to repeat it on
+# one, exactly. So fix the order: each batch is always computed in four pieces, and neighbours are added first,
+# $(1 + 2) + (3 + 4)$. One worker has all four pieces. Of two, each adds up two, and then they add what they have. With
+# four workers, the workers are the pieces. The additions are the same ones, and shares of 1/2 and 1/4 round nothing.
+# ``MPI()`` adds in this order; the all-reduce of the MPI library (``ordered=False``) chooses for itself.
 
 bits = max(np.abs(runs["weight norm, four pieces", size]["end"] - runs["weight norm, four pieces", 1]["end"]).max()
            for size in (2, 4))
@@ -162,7 +165,9 @@ lesson.claim("four pieces, added by neighbours: largest difference between weigh
 # ```
 #
 # and from it autograd makes derivatives of every order. ``BatchNorm(..., workers=workers)`` and
-# ``wn.MeanOnlyBatchNorm(..., workers=workers)`` use it. Count what they send in a layer of $C$ channels, in numbers:
+# ``wn.MeanOnlyBatchNorm(..., workers=workers)`` use it. Count what they send in a layer of $C$ channels, in numbers.
+# (On the way back each array meets its derivative, of the same shape, the last first; that of the count is sent in
+# vain.)
 #
 # | | forward | backward |
 # |---|---|---|
@@ -313,9 +318,9 @@ lesson.claim("rounds, and bytes after each other, of all-reduce in rings and tre
 lesson.claim("in rings and trees every worker ends with the sum: largest error", wrong, below=1e-13)
 
 # %%
-# Short messages want a tree, long ones a ring. The gradient is long; statistics are short. That is all the difference
-# between them: a megabyte of gradients is worth waiting for, and four times ten layers wait for a few hundred bytes
-# each.
+# Short messages want a tree, long ones a ring. The gradient of the paper's network is one message of 5.6 MB, and its
+# bytes set the time. The statistics of batch normalization are 40 messages of less than a kilobyte, four for each of
+# ten layers, and their latencies set the time.
 #
 # A model of a step
 # -----------------
@@ -324,9 +329,10 @@ lesson.claim("in rings and trees every worker ends with the sum: largest error",
 # seconds, a third of it forward. Synchronized statistics stop it: 2 messages a layer in the forward pass with batch
 # normalization, 1 mean-only, and as many backward. Gradients need not stop it. Those of the last layer are ready first,
 # and can be on their way while the layer below is still computing. (minigrad does not do this; larger libraries do. In
-# the model statistics overtake gradients on their way.) The constants are measured here, by two workers that share this
-# machine's cores and memory: $c_0$ and $c_1$ of the normal parameterization for all five, whose differences are not the
-# subject; $\tau$ and $R$ from a short and a long sum. Claims contain none of these seconds.
+# the model statistics overtake gradients on their way, messages of one round do not slow each other down, and all
+# workers are equally fast.) The constants are measured here, by two workers that share this machine's cores and memory:
+# $c_0$ and $c_1$ of the normal parameterization for all five, whose differences are not the subject; $\tau$ and $R$
+# from a short and a long sum. Claims contain none of these seconds.
 
 COUNTS, LENGTHS = (2, 4), (8, 4_000_000)
 TOGETHER = ("weight norm", "batch norm", "WN + mean-only BN")
@@ -377,8 +383,10 @@ def step_seconds(kind, size, batch, link, overlap=True):
 
 # %%
 # Is the model any good? Two workers on this machine, four examples each, against its prediction. They share memory and
-# caches, which the model does not know; ``python -m benchmarks workers`` measures with more care. Then further: to
-# 4,096 workers with the latency and bandwidth measured here, and on the internet, with 50 ms and 100 Mbit/s.
+# caches, and perhaps cores with other programs, which the model does not know. What is measured may be off by more than
+# the sums take, so this checks the order of magnitude of a step; ``python -m benchmarks workers`` measures with
+# more care. Then further: to 4,096 workers with the latency and bandwidth measured here, and on the internet, with 50
+# ms and 100 Mbit/s.
 
 for kind, [(computing, whole)] in zip(TOGETHER, measured, strict=True):
     sums = step_seconds(kind, 2, 0, here, overlap=False) - fixed
@@ -428,23 +436,27 @@ lesson.figure(figure, "cost", alt="The share of a step's time that is computing,
 # synchronized form is made of single operations.
 #
 # The lines of weight normalization and of the normal parameterization lie on each other: one number more for each unit
-# is nothing. With latencies of microseconds nobody notices statistics either. Over the internet they decide: batch
-# normalization waits 40 times for a tree of 50 ms hops, and no overlap helps, since the next layer cannot begin without
-# them. Its way out is to leave statistics unsynchronized, which is the other function of the table above, and no longer
-# the same for every number of workers. More examples a worker help all of them, but then the batch is large, and a
-# larger batch needs fewer steps only up to a point.
+# is nothing. With latencies of microseconds, and computing as slow as here, statistics hardly matter either. (The left
+# panel bends where a ring has so many rounds that a message for each layer takes longer than the computing that hides
+# it. In the middle, overlap gains weight normalization nothing, and its thin line lies under the other: ten messages
+# take longer than one.) Over the internet statistics decide: batch normalization waits 40 times for a tree of 50 ms
+# hops, and these waits cannot be overlapped, since the next layer cannot begin without them. Its way out is to leave
+# statistics unsynchronized, which is the other function of the table above, and no longer the same for every number of
+# workers. More examples a worker help all of them, but then the batch is large, and a larger batch needs fewer steps
+# only up to a point.
 #
 # Waiting for the slowest
 # -----------------------
 #
 # A sum waits for everybody. Say that a worker takes a second, and then, since somebody else uses the machine, a random
 # time more, exponential with a mean of one second. The first of $P$ exponential times is over after $1/P$ on average;
-# then $P - 1$ are left, and the next takes $1/(P - 1)$. So the last comes after
+# then $P - 1$ are left, and the next takes $1/(P - 1)$ more, since an exponential time has no memory: what is left of
+# it is distributed as the whole was. So the last comes after
 #
 # $$H_P = 1 + \tfrac12 + \tfrac13 + \dots + \tfrac1P,$$
 #
-# about $\ln P + 0.58$: 7.5 s on average for 1,000 workers, of which each needs one. Without the last $k$ it is
-# $H_P - H_k$. Not to wait for 10 of 1,000 makes 7.5 s to 4.6 s.
+# about $\ln P + 0.58$: 1,000 workers, each of which loses one second on average, all wait for 7.5 s. Without the last
+# $k$ it is $H_P - H_k$: not waiting for 10 of the 1,000 brings 7.5 s down to 4.6 s.
 
 
 def harmonic(size):
@@ -471,12 +483,12 @@ lesson.claim("waiting for the slowest of P workers but k takes H_P - H_k: P = 8,
 # A step without one
 # ------------------
 #
-# So a step should do with those that are there, also if one has died. The others divide the batch's weight among them:
-# ``share`` counts who is there. Is that still the gradient? Without worker $r$ the mean over the other $P - 1$ is
+# So a step should do with those that are there, even if one has died. The others divide the batch's weight among them:
+# ``share`` counts who is there. Is that still the gradient? If all had equal parts, the mean without worker $r$ is
 #
 # $$\nabla_{-r} = \frac{P \nabla - \nabla_r}{P - 1} = \nabla + \frac{\nabla - \nabla_r}{P - 1}.$$
 #
-# Averaged over $r$ the last term is 0: if it does not depend on the examples who is lost, the step is *unbiased*. And
+# Averaged over $r$ the last term is 0: if who is lost does not depend on the examples, the gradient is *unbiased*. And
 # it is off by what one worker's gradient is off, divided by $P - 1$. All this needs that $\nabla_r$ does not depend on
 # the others. With synchronized batch normalization it does: a lost worker takes its part of mean and variance along.
 
@@ -536,7 +548,8 @@ lesson.claim("synchronized batch norm: averaged over the lost worker it is anoth
 #   weights, bit for bit if one wishes.
 # - Batch normalization divides too, for four messages a layer and step, two in each direction; mean-only batch
 #   normalization for half of them. It is not the bytes that cost, but the waiting.
-# - In one rack that is nothing. Where a message takes milliseconds, it decides which normalization one can afford.
+# - With messages of microseconds, and computing as slow as here, that is next to nothing. Where a message takes
+#   milliseconds, or computing is much faster (question 3), it decides which normalization one can afford.
 # - A lost worker costs weight normalization some noise, and batch normalization a bias as well.
 #
 # In minigrad a worker that dies, or whose numbers are no longer finite, ends all of them, with a line that names it;
@@ -552,7 +565,7 @@ lesson.claim("synchronized batch norm: averaged over the lost worker it is anoth
 #    fastest step for $PB = 1024$ on the internet, with weight norm and with batch norm? Use ``step_seconds``.
 # 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100. What
 #    is left of the figure's three panels, and what has become of the difference between the normalizations?
-# 4. *How many to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most examples a
-#    second for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
+# 4. *How many not to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most
+#    examples a second for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
 
 lesson.finish()
