@@ -80,16 +80,19 @@ class Workers:
     def sum_gradients(self, params: Iterable[Tensor]) -> None:
         """Replace the gradient of each parameter by the sum of all workers', sent as one array for each dtype.
 
-        Parameters without a gradient are passed over; they have to be the same ones for all workers.
+        With the gradients goes, for each parameter, whether this worker has one; if not, it adds nothing. A parameter
+        of which no worker has a gradient keeps none.
         """
-        params = [p for p in dict.fromkeys(params) if p.grad is not None]
+        params = [p for p in dict.fromkeys(params) if p.requires_grad]
         for dtype in dict.fromkeys(p.dtype for p in params):
             these = [p for p in params if p.dtype == dtype]
             xp = backend.array_module(*[p._data for p in these])
-            flat = self.sum(xp.concatenate([p.grad._data.reshape(-1) for p in these]))
+            own = [xp.zeros(p.size, dtype) if p.grad is None else p.grad._data.reshape(-1) for p in these]
+            flat = self.sum(xp.concatenate([*own, xp.asarray([p.grad is not None for p in these], dtype)]))
             ends = numpy.cumsum([p.size for p in these])
-            for p, end in zip(these, ends.tolist(), strict=True):
-                p.grad = Tensor(flat[end - p.size : end].reshape(p.shape))
+            for p, end, having in zip(these, ends.tolist(), flat[-len(these) :].tolist(), strict=True):
+                if having:
+                    p.grad = Tensor(flat[end - p.size : end].reshape(p.shape))
 
     def __enter__(self):
         return self

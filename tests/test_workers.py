@@ -119,6 +119,18 @@ def test_gradients_weighted_by_shares_are_those_of_the_batch(seed, cuts):
             close(a.numpy(), b.numpy(), ulps=ulps)
 
 
+def test_a_worker_without_a_gradient_for_some_parameter_adds_nothing_to_it():
+    def work(workers):
+        one, two, unused, frozen = (nn.Parameter(np.ones(3)) for _ in range(4))
+        frozen.requires_grad = False
+        loss = (2 * one).sum() if workers.rank else (5 * two).sum()
+        loss.backward()
+        workers.sum_gradients([one, two, unused, frozen])
+        return one.grad.numpy().tolist(), two.grad.numpy().tolist(), unused.grad, frozen.grad, workers.bytes
+
+    assert simulate(3, work) == [([4.0] * 3, [5.0] * 3, None, None, 8 * (3 * 3 + 3))] * 3
+
+
 # ---- normalization --------------------------------------------------------------------------------------------------
 
 
