@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import numpy
 
 from minigrad import backend
+from minigrad.graph import state
 from minigrad.op import op
 from minigrad.tensors import Tensor
 
@@ -93,6 +94,9 @@ class Workers:
             for p, end, having in zip(these, ends.tolist(), flat[-len(these) :].tolist(), strict=True):
                 if having:
                     p.grad = Tensor(flat[end - p.size : end].reshape(p.shape))
+
+    def __deepcopy__(self, _):
+        return self  # the copy of a model sums with the same workers
 
     def __enter__(self):
         return self
@@ -206,7 +210,7 @@ class _Simulated(Workers):
         self._given, self._barrier = given, barrier
 
     def _sum(self, array):
-        return pairwise(self._meet(array))
+        return backend.array_module(array).array(pairwise(self._meet(array)))  # of one worker, and of 0 axes, too
 
     def _meet(self, array):
         """All workers' arrays by rank; None for one that has ended."""
@@ -242,9 +246,10 @@ def simulate(size: int, work: Callable[[Workers], Result]) -> list[Result]:
         What each has returned, by rank.
     """
     given, barrier = [None] * size, threading.Barrier(size)
-    results, errors = [None] * size, []
+    results, errors, tape = [None] * size, [], dict(vars(state))
 
     def run(rank):
+        vars(state).update(tape)
         workers = _Simulated(rank, given, barrier)
         try:
             results[rank] = work(workers)
@@ -255,14 +260,17 @@ def simulate(size: int, work: Callable[[Workers], Result]) -> list[Result]:
                 errors.append(error)
             barrier.abort()
 
-    # Settings that hold within a `with` in this thread hold in the others, too.
+    # Settings that hold within a `with` in this thread hold in the others, too, such as no_grad and detect_anomaly.
     threads = [
         threading.Thread(target=contextvars.copy_context().run, args=(run, rank), daemon=True) for rank in range(size)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        barrier.abort()  # after Ctrl-C nobody goes on alone
     if errors:
         raise errors[0]
     return results
