@@ -52,7 +52,7 @@ def run(size):
 def sums_of_a_step(kind, widths):
     """The bytes of each sum."""
     model = data_parallel.built(Alone(), kind, False, widths, 0)
-    gradients = 4 * sum(p.size for p in model.parameters())
+    gradients = 4 * sum(p.size + 1 for p in model.parameters())
     return [
         gradients,
         *(4 * (len(layer.weight) + more) for layer in weight_layers(model) for more in MESSAGES.get(kind, ())),

@@ -221,6 +221,7 @@ for kind in ("weight norm", "batch norm, synchronized", "WN + mean-only BN, sync
 
 # %%
 # All three have as many parameters: the weights, and two for each unit, a scale and a shift ($g$ and $b$).
+# With the gradients goes one number for each array of them, three in a layer: whether this worker has it.
 # Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer one value of
 # each unit that the others are taken relative to, then sums, then squares, the last two in float64. It happens once.
 
@@ -232,8 +233,8 @@ print(f"initialization: {initialization[0]} sums, {initialization[1]} bytes, onc
 # %% tags=["hide-input"]
 # *Tolerances.* Counts are exact; all numbers are float64 here, of 8 bytes.
 
-lesson.claim("bytes of the gradients in a step: 8 (weights + 2 units), weight norm and batch norm", gradients,
-             predicted=8 * (weights + 2 * units), rtol=0)
+lesson.claim("bytes of the gradients in a step: 8 (weights + 2 units + 3 layers), weight norm and batch norm",
+             gradients, predicted=8 * (weights + 2 * units + 3 * LAYERS), rtol=0)
 lesson.claim("bytes of the statistics in a step: 8 Σ(4C + 2) batch norm, 8 Σ(2C + 2) mean-only", statistics,
              predicted=[8 * (4 * units + 2 * LAYERS), 8 * (2 * units + 2 * LAYERS)], rtol=0)
 lesson.claim("data-dependent initialization sends, once, 3 sums a layer of 8 Σ(3C + 1) bytes", initialization,

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import numpy
 
 from minigrad import backend
+from minigrad.graph import state
 from minigrad.op import op
 from minigrad.tensors import Tensor
 
@@ -80,16 +81,22 @@ class Workers:
     def sum_gradients(self, params: Iterable[Tensor]) -> None:
         """Replace the gradient of each parameter by the sum of all workers', sent as one array for each dtype.
 
-        Parameters without a gradient are passed over; they have to be the same ones for all workers.
+        With the gradients goes, for each parameter, whether this worker has one; if not, it adds nothing. A parameter
+        of which no worker has a gradient keeps none.
         """
-        params = [p for p in dict.fromkeys(params) if p.grad is not None]
+        params = [p for p in dict.fromkeys(params) if p.requires_grad]
         for dtype in dict.fromkeys(p.dtype for p in params):
             these = [p for p in params if p.dtype == dtype]
             xp = backend.array_module(*[p._data for p in these])
-            flat = self.sum(xp.concatenate([p.grad._data.reshape(-1) for p in these]))
+            own = [xp.zeros(p.size, dtype) if p.grad is None else p.grad._data.reshape(-1) for p in these]
+            flat = self.sum(xp.concatenate([*own, xp.asarray([p.grad is not None for p in these], dtype)]))
             ends = numpy.cumsum([p.size for p in these])
-            for p, end in zip(these, ends.tolist(), strict=True):
-                p.grad = Tensor(flat[end - p.size : end].reshape(p.shape))
+            for p, end, having in zip(these, ends.tolist(), flat[-len(these) :].tolist(), strict=True):
+                if having:
+                    p.grad = Tensor(flat[end - p.size : end].reshape(p.shape))
+
+    def __deepcopy__(self, _):
+        return self  # the copy of a model sums with the same workers
 
     def __enter__(self):
         return self
@@ -203,7 +210,7 @@ class _Simulated(Workers):
         self._given, self._barrier = given, barrier
 
     def _sum(self, array):
-        return pairwise(self._meet(array))
+        return backend.array_module(array).array(pairwise(self._meet(array)))  # of one worker, and of 0 axes, too
 
     def _meet(self, array):
         """All workers' arrays by rank; None for one that has ended."""
@@ -239,9 +246,10 @@ def simulate(size: int, work: Callable[[Workers], Result]) -> list[Result]:
         What each has returned, by rank.
     """
     given, barrier = [None] * size, threading.Barrier(size)
-    results, errors = [None] * size, []
+    results, errors, tape = [None] * size, [], dict(vars(state))
 
     def run(rank):
+        vars(state).update(tape)
         workers = _Simulated(rank, given, barrier)
         try:
             results[rank] = work(workers)
@@ -252,14 +260,17 @@ def simulate(size: int, work: Callable[[Workers], Result]) -> list[Result]:
                 errors.append(error)
             barrier.abort()
 
-    # Settings that hold within a `with` in this thread hold in the others, too.
+    # Settings that hold within a `with` in this thread hold in the others, too, such as no_grad and detect_anomaly.
     threads = [
         threading.Thread(target=contextvars.copy_context().run, args=(run, rank), daemon=True) for rank in range(size)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        barrier.abort()  # after Ctrl-C nobody goes on alone
     if errors:
         raise errors[0]
     return results

@@ -1,5 +1,8 @@
 """Workers: a batch divided among them is that batch. Here they are simulated; test_workers_mpi.py has processes."""
 
+import copy
+import os
+import signal
 import sys
 import threading
 
@@ -55,7 +58,12 @@ def test_neighbours_may_be_added_beforehand_bit_for_bit(seed, few, more):
 def test_sums_of_arrays_of_size_0_and_0_dimensions():
     for array in (np.zeros((0, 3)), np.array(2.0)):
         for found in simulate(3, lambda workers, array=array: workers.sum(array)):
-            assert found.shape == array.shape and (found == 3 * array).all()
+            assert found.shape == array.shape and (found == 3 * array).all() and isinstance(found, np.ndarray)
+
+
+def test_a_sum_is_a_new_array_even_of_one_worker():
+    array = np.ones(3)
+    assert simulate(1, lambda workers: workers.sum(array) is not array) == [True]
 
 
 def test_alone_nothing_is_sent():
@@ -117,6 +125,18 @@ def test_gradients_weighted_by_shares_are_those_of_the_batch(seed, cuts):
         assert [g.dtype for g in found] == [np.float64, np.float32, np.float64]
         for a, b, ulps in zip(found, wanted, (1e4, 1e10, 1e4), strict=True):
             close(a.numpy(), b.numpy(), ulps=ulps)
+
+
+def test_a_worker_without_a_gradient_for_some_parameter_adds_nothing_to_it():
+    def work(workers):
+        one, two, unused, frozen = (nn.Parameter(np.ones(3)) for _ in range(4))
+        frozen.requires_grad = False
+        loss = (2 * one).sum() if workers.rank else (5 * two).sum()
+        loss.backward()
+        workers.sum_gradients([one, two, unused, frozen])
+        return one.grad.numpy().tolist(), two.grad.numpy().tolist(), unused.grad, frozen.grad, workers.bytes
+
+    assert simulate(3, work) == [([4.0] * 3, [5.0] * 3, None, None, 8 * (3 * 3 + 3))] * 3
 
 
 # ---- normalization --------------------------------------------------------------------------------------------------
@@ -270,6 +290,34 @@ def test_settings_hold_in_the_workers_threads_and_the_tape_is_each_its_own():
         return (x * x).requires_grad
 
     assert simulate(2, work) == [True, False]
+    with mg.no_grad():
+        assert simulate(2, lambda _: (x * x).requires_grad) == [False, False]
+    with mg.detect_anomaly(), pytest.raises(FloatingPointError, match="multiply produced NaN or inf"):
+        simulate(2, lambda workers: total(x * [1.0, np.inf][workers.rank], workers))
+
+
+def test_ctrl_c_ends_all_workers():
+    def work(workers):
+        while True:
+            workers.sum(np.ones(1))
+            if (workers.rank, workers.sums) == (0, 1):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        simulate(2, work)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm, wn.MeanOnlyBatchNorm])
+def test_the_copy_of_a_model_has_the_same_workers(kind):
+    def work(workers):
+        model = nn.Sequential(kind(3, workers=workers))
+        return copy.deepcopy(model)[0].workers is workers and copy.deepcopy(model)[0].bias is not model[0].bias
+
+    assert simulate(2, work) == [True, True]
 
 
 def test_without_mpi4py_the_error_says_what_to_install(monkeypatch):
