@@ -122,6 +122,9 @@ class Alone(Workers):
 class MPI(Workers):
     """The processes that `mpiexec` has started (extra `workers`: mpi4py and Open MPI).
 
+    Nobody checks that all workers make the same sums: one that ends early leaves the others waiting, and arrays of
+    other shapes but as many bytes are added. `simulate` checks both, so try a new program there first.
+
     Parameters
     ----------
     ordered : bool

@@ -73,4 +73,5 @@ def test_without_mpi_the_lesson_s_jobs_run_on_simulated_workers(monkeypatch):
     monkeypatch.setattr(data_parallel, "mpiexec", lambda size: None)
     [found], [wanted] = data_parallel.run(4, jobs), data_parallel.run(1, jobs)
     close(found["end"], wanted["end"], ulps=1e8)
-    assert tuple(found["gradients"]) == (3, 3 * 8 * found["end"].size)
+    parameters = len(data_parallel.built(Alone(), "WN + mean-only BN", True, (8, 16), 0).parameters())
+    assert tuple(found["gradients"]) == (3, 3 * 8 * (found["end"].size + parameters))
