@@ -159,7 +159,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(course, capsys, before, 
 def test_two_sweeps_on_one_folder_do_not_disturb_each_other(shell):
     arguments, _, out = shell
     command = [sys.executable, *arguments("time.sleep(1)")]
-    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     names = sorted(path.name for path in results(out).rglob("*.*"))
     assert names == ["seed0-normal-0-1.json", "seed0-normal-0-2.json", "table.json", "table.md"]
