@@ -91,7 +91,7 @@ FEW = ["sweep", "9", "--only", "normal", "--rates", "0.1", "0.2", "--seeds", "0"
 @pytest.fixture
 def shell(tmp_path):
     """The command that sweeps such a lesson as from a shell, and the folders of course and output."""
-    folder, out, command = tmp_path / "lessons", tmp_path / "out", tmp_path / "course.py"
+    folder, out, command = tmp_path / "some_lessons", tmp_path / "out", tmp_path / "course.py"
     folder.mkdir()
     command.write_text(COURSE + "if __name__ == '__main__': sys.exit(main(sys.argv[2:]))")
 
