@@ -19,7 +19,7 @@ Claims checked: ‖v‖² grows by (1 + μ)/(1 - μ) times the sum of the square
 are larger after the target has moved; the noise that minibatches bring into predictions under batch normalization falls
 as 1/√B. The paper's own claim, that weight normalization learns faster, as far as a small game and ten seeds can tell.
 
-Time: quick about 5 s, full about 4 min of one core on the orchard, and an hour for each run of MinAtar.
+Time: quick about 5 s, full about 4 min of one core on the orchard, and half an hour for each run of MinAtar.
 """
 
 # %%
@@ -218,11 +218,12 @@ class Plan:
     """Which runs a game gets."""
 
     settings: Settings
-    frames: int  # of each run
-    pieces: int  # of a run: entries of its curve
+    piece: int  # frames for each entry of a curve
     first_tried: float  # of `RATES`
-    tuned_with: tuple  # seeds with which rates are tried
-    tested_with: tuple  # seeds for the best rate
+    tuned_for: int  # frames of a run that tries a rate
+    tuned_with: tuple  # its seeds
+    tested_for: int  # frames of a run at the best rate
+    tested_with: tuple  # its seeds
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,8 @@ class Run:
 
 
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SMALL = Plan(LESSONS, 4_000, 20, 0.01, (0, 1, 2), tuple(range(3, 13)))
-LARGE = Plan(MINATAR, 1_000_000, 100, 0.0003, (0,), (1, 2, 3, 4, 5))
+SMALL = Plan(LESSONS, 200, 0.01, 4_000, (0, 1, 2), 4_000, tuple(range(3, 13)))
+LARGE = Plan(MINATAR, 10_000, 0.0003, 300_000, (0,), 1_000_000, (1, 2, 3, 4, 5))
 GAME = lesson.flags.game
 PLAN = SMALL if GAME == "orchard" else LARGE
 
@@ -290,10 +291,10 @@ def train(run, plan):
     if saved := checkpoint.load():
         training.load(saved["training"])
         curves = saved["curves"]
-    for _ in lesson.progress(range(len(curves["score"]), plan.pieces), run.name()):
+    for _ in lesson.progress(range(len(curves["score"]), run.frames // plan.piece), run.name()):
         training.returns.clear()
         training.losses.clear()
-        training.run(run.frames // plan.pieces)
+        training.run(plan.piece)
         curves["score"].append(score(training))
         curves["loss"].append(float(np.mean(training.losses)) if training.losses else np.nan)
         if checkpoint.due(300):
@@ -314,7 +315,7 @@ def tuning_score(arm, rate, find):
 
     `find(run)` returns a run's curves, or None if they cannot be had, and then so is the answer.
     """
-    found = [find(Run(GAME, arm, rate, seed, PLAN.frames)) for seed in PLAN.tuned_with]
+    found = [find(Run(GAME, arm, rate, seed, PLAN.tuned_for)) for seed in PLAN.tuned_with]
     return None if None in found else np.nanmean([curves["score"] for curves in found])
 
 
@@ -328,7 +329,7 @@ if lesson.full:
              for arm in arms}
     for seed in PLAN.tested_with:
         for arm in arms:
-            trained(Run(GAME, arm, rates[arm], seed, PLAN.frames))
+            trained(Run(GAME, arm, rates[arm], seed, PLAN.tested_for))
     lesson.stop("complete")
 
 # %%
@@ -337,8 +338,8 @@ if lesson.full:
 #
 # A run takes about two seconds of one core. Each run's result is in a file of its own in ``results/figure_5``;
 # ``--full`` trains what has none, with ``--only`` for some of the arms, and ``--game minatar/breakout`` does the same
-# for a game of MinAtar, with the settings of its authors, one tuning seed and five others, 1,000,000 frames each. It
-# may be interrupted at any time.
+# for a game of MinAtar, with the settings of its authors: one seed and 300,000 frames for each rate, five other seeds
+# and 1,000,000 frames at the best one. It may be interrupted at any time.
 
 runs, _ = grid.stored("figure_5", ["game", "frames", "arm", "rate"])
 
@@ -349,7 +350,7 @@ def find(run):
 
 def tested(arm, rate):
     """The curves of the test runs at a rate, (runs, pieces)."""
-    found = [find(Run(GAME, arm, rate, seed, PLAN.frames)) for seed in PLAN.tested_with]
+    found = [find(Run(GAME, arm, rate, seed, PLAN.tested_for)) for seed in PLAN.tested_with]
     return np.array([curves["score"] for curves in found if curves])
 
 
@@ -376,14 +377,14 @@ def shown(scores):
 # with putting back and within each game for itself, compute the mean again, and take the quantiles of many such means.
 # We have one game, so there is one stratum.
 
-print(f"{GAME}, {PLAN.frames} moves: mean score over the run at each rate, seeds {PLAN.tuned_with}")
+print(f"{GAME}: mean score over {PLAN.tuned_for:,} moves at each rate, seeds {PLAN.tuned_with}")
 tuning = {arm: {rate: tuning_score(arm, rate, find) for rate in RATES} for arm in ARMS}
 for arm, scores in tuning.items():
     print(f"{arm:19}", "  ".join(f"{rate:g}: {score:.2f}" for rate, score in scores.items() if score is not None))
 best = {arm: grid.best_rate(RATES, PLAN.first_tried, scores.get) for arm, scores in tuning.items()}
 curves = {arm: tested(arm, rate) for arm, rate in best.items() if rate}
 curves = {arm: found for arm, found in curves.items() if len(found) > 1}
-print("\nother seeds, each at its best rate: interquartile mean [95 % interval] (runs)")
+print(f"\nother seeds, {PLAN.tested_for:,} moves, each at its best rate: interquartile mean [95 % interval] (runs)")
 for arm, found in curves.items():
     print(f"{arm:19} {best[arm]:<5g} over the run {shown(found.mean(axis=1))}   at the end {shown(found[:, -1])}")
 if missing := [arm for arm in ARMS if len(curves.get(arm, ())) < len(PLAN.tested_with)]:
@@ -405,7 +406,7 @@ for arm in curves:
 def draw():
     """Left the curves at the best rates, with intervals; right the tuning."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.9))
-    moves = PLAN.frames // PLAN.pieces * np.arange(1, PLAN.pieces + 1)
+    moves = np.arange(PLAN.piece, PLAN.tested_for + 1, PLAN.piece)
     for arm, found in curves.items():
         low, high = np.quantile([resampled(at, lesson.rng(8), 1000) for at in found.T], (0.025, 0.975), axis=1)
         axes[0].plot(moves, interquartile_mean(found.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
