@@ -43,7 +43,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lessons import COLOURS, Lesson
-from lessons.games import Orchard
+from lessons.games import Orchard, picture
 from lessons.q_learning import ORCHARD, Size, Training
 
 lesson = Lesson(__file__)
@@ -58,8 +58,8 @@ print(f"{len(states)} states, {game.actions} moves")
 frame, _ = game.reset(seed=5)
 frames = [frame] + [game.step(action)[0] for action in (2, 2, 0, 1)]
 figure, axes = plt.subplots(1, 5, figsize=(7, 1.7))
-for ax, picture in zip(axes, frames, strict=True):
-    ax.imshow(picture[0], cmap="gray", vmin=0, vmax=255)
+for ax, seen in zip(axes, frames, strict=True):
+    ax.imshow(picture(seen))
     ax.set(xticks=[], yticks=[])
     ax.grid(visible=False)
 lesson.figure(figure, "orchard", alt="Five frames of a game on a field of five by five places: a bright apple falls, "
@@ -399,7 +399,7 @@ def share(run):
 
 
 def train(name, seed, steps=3_000, pieces=12):
-    """The share after each piece of a training, which goes on from its checkpoint if there is one."""
+    """An agent that is trained, or goes on from its checkpoint, and the share after each piece of its training."""
     run, shares = agent(seed, **ARMS[name][0]), []
     checkpoint = lesson.checkpoint(f"{name}, seed {seed}", {"settings": str(run.settings)})
     if saved := checkpoint.load():
@@ -410,11 +410,12 @@ def train(name, seed, steps=3_000, pieces=12):
         shares.append(float(share(run)))
         if len(shares) == pieces or checkpoint.due(60):
             checkpoint.save({"run": run.state(), "shares": shares})
-    return shares
+    return run, shares
 
 
 SEEDS = 10 if lesson.full else 3
-curves = {name: np.array([train(name, s) for s in lesson.progress(range(SEEDS), name)]) for name in ARMS}
+trained = {name: [train(name, s) for s in lesson.progress(range(SEEDS), name)] for name in ARMS}
+curves = {name: np.array([shares for _, shares in found]) for name, found in trained.items()}
 for name, found in curves.items():
     print(f"{name:17}: share of the best policy's worth after 3,000 moves {found[:, -1].mean():.2f} "
           f"({', '.join(f'{value:.2f}' for value in found[:, -1])})")
@@ -441,6 +442,23 @@ axes.legend()
 lesson.figure(figure, "parts", alt="The worth of the learned policy against the number of moves, mean and standard "
               "deviation over seeds. With replay it rises to most of what can be earned, with or without a target "
               "network; without replay it stays at less than half.")
+
+figure, axes = plt.subplots(1, 2, figsize=(4.6, 2.7))
+games = {name: list(trained[name][0][0].play(60)) for name in ("both", "no replay")}
+caught = {name: np.cumsum([reward for _, reward, _ in moves]) for name, moves in games.items()}
+
+
+def draw_move(t):
+    for ax, name in zip(axes, games, strict=True):
+        ax.clear()
+        ax.imshow(picture(games[name][t][0]))
+        ax.set(xticks=[], yticks=[], title=f"{name}: {caught[name][t]:.0f} caught")
+        ax.grid(visible=False)
+
+
+lesson.animation(figure, draw_move, range(60), "play", alt="Two agents in the orchard, side by side, sixty moves of "
+                 "each. The one that learned with replay and target network moves its basket under nearly every apple; "
+                 "the one without replay misses many.", per_second=5)
 
 # %%
 # Replay makes the difference. The target network hardly does: in twelve pairs of runs, those of the lesson's seeds 0 to

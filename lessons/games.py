@@ -18,6 +18,8 @@ import numpy as np
 from lessons import UsageError
 
 BRIGHT, TRAIL = 255, 128
+CHANNELS = np.array([[0.3, 0.6, 1.0], [1.0, 1.0, 1.0], [0.45, 0.45, 0.45], [0.9, 0.55, 0.2], [0.4, 0.8, 0.4],
+                     [0.9, 0.4, 0.4], [0.7, 0.5, 0.9], [0.9, 0.8, 0.3], [0.4, 0.8, 0.8], [0.8, 0.5, 0.6]])  # fmt: skip
 
 
 class Orchard:
@@ -174,6 +176,9 @@ class Atari:
     up to 30 frames in which nothing is done, how many is drawn; otherwise nothing is left to chance. Only actions that
     mean something in the game are offered.
 
+    Screens are shrunk by means over areas, as Gymnasium shrinks them. The code that the paper's authors started from
+    (github.com/spragunr/deep_q_rl) interpolates between the four nearest places instead.
+
     Parameters
     ----------
     name : str
@@ -272,6 +277,20 @@ def make(name):
         except ModuleNotFoundError:
             raise UsageError(f"MinAtar has no game {game!r}") from None
     raise UsageError(f"there is no game {name!r}; there are orchard, minatar/... and atari/...")
+
+
+def picture(frame):
+    """A frame (channels, height, width) in colours, (height, width, 3) from 0 to 1.
+
+    One channel is gray. Of several, as MinAtar has them, each has a colour of its own, and the last of those that are
+    bright at a place is seen there.
+    """
+    if len(frame) == 1:
+        return np.repeat(frame[0, :, :, None] / BRIGHT, 3, axis=2)
+    seen = np.zeros((*frame.shape[1:], 3))
+    for channel, colour in zip(frame, CHANNELS[np.arange(len(frame)) % len(CHANNELS)], strict=True):
+        seen = np.where(channel[:, :, None] > 0, colour * channel[:, :, None] / BRIGHT, seen)
+    return seen
 
 
 def replayed(game, seed, actions):

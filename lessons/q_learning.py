@@ -260,17 +260,31 @@ class Training:
         self.losses.append(float(np.where(abs(off) <= 1, off**2 / 2, abs(off) - 0.5).mean()))
 
     def evaluate(self, steps, seed=0):
-        """Play for so many steps, with few random actions, without learning; training goes on as if it had not been.
+        """Play for so many steps as `play` does; the return, that is the sum of rewards, of each game.
 
         Whole games count, whatever lives they take, and their rewards as they come; the last one counts only if it is
         the first.
-
-        Returns
-        -------
-        list of float
-            The return, that is the sum of rewards, of each game.
         """
-        rng, returns, total = np.random.default_rng(seed), [], 0.0
+        returns, total = [], 0.0
+        for _, reward, ended in self.play(steps, seed):
+            total += reward
+            if ended:
+                returns.append(total)
+                total = 0.0
+        return returns or [total]
+
+    def play(self, steps, seed=0):
+        """Play with few random actions, without learning; training goes on as if it had not been.
+
+        Yields
+        ------
+        frame : (channels, height, width) array
+            What each of `steps` steps led to.
+        reward : float
+        ended : bool
+            Whether the game is over. The next step is the first of a new one.
+        """
+        rng = np.random.default_rng(seed)
         frame, _ = self.tested.reset(seed=int(rng.integers(2**31)))
         memory = ReplayMemory(self.settings.history + 2, frame.shape, self.settings.history)  # for the stacks
         memory.begin(frame)
@@ -278,13 +292,10 @@ class Training:
             action = self.action(self.network, memory.latest(), self.settings.testing, rng)
             frame, reward, terminated, truncated, _ = self.tested.step(action)
             memory.add(action, reward, terminated, frame)
-            total += reward
+            yield frame, reward, terminated or truncated
             if terminated or truncated:
-                returns.append(total)
-                total = 0.0
                 frame, _ = self.tested.reset(seed=int(rng.integers(2**31)))
                 memory.begin(frame)
-        return returns or [total]
 
     # ---- to go on later ---------------------------------------------------------------------------------------------
 

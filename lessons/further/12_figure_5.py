@@ -33,14 +33,14 @@ import numpy as np
 
 import wn
 from lessons import COLOURS, Lesson, file_name, grid
-from lessons.games import Orchard, make
-from lessons.q_learning import ARMS, MINATAR, ORCHARD, Settings, Size, Training
+from lessons.games import Orchard, make, picture
+from lessons.q_learning import ARMS, MINATAR, ORCHARD, PAPER, Settings, Size, Training
 
 
 def own_flags(parser):
     """For a part of the full run."""
     parser.add_argument("--game", default="orchard", metavar="NAME",
-                        help="orchard (the default), or a game of MinAtar, such as minatar/breakout")
+                        help="orchard (the default), or a game of MinAtar or Atari: minatar/breakout, atari/breakout")
     parser.add_argument("--only", nargs="+", choices=ARMS, metavar="NAME",
                         help=f"train these; of {', '.join(map(repr, ARMS))}")
 
@@ -219,11 +219,13 @@ class Plan:
 
     settings: Settings
     piece: int  # frames for each entry of a curve
-    first_tried: float  # of `RATES`
     tuned_for: int  # frames of a run that tries a rate
     tuned_with: tuple  # its seeds
     tested_for: int  # frames of a run at the best rate
     tested_with: tuple  # its seeds
+    arms: tuple = ARMS
+    first_tried: float = 0.01  # of `RATES`
+    rates: dict | None = None  # by arm, where none is tried
 
 
 @dataclass(frozen=True)
@@ -241,10 +243,19 @@ class Run:
 
 
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SMALL = Plan(LESSONS, 200, 0.01, 4_000, (0, 1, 2), 4_000, tuple(range(3, 13)))
-LARGE = Plan(MINATAR, 10_000, 0.0003, 300_000, (0,), 1_000_000, (1, 2, 3, 4, 5))
-GAME = lesson.flags.game
-PLAN = SMALL if GAME == "orchard" else LARGE
+TWO = ("normal", "weight norm")
+PLANS = {
+    "orchard": Plan(LESSONS, 200, 4_000, (0, 1, 2), 4_000, tuple(range(3, 13))),
+    "minatar": Plan(MINATAR, 10_000, 300_000, (0,), 1_000_000, (1, 2, 3, 4, 5), TWO, 0.0003),
+    "atari": Plan(PAPER, 250_000, 0, (), 50_000_000, (1,), TWO,
+                  rates=dict.fromkeys(ARMS, 0.0001) | {"weight norm": 0.0003, "WN + mean-only BN": 0.0003}),
+}
+
+
+def plan_of(game):
+    """The plan of a game's family."""
+    return PLANS.get(game.partition("/")[0], PLANS["minatar"])
+
 
 # %%
 
@@ -275,15 +286,21 @@ def share(training):
     return V[begins].mean() / best
 
 
-def score(training):
-    """How well it plays: on the orchard its share, elsewhere the mean return of the games since the last score."""
-    if isinstance(training.game, Orchard):
+def score(training, game):
+    """How well it plays.
+
+    On the orchard its share. On MinAtar, as its authors have it, the mean return of the games that ended since the last
+    score, random moves and all. On Atari, as the paper has it, the mean return of 125,000 moves without learning.
+    """
+    if game == "orchard":
         return float(share(training))
-    return float(np.mean([total for _, total in training.returns])) if training.returns else np.nan
+    returns = training.evaluate(125_000) if game.startswith("atari") else [total for _, total in training.returns]
+    return float(np.mean(returns)) if returns else np.nan
 
 
-def train(run, plan):
+def train(run):
     """Train one agent, or go on with it; its curves, with an entry for each piece."""
+    plan = plan_of(run.game)
     rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(12, 4, run.seed)))  # whatever --seed says
     training = Training(lambda: new_game(run.game), run.arm, run.rate, plan.settings, rng, lesson.device)
     checkpoint = lesson.checkpoint(run.name(), asdict(run))
@@ -295,41 +312,66 @@ def train(run, plan):
         training.returns.clear()
         training.losses.clear()
         training.run(plan.piece)
-        curves["score"].append(score(training))
+        curves["score"].append(score(training, run.game))
         curves["loss"].append(float(np.mean(training.losses)) if training.losses else np.nan)
         if checkpoint.due(300):
             checkpoint.save({"training": training.state(), "curves": curves})
+    if run.game != "orchard":
+        film(training, run.name())
     checkpoint.path.unlink(missing_ok=True)  # the result has a file of its own
     return curves
 
 
+def film(training, name, steps=200):
+    """The agent plays for so many moves, as a GIF."""
+    figure, axes = plt.subplots(figsize=(2.6, 2.6))
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    frames = [picture(frame) for frame, _, _ in training.play(steps)]
+    shown = axes.imshow(frames[0])
+    lesson.animation(figure, shown.set_data, frames, name, alt="A game, played by the trained agent.", per_second=12)
+
+
 def record(run):
     """What is stored of a run."""
-    curves = train(run, PLAN)
+    curves = train(run)
     print(f"{run.name()}: {np.nanmean(curves['score']):.3f}, at the end {curves['score'][-1]:.3f}", flush=True)
-    return {"settings": asdict(PLAN.settings), "data": "frames of the games that the agent plays", "curves": curves}
+    settings = asdict(plan_of(run.game).settings)
+    return {"settings": settings, "data": "frames of the games that the agent plays", "curves": curves}
 
 
-def tuning_score(arm, rate, find):
+# %%
+
+
+def tuning_score(game, arm, rate, find):
     """The mean score, over a run and the seeds for tuning.
 
     `find(run)` returns a run's curves, or None if they cannot be had, and then so is the answer.
     """
-    found = [find(Run(GAME, arm, rate, seed, PLAN.tuned_for)) for seed in PLAN.tuned_with]
-    return None if None in found else np.nanmean([curves["score"] for curves in found])
+    plan = plan_of(game)
+    found = [find(Run(game, arm, rate, seed, plan.tuned_for)) for seed in plan.tuned_with]
+    return None if not found or None in found else np.nanmean([curves["score"] for curves in found])
+
+
+def chosen(game, arm, find):
+    """The best of the rates, as far as `find` knows the runs that it takes to tell."""
+    plan = plan_of(game)
+    if plan.rates:
+        return plan.rates[arm]
+    return grid.best_rate(RATES, plan.first_tried, lambda rate: tuning_score(game, arm, rate, find))
 
 
 if lesson.full:
-    arms = lesson.flags.only or ARMS
+    game = lesson.flags.game
+    arms = lesson.flags.only or plan_of(game).arms
 
     def trained(run):
         return grid.result(lesson, run, "figure_5", record)["curves"]
 
-    rates = {arm: grid.best_rate(RATES, PLAN.first_tried, lambda rate, arm=arm: tuning_score(arm, rate, trained))
-             for arm in arms}
-    for seed in PLAN.tested_with:
+    rates = {arm: chosen(game, arm, trained) for arm in arms}
+    for seed in plan_of(game).tested_with:
         for arm in arms:
-            trained(Run(GAME, arm, rates[arm], seed, PLAN.tested_for))
+            trained(Run(game, arm, rates[arm], seed, plan_of(game).tested_for))
     lesson.stop("complete")
 
 # %%
@@ -348,9 +390,10 @@ def find(run):
     return runs.get((run.game, run.frames, run.arm, run.rate), {}).get(run.seed)
 
 
-def tested(arm, rate):
+def tested(game, arm, rate):
     """The curves of the test runs at a rate, (runs, pieces)."""
-    found = [find(Run(GAME, arm, rate, seed, PLAN.tested_for)) for seed in PLAN.tested_with]
+    plan = plan_of(game)
+    found = [find(Run(game, arm, rate, seed, plan.tested_for)) for seed in plan.tested_with]
     return np.array([curves["score"] for curves in found if curves])
 
 
@@ -377,40 +420,59 @@ def shown(scores):
 # with putting back and within each game for itself, compute the mean again, and take the quantiles of many such means.
 # We have one game, so there is one stratum.
 
-print(f"{GAME}: mean score over {PLAN.tuned_for:,} moves at each rate, seeds {PLAN.tuned_with}")
-tuning = {arm: {rate: tuning_score(arm, rate, find) for rate in RATES} for arm in ARMS}
-for arm, scores in tuning.items():
-    print(f"{arm:19}", "  ".join(f"{rate:g}: {score:.2f}" for rate, score in scores.items() if score is not None))
-best = {arm: grid.best_rate(RATES, PLAN.first_tried, scores.get) for arm, scores in tuning.items()}
-curves = {arm: tested(arm, rate) for arm, rate in best.items() if rate}
-curves = {arm: found for arm, found in curves.items() if len(found) > 1}
-print(f"\nother seeds, {PLAN.tested_for:,} moves, each at its best rate: interquartile mean [95 % interval] (runs)")
-for arm, found in curves.items():
-    print(f"{arm:19} {best[arm]:<5g} over the run {shown(found.mean(axis=1))}   at the end {shown(found[:, -1])}")
-if missing := [arm for arm in ARMS if len(curves.get(arm, ())) < len(PLAN.tested_with)]:
-    print("runs are missing of", ", ".join(missing))
+
+
+def compared(game):
+    """Print what the runs of a game say; returns tuning scores, best rates, curves at these, and leads over normal."""
+    plan = plan_of(game)
+    print(f"{game}: mean score over {plan.tuned_for:,} moves at each rate, seeds {plan.tuned_with}")
+    tuning = {arm: {rate: tuning_score(game, arm, rate, find) for rate in RATES} for arm in plan.arms}
+    for arm, scores in tuning.items():
+        if tried := [f"{rate:g}: {score:.2f}" for rate, score in scores.items() if score is not None]:
+            print(f"{arm:19}", "  ".join(tried))
+    best = {arm: chosen(game, arm, find) for arm in plan.arms}
+    curves = {arm: tested(game, arm, rate) for arm, rate in best.items() if rate}
+    curves = {arm: found for arm, found in curves.items() if len(found) > 1}
+    print(f"\nother seeds, {plan.tested_for:,} moves, each at its best rate: interquartile mean [95 % interval] (runs)")
+    for arm, found in curves.items():
+        over, end = shown(found.mean(axis=1)), shown(found[:, -1])
+        print(f"{arm:19} {best[arm]:<6g} over the run {over}   at the end {end}")
+    if missing := [arm for arm in plan.arms if len(curves.get(arm, ())) < len(plan.tested_with)]:
+        print("runs are missing of", ", ".join(missing))
+    return tuning, best, curves, led(curves)
+
+
+def led(curves):
+    """How far each arm is ahead of normal, in the mean score over the run, with the ends of the 95 % interval."""
+    leads = {}
+    for arm in curves:
+        if arm != "normal" and "normal" in curves:
+            a, b = curves[arm].mean(axis=1), curves["normal"].mean(axis=1)
+            differences = resampled(a, lesson.rng(9, 0)) - resampled(b, lesson.rng(9, 1))
+            leads[arm] = interquartile_mean(a) - interquartile_mean(b), *np.quantile(differences, (0.025, 0.975))
+            lead, low, high = leads[arm]
+            print(f"{arm:19} ahead of normal by {lead:+.3f} [{low:+.3f}, {high:+.3f}]")
+    return leads
+
 
 # %%
 
-leads = {}
-for arm in curves:
-    if arm != "normal" and "normal" in curves:
-        a, b = curves[arm].mean(axis=1), curves["normal"].mean(axis=1)
-        differences = resampled(a, lesson.rng(9, 0)) - resampled(b, lesson.rng(9, 1))
-        leads[arm] = interquartile_mean(a) - interquartile_mean(b), *np.quantile(differences, (0.025, 0.975))
-        print(f"{arm:19} ahead of normal by {leads[arm][0]:+.3f} [{leads[arm][1]:+.3f}, {leads[arm][2]:+.3f}]")
+tuning, best, curves, leads = compared("orchard")
 
 # %% Drawing tags=["hide-input"]
 
 
-def draw():
+def draw(game, tuning, best, curves):
     """Left the curves at the best rates, with intervals; right the tuning."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.9))
-    moves = np.arange(PLAN.piece, PLAN.tested_for + 1, PLAN.piece)
+    plan = plan_of(game)
+    moves = np.arange(plan.piece, plan.tested_for + 1, plan.piece)
     for arm, found in curves.items():
         low, high = np.quantile([resampled(at, lesson.rng(8), 1000) for at in found.T], (0.025, 0.975), axis=1)
         axes[0].plot(moves, interquartile_mean(found.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
         axes[0].fill_between(moves, low, high, color=ARM_COLOURS[arm], alpha=0.15, lw=0)
+    if game in AUTHORS:
+        axes[0].plot(*np.transpose(AUTHORS[game]), "k.--", lw=1, label="MinAtar's authors (30 runs)")
     for arm, scores in tuning.items():
         tried = [(rate, score) for rate, score in scores.items() if score is not None]
         axes[1].semilogx(*np.reshape(tried, (-1, 2)).T, "o-", ms=4, color=ARM_COLOURS[arm])
@@ -420,9 +482,14 @@ def draw():
     return figure
 
 
-lesson.figure(draw(), "scores", alt="Left: the score against the number of moves for each arm at its best rate, "
-              "interquartile means with bootstrap intervals. Right: the mean score over the run against the learning "
-              "rate, for each arm.")
+# Read off the plot in MinAtar's README: DQN's return by frames, a moving average over 100 games, mean of 30 runs
+AUTHORS = {"minatar/breakout": [(100_000, 4.4), (200_000, 6.1), (300_000, 7.3), (400_000, 8.2), (500_000, 8.3),
+                                (600_000, 8.6), (700_000, 8.7), (800_000, 8.8), (900_000, 8.8),
+                                (1_000_000, 9.2)]}  # fmt: skip
+
+lesson.figure(draw("orchard", tuning, best, curves), "scores", alt="Left: the score against the number of moves for "
+              "each arm at its best rate, interquartile means with bootstrap intervals. Right: the mean score over the "
+              "run against the learning rate, for each arm.")
 
 # %%
 # *At one rate for all* weight normalization is far ahead of the normal parameterization: 0.57 against 0.36 at 0.01, the
@@ -440,13 +507,29 @@ lesson.figure(draw(), "scores", alt="Left: the score against the number of moves
 # lead at the small rate is four of these, and we claim two. At the best rates we claim that there is no lead of more
 # than half a width. These claims were written with the results in sight.
 
-if GAME == "orchard":
-    lesson.claim("At the rate 0.01 weight norm is ahead of normal: lead in the mean score, three seeds",
-                 tuning["weight norm"][0.01] - tuning["normal"][0.01], above=0.1)
-    lesson.claim("Each at its best rate it is not: weight norm's lead over normal, interquartile means, other seeds",
-                 leads["weight norm"][0], below=0.02)
-    lesson.claim("Batch norm does learn this game: what its policy is worth at the end, interquartile mean",
-                 interquartile_mean(curves["batch norm"][:, -1]), above=0.8)
+lesson.claim("At the rate 0.01 weight norm is ahead of normal: lead in the mean score, three seeds",
+             tuning["weight norm"][0.01] - tuning["normal"][0.01], above=0.1)
+lesson.claim("Each at its best rate it is not: weight norm's lead over normal, interquartile means, other seeds",
+             leads["weight norm"][0], below=0.02)
+lesson.claim("Batch norm does learn this game: what its policy is worth at the end, interquartile mean",
+             interquartile_mean(curves["batch norm"][:, -1]), above=0.8)
+
+# %%
+# A larger game
+# -------------
+#
+# MinAtar's Breakout is Atari's on a field of 10 × 10: a paddle, a ball, three rows of bricks. A brick is worth 1, and
+# the game ends when the ball is lost. We keep its authors' network, memory and exploration, and take the paper's
+# optimizer. The score is theirs, too: the return of the games that the agent plays while it learns, with one move in
+# ten at random.
+
+LARGER = "minatar/breakout" if lesson.flags.game == "orchard" else lesson.flags.game
+larger_tuning, larger_best, larger_curves, larger_leads = compared(LARGER)
+
+# %% Drawing tags=["hide-input"]
+
+lesson.figure(draw(LARGER, larger_tuning, larger_best, larger_curves), "larger", alt="As the figure before, for "
+              "MinAtar's Breakout, with the curve of the game's authors.")
 
 # %%
 # What to take from it

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessons import UsageError
-from lessons.games import BRIGHT, TRAIL, Atari, FromGymnasium, Orchard, averaging, make, replayed
+from lessons.games import BRIGHT, TRAIL, Atari, FromGymnasium, Orchard, averaging, make, picture, replayed
 
 FOUR = ("breakout", "enduro", "seaquest", "space_invaders")
 MINATAR = ("breakout", "seaquest", "space_invaders")
@@ -148,6 +148,20 @@ def test_pictures_of_bits_and_of_bytes_become_frames():
     assert game.environment.done == [4, 1] and game.actions == 2
     gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (FromGymnasium(Pictures(gray)).reset()[0] == gray[None]).all()
+
+
+def test_a_frame_is_drawn_in_gray_or_with_a_colour_for_each_channel_the_last_one_on_top():
+    gray = picture(np.array([[[0, 51, 255]]], np.uint8))
+    assert gray.tolist() == [[[0, 0, 0], [0.2, 0.2, 0.2], [1, 1, 1]]]
+    frame = np.zeros((12, 2, 7), np.uint8)
+    for k in range(12):
+        frame[k].flat[k] = 255
+    frame[0, 0, 3] = frame[3, 1, 6] = 255
+    drawn = picture(frame)
+    assert drawn.shape == (2, 7, 3) and drawn.min() >= 0 and drawn.max() <= 1
+    colours = drawn.reshape(-1, 3)
+    assert len(np.unique(colours[:10], axis=0)) == 10 and (colours[10:12] == colours[:2]).all()
+    assert not colours[12].any() and (colours[13] == colours[3]).all()
 
 
 @pytest.mark.parametrize("observation", [np.zeros((3, 4)), np.zeros(5, np.uint8)])

@@ -204,6 +204,12 @@ def test_in_evaluations_a_lost_life_ends_nothing_and_whole_games_count_unless_th
     assert run.tested.resets == 4 and run.game.resets == 1
 
 
+def test_what_is_played_is_every_frame_of_every_game():
+    run = training("normal", TINY, lambda: Script((1, 2, 0), (2, 1, 0), (5, 0, 0)))
+    moves = [(frame[0, 0].tolist(), reward, ended) for frame, reward, ended in run.play(4)]
+    assert moves == [([1, 1], 1, False), ([1, 2], 2, False), ([1, 3], 5, True), ([2, 1], 1, False)]
+
+
 def test_random_actions_become_fewer_from_the_first_update_on():
     run = training("normal", replace(TINY, start=20, exploration=(1.0, 0.2), exploring=40, every=1000))
     shares = []
