@@ -84,6 +84,7 @@ OPTIMIZERS = [  # eps = 0 for Adamax: PyTorch adds it elsewhere (docstring of Ad
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.99), "weight_decay": 0.3}), ("Adamax", {"eps": 0.0}),
     ("Adamax", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.0}), ("RMSprop", {}),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "momentum": 0.8, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "eps": 1e-3, "momentum": 0.8, "weight_decay": 0.1, "centered": True}),
 ]  # fmt: skip
 
 

@@ -77,13 +77,14 @@ def adamax(x, grads, lr, betas, eps, bias_correction):
     return np.array(path)
 
 
-def rmsprop(x, grads, lr, alpha, eps, weight_decay, momentum):
-    """As in PyTorch's documentation, not centered."""
-    v, b, path = 0, 0, []
+def rmsprop(x, grads, lr, alpha, eps, weight_decay, momentum, centered):
+    """As in PyTorch's documentation."""
+    v, mean, b, path = 0, 0, 0, []
     for g in grads:
         g = g + weight_decay * x
         v = alpha * v + (1 - alpha) * g**2
-        b = momentum * b + g / (np.sqrt(v) + eps)
+        mean = alpha * mean + (1 - alpha) * g
+        b = momentum * b + g / (np.sqrt(v - centered * mean**2) + eps)
         x = x - lr * b
         path.append(x)
     return np.array(path)
@@ -137,11 +138,19 @@ def test_adamax_s_first_step_has_the_length_of_the_learning_rate():
     eps=every_eps,
     decay=st.sampled_from([0.0, 0.1]),
     momentum=st.sampled_from([0.0, 0.9]),
+    centered=st.booleans(),
 )
-def test_rmsprop_follows_its_formula(seed, alpha, eps, decay, momentum, device):
+def test_rmsprop_follows_its_formula(seed, alpha, eps, decay, momentum, centered, device):
     p, grads = parameter(device=device), gradients(seed)
-    path = follow(optim.RMSprop([p], 0.01, alpha, eps, decay, momentum), p, grads)
-    np.testing.assert_allclose(path, rmsprop(START, grads, 0.01, alpha, eps, decay, momentum), **TOLERANCE)
+    path = follow(optim.RMSprop([p], 0.01, alpha, eps, decay, momentum, centered), p, grads)
+    np.testing.assert_allclose(path, rmsprop(START, grads, 0.01, alpha, eps, decay, momentum, centered), **TOLERANCE)
+
+
+def test_centered_rmsprop_where_rounding_makes_the_variance_negative():
+    """A gradient that stays the same has none in the end, and what is left of v - m² may have either sign."""
+    p, gradient = parameter(), np.array([0.74, -0.56, 0.28])
+    path = follow(optim.RMSprop([p], 1.0, 0.5, eps=0.5, centered=True), p, [gradient] * 400)
+    np.testing.assert_allclose(path[-2] - path[-1], gradient / 0.5, rtol=1e-6)
 
 
 @given(seed=seeds)
@@ -163,6 +172,7 @@ MAKERS = {
     "Adamax": lambda params: optim.Adamax(params, 0.01),
     "RMSprop": lambda params: optim.RMSprop(params, 0.001),
     "RMSprop with momentum": lambda params: optim.RMSprop(params, 0.001, momentum=0.9),
+    "RMSprop, centered": lambda params: optim.RMSprop(params, 0.001, eps=0.01, centered=True),
 }
 every_optimizer = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 

@@ -28,7 +28,7 @@ MEMORY = {  # what an optimizer remembers, and which power of the gradient that 
     optim.SGD: {"momentum": 1},
     optim.Adam: {"m": 1, "v": 2},
     optim.Adamax: {"m": 1, "u": 1},
-    optim.RMSprop: {"v": 2},
+    optim.RMSprop: {"m": 1, "v": 2},
 }
 
 

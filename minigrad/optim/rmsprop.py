@@ -12,6 +12,9 @@ class RMSprop(Optimizer):
 
     v starts at 0, without a correction: the first steps are longer, up to lr / √(1 - alpha). With momentum,
     p ← momentum · p + ∇ / (√v + eps) and x ← x - lr · p. Weight decay adds weight_decay · x to the gradient.
+
+    Centered, it divides by the deviation, √(v - m²), where m ← alpha · m + (1 - alpha) ∇ (Graves 2013, section 4.2);
+    where rounding makes v smaller than m², by 0. Mnih et al.'s deep Q-learning (2015) uses it so.
     """
 
     def __init__(
@@ -22,11 +25,13 @@ class RMSprop(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.0,
+        centered: bool = False,
     ):
         super().__init__(params, lr)
         check_range("alpha", alpha, 0, 1)
         check_range("momentum", momentum, 0, 1)
         self.alpha, self.eps, self.weight_decay, self.momentum = alpha, eps, weight_decay, momentum
+        self.centered = centered
 
     def updated(self, x, grad, state):
         if self.weight_decay:
@@ -34,7 +39,13 @@ class RMSprop(Optimizer):
         (v,) = self.remembered(state, grad, "v")
         v *= self.alpha
         v += grad * grad * (1 - self.alpha)
-        change = grad / (backend.array_module(v).sqrt(v) + self.eps)
+        xp = backend.array_module(v)
+        if self.centered:
+            (m,) = self.remembered(state, grad, "m")
+            m *= self.alpha
+            m += grad * (1 - self.alpha)
+            v = xp.maximum(v - m * m, 0)
+        change = grad / (xp.sqrt(v) + self.eps)
         if self.momentum:
             (p,) = self.remembered(state, grad, "momentum")
             p *= self.momentum

@@ -189,6 +189,7 @@ def test_dead_units_are_left_alone():
         lambda p: optim.AdamW(p, 0.0),
         lambda p: optim.Adamax(p, 0.0),
         lambda p: optim.RMSprop(p, 0.0, momentum=0.9, eps=1e-99),
+        lambda p: optim.RMSprop(p, 0.0, eps=1e-99, centered=True),
     ],
 )
 @pytest.mark.parametrize("network", [dense, images])
