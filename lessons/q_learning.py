@@ -206,6 +206,8 @@ class Training:
         """One step of the game, and an update if one is due."""
         action = self.action(self.network, self.memory.latest(), self.exploration, self.rng)
         frame, reward, terminated, truncated, info = self.game.step(action)
+        if not np.isfinite(reward):
+            raise ValueError(f"the game gave a reward of {reward} in move {self.steps + 1}; a number is needed")
         lost, self.lives = info["lives"] < self.lives, info["lives"]
         self.memory.add(action, np.clip(reward, -1, 1), terminated or lost, frame)
         self.played.append(action)
