@@ -298,12 +298,16 @@ def score(training, game):
     return float(np.mean(returns)) if returns else np.nan
 
 
+def checkpoint_of(run):
+    return lesson.checkpoint(run.name(), asdict(run))
+
+
 def train(run):
     """Train one agent, or go on with it; its curves, with an entry for each piece."""
     plan = plan_of(run.game)
     rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(12, 4, run.seed)))  # whatever --seed says
     training = Training(lambda: new_game(run.game), run.arm, run.rate, plan.settings, rng, lesson.device)
-    checkpoint = lesson.checkpoint(run.name(), asdict(run))
+    checkpoint = checkpoint_of(run)
     curves = {"score": [], "loss": []}
     if saved := checkpoint.load():
         training.load(saved["training"])
@@ -318,7 +322,6 @@ def train(run):
             checkpoint.save({"training": training.state(), "curves": curves})
     if run.game != "orchard":
         film(training, run.name())
-    checkpoint.path.unlink(missing_ok=True)  # the result has a file of its own
     return curves
 
 
@@ -366,7 +369,9 @@ if lesson.full:
     arms = lesson.flags.only or plan_of(game).arms
 
     def trained(run):
-        return grid.result(lesson, run, "figure_5", record)["curves"]
+        curves = grid.result(lesson, run, "figure_5", record)["curves"]
+        checkpoint_of(run).path.unlink(missing_ok=True)  # only now that the result has a file of its own
+        return curves
 
     rates = {arm: chosen(game, arm, trained) for arm in arms}
     for seed in plan_of(game).tested_with:
