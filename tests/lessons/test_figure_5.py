@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from lessons import UsageError
 from tests.lessons.courses import ROOT, assert_one_line_error, script
 
 CHAPTER = (ROOT / "lessons" / "further" / "12_figure_5.py").read_text(encoding="utf-8")
@@ -70,6 +71,7 @@ def test_a_run_that_is_killed_goes_on_and_its_curves_are_those_of_one_that_is_no
 
 def test_what_it_cannot_do_is_one_line(runner):
     assert_one_line_error(runner("--game", "chess"), "there is no game 'chess'")
+    assert_one_line_error(runner("--game", "minatar"), "there is no game 'minatar'")
     assert_one_line_error(runner("--only", "layer norm"), "invalid choice: 'layer norm'")
     assert runner().returncode == 0
     (path,) = (runner.out / "figure_5").glob("*.json")
@@ -79,3 +81,12 @@ def test_what_it_cannot_do_is_one_line(runner):
     path.write_text(whole.replace('"orchard"', '"minatar/breakout"'))
     assert_one_line_error(runner(), path, "holds another run", "--out")
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_game_that_there_is_not_has_no_plan():
+    """So the comparison that the chapter draws of it, without --full, is refused, too."""
+    names = {"PLANS": {"minatar": 1}, "UsageError": UsageError}
+    exec(CHAPTER[CHAPTER.index("def plan_of(game)") : CHAPTER.index("# %%\n\n\ndef new_game")], names)
+    assert names["plan_of"]("minatar/breakout") == 1
+    with pytest.raises(UsageError, match="there is no game 'chess'; there are orchard, "):
+        names["plan_of"]("chess")
