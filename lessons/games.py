@@ -59,6 +59,8 @@ class Orchard:
         """(frame, reward, terminated, truncated, info) after one of the three actions; never truncated."""
         if self.lives == 0:
             raise RuntimeError("the game has ended; call reset()")
+        if action not in range(self.actions):
+            raise ValueError(f"actions are 0, 1 and 2, not {action}")
         basket, x, y, drift = self.moved(*self.state, action)
         reward = 0.0
         if y == self.height - 1:

@@ -36,6 +36,11 @@ def result(lesson, run, name, train):
     Returns
     -------
     dict
+
+    Raises
+    ------
+    UsageError
+        What is stored cannot be read, or is of another run.
     """
     path = writable_folder(Path(lesson.flags.out) / name) / f"{run.name()}.json"
     if lesson.flags.fresh or not path.exists():
@@ -45,7 +50,22 @@ def result(lesson, run, name, train):
                    "machine": backend.description(lesson.device), "blas": mg.config.blas_description(),
                    "date": f"{began:%Y-%m-%d %H:%M} UTC"}  # fmt: skip
         write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
-    return json.loads(path.read_text("utf-8"))
+    record, wanted = read(path), json.loads(json.dumps(asdict(run)))
+    if record["run"] != wanted:
+        raise UsageError(f"{path} holds another run, {record['run']}, not {wanted}; move it, or choose another --out")
+    return record
+
+
+def read(path, keys=()):
+    """What `result` stored in a file, of a run with these fields; UsageError if it is damaged or something else."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        if {"run", "curves", "data"} <= record.keys() and {"seed", *keys} <= record["run"].keys():
+            return record
+        why = "something is missing"
+    except (ValueError, AttributeError) as error:  # cut off, or no dict
+        why = error
+    raise UsageError(f"{path} is not the file of such a run ({why}); remove it, and --full trains the run again")
 
 
 def train_missing(lesson, runs, name, train):
@@ -76,14 +96,14 @@ def stored(name, keys, folder=RESULTS, by=None):
     Raises
     ------
     UsageError
-        There are no such files, or their pictures differ.
+        There are no such files, one cannot be read, or their pictures differ.
     """
     folder, runs, described = Path(folder) / name, {}, {}
     if not folder.is_dir():
         raise UsageError(f"this chapter reads {folder}, which the repository has and the installed package lacks: "
                          "run it in a clone")  # fmt: skip
     for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
+        record = read(path, keys)
         runs.setdefault(tuple(record["run"][key] for key in keys), {})[record["run"]["seed"]] = record["curves"]
         described.setdefault(record["run"].get(by), set()).add(record["data"])
     if not described or max(map(len, described.values())) > 1:
@@ -109,6 +129,11 @@ def best_rate(rates, first, score):
     -------
     float or None
         None if a score that is needed cannot be had. At an end of `rates`, the only neighbour is worse.
+
+    Raises
+    ------
+    UsageError
+        If training failed at `first` and at its neighbours: that does not say where to look.
     """
     here, scores = first, {}
     while True:
@@ -119,6 +144,8 @@ def best_rate(rates, first, score):
                     return None
                 scores[rate] = -np.inf if np.isnan(found) else found
         best = max(scores, key=scores.get)
+        if scores[best] == -np.inf:
+            raise UsageError(f"training failed at all rates that were tried, {sorted(scores)}: begin with another")
         if best == here:
             return best
         here = best

@@ -4,8 +4,10 @@ Lesson 12 derives and trains what is put together here. Games are those of `less
 a stack of their last frames, (N, history · channels, height, width) bytes.
 
 Sources: Mnih et al. 2015 (the algorithm), Salimans & Kingma 2016, section 5.4 (minibatches of 64, Adamax, rates), and
-the code that its authors started from, github.com/spragunr/deep_q_rl (the normal parameterization's first weights, what
-counts in an evaluation).
+the code that its authors started from, github.com/spragunr/deep_q_rl (the normal parameterization's biases, what counts
+in an evaluation). Where that code differs we follow Mnih et al.: a stack has zeros before its episode begins (that code
+learns from no such stack, and moves at random until it has four frames), and nothing is done after the loss of a life
+(there, for two frames of the emulator).
 """
 
 import copy
@@ -47,6 +49,8 @@ class Settings:
     testing: float = 0.05  # the share of random actions in evaluations
 
 
+# `target_every`: 10,000 updates are printed in Mnih et al.'s table and set in deep_q_rl; the code of Mnih et al. counts
+# 10,000 steps, which are 2,500 updates
 PAPER = Settings(
     size=Size(((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512), history=4, capacity=1_000_000, start=50_000, batch=64,
     every=4, target_every=2_500, discount=0.99, exploration=(1.0, 0.1), exploring=1_000_000,
@@ -76,7 +80,8 @@ class QNetwork(nn.Module):
     actions : int
     rng : numpy.random.Generator
         Draws the weights: from N(0, 0.05²), with biases 0, where batches or `initialize` give them their scale;
-        otherwise uniformly within ±√(6/fan-in), with biases 0.1.
+        otherwise uniformly within ±√(6/fan-in) (He et al. 2015), with biases 0.1. (In deep_q_rl it is ±√(3/fan-in):
+        the default of Lasagne's `HeUniform` leaves out the factor for ReLUs.)
     """
 
     def __init__(self, arm, size, shape, actions, rng):
@@ -206,6 +211,8 @@ class Training:
         """One step of the game, and an update if one is due."""
         action = self.action(self.network, self.memory.latest(), self.exploration, self.rng)
         frame, reward, terminated, truncated, info = self.game.step(action)
+        if not np.isfinite(reward):
+            raise ValueError(f"the game gave a reward of {reward} in move {self.steps + 1}; a number is needed")
         lost, self.lives = info["lives"] < self.lives, info["lives"]
         self.memory.add(action, np.clip(reward, -1, 1), terminated or lost, frame)
         self.played.append(action)

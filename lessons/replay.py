@@ -33,6 +33,11 @@ class ReplayMemory:
     shape : tuple
         Of a frame, (channels, height, width).
     history : int
+
+    Raises
+    ------
+    ValueError
+        If it is too small, or if a frame comes that is not of bytes or has another shape.
     """
 
     def __init__(self, capacity, shape, history):
@@ -60,10 +65,12 @@ class ReplayMemory:
         i = self.newest
         if not self.size or (self.ages[i] and self.terminals[i - 1]):
             raise RuntimeError("an episode has to begin() before steps are added")
-        self.actions[i], self.rewards[i], self.terminals[i], self.stepped[i] = action, reward, terminal, True
         self._append(frame, self.ages[i] + 1)
+        self.actions[i], self.rewards[i], self.terminals[i], self.stepped[i] = action, reward, terminal, True
 
     def _append(self, frame, age):
+        if frame.shape != self.frames.shape[1:] or frame.dtype != np.uint8:  # NumPy would stretch or round it
+            raise ValueError(f"frames here are uint8 {self.frames.shape[1:]}, not {frame.dtype} {frame.shape}")
         self.newest = (self.newest + 1) % self.capacity
         self.size = min(self.size + 1, self.capacity)
         self.frames[self.newest] = frame

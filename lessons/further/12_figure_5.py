@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import wn
-from lessons import COLOURS, Lesson, file_name, grid
+from lessons import COLOURS, Lesson, UsageError, file_name, grid
 from lessons.games import Orchard, make, picture
 from lessons.q_learning import ARMS, MINATAR, ORCHARD, PAPER, Settings, Size, Training
 
@@ -202,10 +202,11 @@ lesson.claim("the noise of predictions under batch norm falls as 1/√B: minibat
 # --------------
 #
 # Five arms. *Weight norm* and *normal, initialized* begin as the same function, by data-dependent initialization, and
-# differ in the parameterization alone; *normal* begins as the authors' reference code does. *Batch norm*, and *WN +
-# mean-only BN*, complete them. The orchard, network and settings are those of lesson 12, 4,000 moves a run. Every 200
-# moves we compute what the network's own policy is worth, as a share of the best one's. Its mean over the run is the
-# score of the run: whoever learns sooner, or better, has more.
+# differ in the parameterization alone; *normal* begins as the authors' reference code does, but with weights √2 times
+# as large, as He et al. (2015) propose for ReLUs. *Batch norm*, and *WN + mean-only BN*, complete them. The orchard,
+# network and settings are those of lesson 12, 4,000 moves a run. Every 200 moves we compute what the network's own
+# policy is worth, as a share of the best one's. Its mean over the run is the score of the run: whoever learns sooner,
+# or better, has more.
 #
 # Rates are powers of √10, rounded. Each arm tries 0.01 and its neighbours with seeds 0, 1 and 2, and goes on to the
 # best until that lies between two that are worse. The best rate then gets ten new seeds. A rate chosen on the seeds
@@ -254,7 +255,10 @@ PLANS = {
 
 def plan_of(game):
     """The plan of a game's family."""
-    return PLANS.get(game.partition("/")[0], PLANS["minatar"])
+    family = game.partition("/")[0]
+    if family not in PLANS:
+        raise UsageError(f"there is no game {game!r}; there are orchard, minatar/... and atari/...")
+    return PLANS[family]
 
 
 # %%
@@ -298,12 +302,16 @@ def score(training, game):
     return float(np.mean(returns)) if returns else np.nan
 
 
+def checkpoint_of(run):
+    return lesson.checkpoint(run.name(), asdict(run))
+
+
 def train(run):
     """Train one agent, or go on with it; its curves, with an entry for each piece."""
     plan = plan_of(run.game)
     rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(12, 4, run.seed)))  # whatever --seed says
     training = Training(lambda: new_game(run.game), run.arm, run.rate, plan.settings, rng, lesson.device)
-    checkpoint = lesson.checkpoint(run.name(), asdict(run))
+    checkpoint = checkpoint_of(run)
     curves = {"score": [], "loss": []}
     if saved := checkpoint.load():
         training.load(saved["training"])
@@ -318,7 +326,6 @@ def train(run):
             checkpoint.save({"training": training.state(), "curves": curves})
     if run.game != "orchard":
         film(training, run.name())
-    checkpoint.path.unlink(missing_ok=True)  # the result has a file of its own
     return curves
 
 
@@ -366,7 +373,9 @@ if lesson.full:
     arms = lesson.flags.only or plan_of(game).arms
 
     def trained(run):
-        return grid.result(lesson, run, "figure_5", record)["curves"]
+        curves = grid.result(lesson, run, "figure_5", record)["curves"]
+        checkpoint_of(run).path.unlink(missing_ok=True)  # only now that the result has a file of its own
+        return curves
 
     rates = {arm: chosen(game, arm, trained) for arm in arms}
     for seed in plan_of(game).tested_with:
@@ -482,7 +491,8 @@ def draw(game, tuning, best, curves):
     return figure
 
 
-# Read off the plot in MinAtar's README: DQN's return by frames, a moving average over 100 games, mean of 30 runs
+# Read off the plot in MinAtar's README: DQN's return by frames, a moving average over 100 games, mean of 30 runs. They
+# chose among all six moves of MinAtar; ours choose among those that mean something, three in Breakout.
 AUTHORS = {"minatar/breakout": [(100_000, 4.4), (200_000, 6.1), (300_000, 7.3), (400_000, 8.2), (500_000, 8.3),
                                 (600_000, 8.6), (700_000, 8.7), (800_000, 8.8), (900_000, 8.8),
                                 (1_000_000, 9.2)]}  # fmt: skip

@@ -111,6 +111,16 @@ def test_an_orchard_is_a_function_of_its_seed_and_of_the_actions():
     assert [a[1:] for a in played(Orchard(), 200, 1)] != [a[1:] for a in played(Orchard(), 200, 2)]
 
 
+@pytest.mark.parametrize("action", [-1, 3, 0.5])
+def test_an_action_that_there_is_not_is_refused_and_nothing_moves(action):
+    game = Orchard()
+    game.reset(seed=0)
+    state = game.state
+    with pytest.raises(ValueError, match=f"actions are 0, 1 and 2, not {action}"):
+        game.step(action)
+    assert game.state == state
+
+
 def test_an_orchard_too_small_is_refused():
     for width, height in ((1, 5), (5, 2)):
         with pytest.raises(ValueError, match="at least 2 wide and 3 high"):

@@ -73,6 +73,29 @@ def test_no_runs_and_runs_on_different_pictures_are_refused(training, tmp_path):
         grid.stored("some", ["rate"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"run": {"rate": 0.1', '{"run": [], "curves": {}, "data": ""}', b"\xff"]
+)
+def test_a_file_that_is_not_of_a_run_is_named_in_one_line(training, tmp_path, content):
+    training(RUNS)
+    path = tmp_path / "some" / f"{RUNS[1].name()}.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for read in (lambda: grid.stored("some", ["rate"], tmp_path), lambda: training(RUNS)):
+        with pytest.raises(UsageError, match="is not the file of such a run") as error:
+            read()
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_files_of_runs_with_other_fields_and_of_another_run_are_refused(training, tmp_path):
+    training(RUNS)
+    with pytest.raises(UsageError, match="something is missing"):
+        grid.stored("some", ["batch"], tmp_path)
+    first, second = (tmp_path / "some" / f"{run.name()}.json" for run in RUNS[:2])
+    first.write_text(second.read_text())
+    with pytest.raises(UsageError, match=r"holds another run, .*'seed': 1.*, not .*'seed': 0"):
+        training(RUNS)
+
+
 def test_runs_on_several_sets_of_pictures_are_read_by_set(training, tmp_path):
     training(RUNS[:2])
     training(RUNS[2:], pictures="clothes")
@@ -102,6 +125,12 @@ def test_of_scores_with_one_peak_the_best_rate_is_found_by_way_of_those_between(
 def test_a_rate_that_fails_is_worse_than_all_and_one_that_is_missing_leaves_the_best_unknown():
     assert grid.best_rate(RATES, 0.003, {0.001: np.nan, 0.003: -np.inf, 0.01: -7.0, 0.03: np.nan}.get) == 0.01
     assert grid.best_rate(RATES, 0.003, {0.001: 1.0, 0.003: 2.0, 0.01: 3.0}.get) is None
+
+
+def test_where_all_rates_fail_none_is_the_best():
+    """Also where one further away would do: what is known does not say where that is."""
+    with pytest.raises(UsageError, match=r"failed at all rates that were tried, \[0.003, 0.01, 0.03\]"):
+        grid.best_rate(RATES, 0.01, lambda rate: 1.0 if rate == 0.001 else np.nan)
 
 
 def test_numbers_over_seeds_are_shown_with_their_deviation():

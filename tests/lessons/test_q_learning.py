@@ -198,6 +198,15 @@ def test_rewards_are_clipped_for_learning_and_not_for_scores():
     assert run.returns == [[3, 3.25]] and run.evaluate(6) == [3.25, 3.25]
 
 
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_a_reward_that_is_no_number_is_refused_before_it_is_learned_from(reward):
+    run = training("normal", TINY, lambda: Script((1, 3, 0), (reward, 3, 0), (0, 0, 0)))
+    run.run(1)
+    with pytest.raises(ValueError, match=f"a reward of {reward} in move 2"):
+        run.run(1)
+    assert [step[1] for step in remembered(run)] == [1]
+
+
 def test_in_evaluations_a_lost_life_ends_nothing_and_whole_games_count_unless_there_is_none():
     run = training("normal", TINY, lambda: Script((1, 2, 0), (2, 1, 0), (5, 0, 0)))
     assert run.evaluate(8) == [8, 8] and run.evaluate(2) == [3]

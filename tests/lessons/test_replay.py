@@ -147,6 +147,18 @@ def test_a_memory_of_another_size_is_refused():
             ReplayMemory(capacity, shape, 2).load(saved)
 
 
+@pytest.mark.parametrize(
+    "frame", [np.zeros(SHAPE), np.zeros(SHAPE, int), np.zeros(SHAPE[1:], np.uint8), np.zeros((2, 1, 1), np.uint8)]
+)
+def test_a_frame_that_would_be_rounded_or_stretched_is_refused_and_nothing_is_kept_of_it(frame):
+    memory = filled(ReplayMemory(20, SHAPE, 2), 3)
+    before = {name: np.copy(value) for name, value in memory.state().items()}
+    for keep in (memory.begin, lambda frame: memory.add(1, 0.5, True, frame)):
+        with pytest.raises(ValueError, match=r"frames here are uint8 \(2, 1, 3\), not "):
+            keep(frame)
+        assert all(np.array_equal(value, before[name]) for name, value in memory.state().items())
+
+
 def test_a_million_frames_take_seven_gigabytes_and_none_before_they_come():
     memory = ReplayMemory(1_000_000, (1, 84, 84), 4)
     assert memory.frames.nbytes == 7_056_000_000
