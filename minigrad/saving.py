@@ -111,7 +111,7 @@ def _skeleton(tree, arrays, grouped):
         if tree.dtype.hasobject:
             raise TypeError("a checkpoint holds arrays of numbers and strings, not of objects")
         array = backend.to_numpy(tree)
-        if grouped and array.dtype.kind in "fiu":
+        if grouped and array.dtype.kind in "fiu" and array.itemsize > 1:
             numbers = numpy.frombuffer(array.tobytes(), numpy.uint8).reshape(-1, array.itemsize)
             arrays.append(numpy.ascontiguousarray(numbers.T))
             return {"array": len(arrays) - 1, "dtype": array.dtype.str, "shape": list(array.shape)}
@@ -130,6 +130,6 @@ def _restored(skeleton, archive):
             array = archive[f"array_{skeleton['array']}"]
             if "dtype" not in skeleton:
                 return array
-            return numpy.frombuffer(bytearray(array.T.tobytes()), skeleton["dtype"]).reshape(skeleton["shape"])
+            return numpy.ascontiguousarray(array.T).view(skeleton["dtype"]).reshape(skeleton["shape"])
         return {key: _restored(value, archive) for key, value in skeleton["dict"].items()}
     return skeleton

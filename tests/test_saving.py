@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -180,3 +181,19 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(step, tmp_path, monkeypa
     mg.save(path, {"epoch": 3})
     assert mg.load(path) == {"epoch": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("dtype, times", [(np.uint8, 1), (np.float32, 2)])
+def test_large_arrays_are_loaded_with_few_copies(tmp_path, dtype, times):
+    """Bytes, of which a replay memory has gigabytes, with none; numbers whose bytes were stored in groups with one."""
+    array = np.zeros(20_000_000 // np.dtype(dtype).itemsize, dtype)
+    array[::1000] = 7
+    mg.save(tmp_path / "checkpoint", {"frames": array}, compress=True)
+    tracemalloc.start()
+    try:
+        loaded = mg.load(tmp_path / "checkpoint")["frames"]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert loaded.dtype == dtype and (loaded == array).all() and loaded.flags.writeable
+    assert peak < times * array.nbytes + 4e6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import wn
 from lessons.games import Orchard, make
-from lessons.q_learning import ARMS, ORCHARD, PAPER, QNetwork, Size, Training, targets
+from lessons.q_learning import ARMS, ORCHARD, PAPER, QNetwork, Size, Training, draw_weights, targets
 from minigrad import nn
 from tests.lessons.test_games import FOUR, needs_ale
 
@@ -90,6 +90,25 @@ def test_an_update_follows_the_gradient_of_the_summed_huber_loss_of_the_chosen_a
     assert run.losses[-1] == pytest.approx(total.item() / TINY.batch, rel=1e-5)
 
 
+@pytest.mark.parametrize("arm", ["batch norm", "WN + mean-only BN"])
+def test_an_update_takes_the_statistics_of_its_minibatch_and_nothing_else_does(arm):
+    """Updates alone move the running averages; before and after, a value does not depend on the other stacks."""
+    run = training(arm)
+    run.run(41)
+    stacks = run.memory.draw(20, np.random.default_rng(1)).states
+
+    def averages():
+        return np.concatenate([value.numpy().ravel() for _, value in run.network.named_buffers()])
+
+    for update in (False, True):
+        before = averages()
+        if update:
+            run.update()
+        values = run.values(run.network, stacks)
+        np.testing.assert_allclose(values[:1], run.values(run.network, stacks[:1]), rtol=1e-5, atol=1e-6)
+        assert (averages() != before).any() == update
+
+
 def test_the_target_network_is_renewed_after_so_many_updates():
     run = training()
     run.run(TINY.start - 1)
@@ -122,6 +141,25 @@ def test_each_parameterization_is_what_it_says(arm):
     found = [type(layer) for layer in model.modules() if isinstance(layer, (nn.BatchNorm, wn.MeanOnlyBatchNorm))]
     assert found == [normalized] * (2 if normalized else 0)
     assert [layer.bias is not None for layer in layers] == [not normalized] * 2 + [True]
+
+
+def test_bytes_are_divided_by_255():
+    model, stacks = QNetwork("normal", Size((), 5), (1, 4, 4), 3, np.random.default_rng(0)), np.full((1, 1, 4, 4), 51)
+    fifths = model.layers(mg.tensor(np.full((1, 1, 4, 4), 0.2, np.float32)))
+    np.testing.assert_allclose(model(stacks.astype(np.uint8)).numpy(), fifths.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_first_weights_have_the_scale_that_is_documented(arm):
+    """Of 144 · 20 weights and more, whose deviation scatters by 1.4 % at most; uniform ones end where they should."""
+    rng = np.random.default_rng(0)
+    for layer, fan_in in ((nn.Conv2d(16, 20, 3, rng=rng), 144), (nn.Linear(200, 20, rng=rng), 200)):
+        draw_weights(layer, arm, rng)
+        limit = np.sqrt(6 / fan_in)
+        w, b = layer.weight.numpy(), layer.bias.numpy()
+        assert w.std() == pytest.approx(limit / np.sqrt(3) if arm == "normal" else 0.05, rel=0.08)
+        assert arm != "normal" or 0.99 * limit < abs(w).max() <= limit
+        assert (b == np.float32(0.1 if arm == "normal" else 0)).all()
 
 
 def test_an_unknown_parameterization_is_refused():
@@ -217,6 +255,19 @@ def test_what_is_played_is_every_frame_of_every_game():
     run = training("normal", TINY, lambda: Script((1, 2, 0), (2, 1, 0), (5, 0, 0)))
     moves = [(frame[0, 0].tolist(), reward, ended) for frame, reward, ended in run.play(4)]
     assert moves == [([1, 1], 1, False), ([1, 2], 2, False), ([1, 3], 5, True), ([2, 1], 1, False)]
+
+
+def test_a_life_that_is_lost_in_the_first_move_of_a_second_game_is_terminal():
+    run = training("normal", TINY, lambda: Script((0, 2, 0), (0, 0, 0)))
+    run.run(3)
+    assert [terminal for *_, terminal in remembered(run)] == [True, True, True]
+
+
+def test_in_evaluations_one_move_in_twenty_is_random(monkeypatch):
+    shares = []
+    monkeypatch.setattr(Training, "action", lambda self, network, stack, share, rng: shares.append(share) or 0)
+    training().evaluate(5)
+    assert shares == [0.05] * 5 and PAPER.testing == 0.05
 
 
 def test_random_actions_become_fewer_from_the_first_update_on():
