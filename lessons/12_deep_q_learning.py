@@ -258,7 +258,7 @@ axes.loglog(np.arange(1, 61), [np.sqrt(((Q - truth) ** 2).mean()) for Q in sweep
 axes.set(xlabel="sweep k", ylabel="root mean square error", ylim=(5e-3, 3))
 axes.legend()
 lesson.figure(figure, "tables", alt="Error against the number of sweeps on logarithmic axes. With steps 1/k it falls "
-              "along a line of small slope; with larger steps it falls to a thirtieth within 200 sweeps and then goes "
+              "along a line of small slope; with larger steps it falls to a fortieth within 200 sweeps and then goes "
               "down slowly, with noise; value iteration has left the figure at the bottom after fifty sweeps.")
 
 # %%
