@@ -203,8 +203,8 @@ for stream, eta in enumerate((slow, fast)):
     noise[eta] = np.sqrt(settled.var(axis=1, ddof=1).mean())
     excess[eta] = settled.mean()
     print(f"η = {eta}: error shrinks by exp(-{speed[eta]:.4f}) a sweep, predicted "
-          f"exp(-{-np.log(1 - eta * (1 - discount * survival)):.4f}); settled: noise {noise[eta]:.3f}, "
-          f"overestimated by {excess[eta]:.3f}")
+          f"exp(-{-np.log(1 - eta * (1 - discount * survival)):.4f});\n"
+          f"          settled: noise {noise[eta]:.3f}, overestimated by {excess[eta]:.3f}")
 
 # %% tags=["hide-input"]
 # *Tolerance.* Rates are measured from sweep $1/\eta$ to $6/\eta$. The parts of the error that shrink faster have not
@@ -258,8 +258,8 @@ axes.loglog(np.arange(1, 61), [np.sqrt(((Q - truth) ** 2).mean()) for Q in sweep
 axes.set(xlabel="sweep k", ylabel="root mean square error", ylim=(5e-3, 3))
 axes.legend()
 lesson.figure(figure, "tables", alt="Error against the number of sweeps on logarithmic axes. With steps 1/k it falls "
-              "along a line of small slope; with larger steps it falls off after some twenty sweeps and then goes down "
-              "slowly, with noise; value iteration, drawn for sixty sweeps, is far below at the end.")
+              "along a line of small slope; with larger steps it falls to a fortieth within 200 sweeps and then goes "
+              "down slowly, with noise; value iteration has left the figure at the bottom after fifty sweeps.")
 
 # %%
 # A function in place of the table
@@ -334,8 +334,8 @@ lesson.claim(f"and slows down what converges: factor of {C} updates of the table
 # of frames, of which the network sees four in Atari, are put together when they are drawn, never across the end of an
 # episode. ``lessons/replay.py`` has 130 lines; this is the place to read them.
 #
-# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax, which is
-# Adam with the largest gradient so far in the place of the root mean square, with momentum 0.5. The loss is Huber's:
+# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax with momentum
+# 0.5: Adam with the largest gradient, which it forgets slowly, in place of the root mean square. The loss is Huber's:
 # $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. A move
 # that is never made is never learned about, so the agent *explores*: all of its moves are random at first, and one in
 # ten in the end. Weights are normalized, and initialized on frames from the memory (section 3). On our orchard the

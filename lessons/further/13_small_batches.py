@@ -306,8 +306,8 @@ for arm in ARMS:
         tests[arm, B] = [curves["test error"] for curves in found if curves]
 had = sum(map(len, tests.values()))
 print(f"{note}\n{sum(map(len, stored.values()))} runs are stored; best rates are known for "
-      f"{sum(map(bool, best.values()))} of {len(best)} pairs of arm and minibatch; of {wanted} runs for the table "
-      f"{had} are there, {wanted - had} are missing\n")
+      f"{sum(map(bool, best.values()))} of {len(best)} pairs of arm and minibatch;\n"
+      f"of {wanted} runs for the table {had} are there, {wanted - had} are missing\n")
 
 
 def shown(values):
@@ -316,9 +316,9 @@ def shown(values):
 
 
 print("test error in percent, mean ± standard deviation (seeds)")
-print(" " * 16 + "".join(f"B = {B:<14}" for B in BATCHES) + "best rates at 2, 64")
+print(" " * 16 + "".join(f"B = {B:<13}" for B in BATCHES) + "best rates at 2, 64")
 for arm in ARMS:
-    print(f"{arm:16}" + "".join(f"{shown(tests[arm, B]):18}" for B in BATCHES)
+    print(f"{arm:16}" + "".join(f"{shown(tests[arm, B]):17}" for B in BATCHES)
           + ", ".join(f"{best[arm, B]:g}" if best[arm, B] else "–" for B in (2, 64)))
 
 # %% Drawing tags=["hide-input"]
@@ -373,7 +373,7 @@ for arm, other in (("batch norm", "equi-normalized"), ("equi-normalized", "balan
 # %% Tolerance tags=["hide-input"]
 # *Bounds.* Test errors scatter by about 1.5 points over seeds, so the difference of two means of three seeds by 1.2,
 # and the mean of three such differences by 0.7. We claim a lead of 7 points as one of more than 4, and no lead as one
-# of less than 2, about three deviations in each case. Both claims were written with the results in sight.
+# of less than 2, between two and three deviations in each case. Both claims were written with the results in sight.
 
 lesson.claim("at B = 4 and 16 batch norm is ahead of equi-normalization: the smaller lead in test error, points",
              min(leads["batch norm"][B] for B in (4, 16)), above=4)
