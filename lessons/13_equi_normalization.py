@@ -311,8 +311,9 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # $\cos(\pi/q)$, and since it is positive everywhere, no other decays more slowly (Perron and Frobenius). Updating them
 # one after the other along a chain gives the square of that factor (Young 1954):
 #
-# $$\text{each cycle multiplies the error by } \cos^2(\pi/q) \text{, whatever the widths,}
-#   \text{ the weights, } p \text{ and } c.$$
+# $$\text{error after a cycle} = \cos^2(\pi/q) \cdot \text{error before},$$
+#
+# whatever the widths, the weights, $p$ and $c$.
 #
 # One hidden layer ($q = 2$) needs one cycle, with three layers of weights the error falls to a quarter each time, and
 # for deep networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles for a factor of $e$.

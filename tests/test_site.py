@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lessons
 import minigrad as mg
 import wn
 from lessons import site
@@ -195,6 +196,15 @@ def test_a_figure_opens_its_file(built, page):
     page.locator(".cell_output a.figure img").first.click()
     page.wait_for_function("document.images.length == 1 && document.images[0].naturalWidth > 600")
     assert "/_images/" in page.url
+
+
+@pytest.mark.parametrize("file", [*lessons.lesson_files().values(), *lessons.further_files()], ids=lessons.lesson_name)
+def test_formulas_break_and_nothing_hangs_out_on_a_phone(built, page, file):
+    page.goto(f"{(built / 'lessons' / lessons.lesson_name(file)).as_uri()}.html")
+    page.wait_for_function("document.querySelectorAll('.math').length == document.querySelectorAll('.katex').length")
+    formulas = "[...document.querySelectorAll('.katex-display .katex-html')]"
+    assert page.evaluate(f"{formulas}.every((formula) => formula.scrollWidth <= formula.clientWidth)")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 @pytest.mark.parametrize("name", ("contract", "equations", "notation", "teaching"))
