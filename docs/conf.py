@@ -205,23 +205,30 @@ def units(app, tree):
 def figures_tables_formulas(app, name, template, context, tree):
     """Details of finished pages.
 
-    A figure is a link to its file, where it can be enlarged. Long names in tables break after underlines. A cell knows
-    the title of its column, which stands before it where a phone shows a row as a block. A comma after a formula
-    becomes part of it, or a line may begin with the comma.
+    A figure is a link to its file, where it can be enlarged. Long names in tables break after underlines and dots. A
+    cell knows the title of its column, which stands before it where a phone shows a row as a block. A comma after a
+    formula becomes part of it, or a line may begin with the comma. A printed table is told from printed sentences.
     """
     if body := context.get("body"):
         body = re.sub(r'(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)', r'<a class="figure" href="\2">\1</a>', body)
         body = re.sub(r"<td.*?</td>", breakable, body, flags=re.DOTALL)
         body = re.sub(r'<table class="docutils.*?</table>', labelled, body, flags=re.DOTALL)
+        body = re.sub(r'(?<=<div class="output stream )(.*?)</pre>', printed, body, flags=re.DOTALL)
         formula = r'(<span class="math[^<]*[^\\<])\\\)</span>([.,;:]+)'
         context["body"] = re.sub(formula, r"\1\\text{\2}\\)</span>", body)
 
 
 def breakable(cell):
-    """A table's cell, in which long names may break after underlines."""
+    """A table's cell, in which long names may break after underlines and dots."""
     parts = re.split(r"(<span class=\"math.*?</span>|<[^>]*>)", cell[0], flags=re.DOTALL)
-    parts[::2] = [re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", text) for text in parts[::2]]
+    parts[::2] = [re.sub(r"(?<=\w)(_|\.(?=[A-Za-z]))(?=\w)", r"\1<wbr>", text) for text in parts[::2]]
     return "".join(parts)
+
+
+def printed(output):
+    """What a cell has printed, marked as a table if two lines or more have three columns."""
+    rows = re.findall(r"^.*\S {2,}\S.*\S {2,}\S", output[0], flags=re.MULTILINE)
+    return "printed-table " * (len(rows) > 1) + output[0]
 
 
 def labelled(table):

@@ -760,9 +760,9 @@ lesson.claim("the price of a gradient, in evaluations of the loss", price, below
 slope, curvature = gradient @ gradient, gradient @ Hv
 rates = np.array([1e-4, 1e-3, 1e-2])
 falls = np.array([loss_at(np.array(flat)) - loss_at(np.array(flat) - rate * gradient) for rate in rates])
+print("     η  the loss falls by        η‖∇L‖²  too much by   ½η²∇LᵀH∇L")
 for rate, fall in zip(rates, falls, strict=True):
-    print(f"η = {rate:6}: the loss falls by {fall:.6e}; η‖∇L‖² = {rate * slope:.6e}, which is too much by "
-          f"{rate * slope - fall:.4e}; ½η²∇LᵀH∇L = {rate**2 * curvature / 2:.4e}")
+    print(f"{rate:6}{fall:19.6e}{rate * slope:14.6e}{rate * slope - fall:13.4e}{rate**2 * curvature / 2:12.4e}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The second term is smaller than the first by $\eta/2$ times the curvature along the gradient,

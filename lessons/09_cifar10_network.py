@@ -659,8 +659,8 @@ for p in PARAMETERIZATIONS:
     print(f"{p:18} {RATES[p]:8} {final[p].mean():7.1f} ± {final[p].std(ddof=min(1, size.starts - 1)):3.1f} "
           f"{tests[p].mean():7.1f} ± {tests[p].std(ddof=min(1, size.starts - 1)):3.1f} "
           f"{per_epoch[p]:9.2f} {per_epoch[p] / per_epoch['normal']:11.2f}")
-print("The paper, after 200 epochs: normal 8.43, weight norm 8.46, batch norm 8.05, mean-only BN 8.52, "
-      "WN + mean-only BN 7.31 % test error.")
+print("The paper, test error (%) after 200 epochs: normal 8.43, weight norm 8.46, batch norm 8.05,\n"
+      "mean-only BN 8.52, WN + mean-only BN 7.31.")
 
 # %% Drawing tags=["hide-input"]
 

@@ -465,6 +465,7 @@ for _ in range(10):
     optimizer.step()
     tracker.record()
 growth, law = [], []
+print("‖v‖² grew, and η/‖v‖² fell, by the factor 1 +")
 for layer in tracker.layers:
     squares = tracker.history(layer, "norm") ** 2
     growth.append(squares[-1] - squares[0])
@@ -472,7 +473,7 @@ for layer in tracker.layers:
     if "weight_" in layer:
         by_gate = (squares[-1] / squares[0] - 1).reshape(4, units).mean(axis=1)
         said = ", ".join(f"{gate} {rate:.1e}" for gate, rate in zip(("i", "f", "new", "o"), by_gate, strict=True))
-        print(f"{layer:18} ‖v‖² grew, and η/‖v‖² fell, by the factor 1 + {said}")
+        print(f"{layer:18} {said}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Rounding in float64: of $\|v\|^2$, which is about 10, $10^{-15}$ a step, against growths from $10^{-7}$
@@ -676,15 +677,15 @@ if lesson.flags.only:
 mean = (pictures.sum(axis=0) + 0.5) / (len(pictures) + 1)
 plateau = (test * np.log(mean) + (1 - test) * np.log(1 - mean)).sum(axis=(1, 2, 3)).mean()
 print(f"a canvas that is the mean of the training pictures, for every picture: {plateau:.2f} nats")
+print(" " * 21 + "   rate     bound  divergence  clipped at first  at the end  ‖w‖ of brush")
 by_step, bounds = {}, {}
 for run, training in trained.items():
     curves = training.curves
     by_step[run] = np.array(curves["divergence"])
     bounds[run] = np.array(curves["likelihood"]) - by_step[run].sum(axis=1)
     lengths = np.linalg.norm(training.model.brush.weight.numpy(), axis=1)
-    print(f"{run:21} at {RATES[run]}: bound {bounds[run][-1]:.2f} nats, divergence {by_step[run][-1].sum():.2f}; "
-          f"clipped {100 * curves['long'][0]:.0f} %, at the end {100 * curves['long'][-1]:.0f} % of the steps; "
-          f"‖w‖ of the brush {np.median(lengths):.2f}")
+    print(f"{run:21}{RATES[run]:7}{bounds[run][-1]:10.2f}{by_step[run][-1].sum():12.2f}"
+          f"{curves['long'][0]:18.0%}{curves['long'][-1]:12.0%}{np.median(lengths):14.2f}")
 
 # %% Drawing tags=["hide-input"]
 

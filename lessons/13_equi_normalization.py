@@ -196,6 +196,7 @@ networks = {
     "residual": (residual(lesson.rng(5)), pictures),
 }
 CYCLES, largest_rise, changed, imbalance = 1000, 0.0, 0.0, 0.0
+print(f"Σ‖W‖² after 0, 1, 2, 4, 8, 16 and {CYCLES} cycles:")
 for name, (model, example) in networks.items():
     before, balance = model(example).numpy(), wn.EquiNormalizer(model, example)
     sums = [balance.total()]
@@ -207,7 +208,7 @@ for name, (model, example) in networks.items():
     changed = max(changed, np.abs(after - before).max() / np.abs(before).max())
     imbalance = max(imbalance, np.abs(np.log(incoming / outgoing)).max())
     shown = "  ".join(f"{sums[m]:.3f}" for m in (0, 1, 2, 4, 8, 16, CYCLES))
-    print(f"{name:13}: Σ‖W‖² after 0, 1, 2, 4, 8, 16 and {CYCLES} cycles: {shown}")
+    print(f"{name:13}  {shown}")
 
 # %% tags=["hide-input"]
 # *Tolerances.* Each cycle rounds each weight, up to 20 layers of them, and a thousand of these errors add up like a
@@ -310,8 +311,9 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # $\cos(\pi/q)$, and since it is positive everywhere, no other decays more slowly (Perron and Frobenius). Updating them
 # one after the other along a chain gives the square of that factor (Young 1954):
 #
-# $$\text{each cycle multiplies the error by } \cos^2(\pi/q) \text{, whatever the widths,}
-#   \text{ the weights, } p \text{ and } c.$$
+# $$\text{error after a cycle} = \cos^2(\pi/q) \cdot \text{error before},$$
+#
+# whatever the widths, the weights, $p$ and $c$.
 #
 # One hidden layer ($q = 2$) needs one cycle, with three layers of weights the error falls to a quarter each time, and
 # for deep networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles for a factor of $e$.
@@ -513,7 +515,7 @@ for name, layer in between.items():
         wn.EquiNormalizer(model, x.astype(np.float32))
     except ValueError as error:
         refused.append(name)
-        print(f"{name:12}: {str(error)[:100]} …")
+        print(f"{name:12}: {str(error)[:80]} …")
 
 lesson.claim("what does not let a factor pass is refused: how many of tanh, ELU, layer norm and weight norm",
              len(refused), near=4, within=0)
@@ -586,7 +588,7 @@ for t in range(20):
         parameter.data = parameter.numpy() - eta * gradient
 gained = imbalance_of([p.numpy() for p in model.parameters()]) - at_first
 for unit in (0, 20, 50):
-    print(f"unit {unit:2}: ‖in‖² - ‖out‖² was {at_first[unit]:+.3f}, changes by {gained[unit]:+.5f} in 20 steps; "
+    print(f"unit {unit:2}: ‖in‖² - ‖out‖² was {at_first[unit]:+.3f}, changes by {gained[unit]:+.5f}; "
           f"η² Σ(‖∇in‖² - ‖∇out‖²) = {second_order[unit]:+.5f}")
 
 # %% tags=["hide-input"]
@@ -654,10 +656,11 @@ def losses(forget, rate):
     return found
 
 
+print("loss every 5 steps, momentum scaled along or forgotten:")
 for rate in (0.003, 0.03):
     for name, forget in (("scaled along", False), ("forgotten", True)):
-        shown = "  ".join(f"{loss:.3f}" for loss in losses(forget, rate)[::5])
-        print(f"η = {rate}, momentum {name:12}: loss every 5 steps {shown}")
+        shown = " ".join(f"{loss:.3f}" for loss in losses(forget, rate)[::5])
+        print(f"η = {rate:5}, {name:12}: {shown}")
 
 # %% tags=["hide-input"]
 # *Tolerance.* The balanced network's gradients agree to rounding; we allow $10^{-9}$ of the largest. The control must

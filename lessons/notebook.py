@@ -24,7 +24,7 @@ from lessons.exercises import FOLDER as EXERCISES
 from lessons.exercises import files, learners_part
 
 MARKER = re.compile(r"^# %%([^\n]*?)(?:tags=(\[[^\n]*\]))?[ ]*\n", re.MULTILINE)
-FOLDED = "Tolerance"  # the cells of this title, or whose text begins with it, have their text folded like the code
+FOLDED = "Tolerance"  # cells of this title, or whose text begins with it (or its plural), have it folded like the code
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 INSTALL = """\
 # Where the course is not installed yet, on Google Colab for instance, this installs it.
@@ -126,7 +126,7 @@ def _markdown(cell, name):
     """The text of a cell of the lesson of this name."""
     text = re.sub(r"^(\S.*)\n=+$", r"# \1", cell.prose, flags=re.MULTILINE)
     text = _linked(re.sub(r"^(\S.*)\n-{3,}$", r"## \1", text, flags=re.MULTILINE), name)
-    folded = text.removeprefix(f"*{FOLDED}.* ")
+    folded = re.sub(rf"^\*{FOLDED}s?\.\* ", "", text)
     if cell.title != FOLDED and (folded == text or "hide-input" not in cell.tags):
         return text
     return f"<details>\n<summary>{FOLDED}</summary>\n\n{folded}\n\n</details>"

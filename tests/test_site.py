@@ -7,6 +7,7 @@ to a folder that `python -m lessons site` has built, the tests look at that one 
 import html.parser
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lessons
 import minigrad as mg
 import wn
 from lessons import site
@@ -196,6 +198,15 @@ def test_a_figure_opens_its_file(built, page):
     assert "/_images/" in page.url
 
 
+@pytest.mark.parametrize("file", [*lessons.lesson_files().values(), *lessons.further_files()], ids=lessons.lesson_name)
+def test_formulas_break_and_nothing_hangs_out_on_a_phone(built, page, file):
+    page.goto(f"{(built / 'lessons' / lessons.lesson_name(file)).as_uri()}.html")
+    page.wait_for_function("document.querySelectorAll('.math').length == document.querySelectorAll('.katex').length")
+    formulas = "[...document.querySelectorAll('.katex-display .katex-html')]"
+    assert page.evaluate(f"{formulas}.every((formula) => formula.scrollWidth <= formula.clientWidth)")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 @pytest.mark.parametrize("name", ("contract", "equations", "notation", "teaching"))
 def test_wide_tables_need_no_scrolling_on_a_phone(built, page, name):
     page.goto(f"{(built / name).as_uri()}.html")
@@ -209,6 +220,20 @@ def test_a_row_on_a_phone_says_what_its_cells_are(built, page):
     cells = page.locator("table").first.locator("tbody tr").first.locator("td")
     said = cells.evaluate_all("cells => cells.map((cell) => getComputedStyle(cell, '::before').content)")
     assert said[1:] == [f'"{title}: "' for title in ("run", "words", "code lines", "read", "builds on", "the paper")]
+
+
+def test_a_printed_table_scrolls_and_sentences_wrap(built, page):
+    page.goto(f"{(built / PAGES[1]).as_uri()}.html")
+    page.set_viewport_size({"width": 800, "height": 900})
+    for text, style in (("excess: least", "pre"), ("(least) to", "pre-wrap")):
+        printed = page.locator(".cell_output .stream pre", has_text=text).first
+        assert printed.evaluate("pre => getComputedStyle(pre).whiteSpace") == style, text
+
+
+def test_no_formula_in_a_table_has_double_bars():
+    r"""In a table ``\|`` is a single bar, in a formula, too. There it is ‖v‖ without dollars."""
+    for path in (ROOT / "docs").glob("*.md"):
+        assert not re.findall(r"^\|.*\\\|.*", path.read_text("utf-8"), re.MULTILINE), path
 
 
 def test_what_docstrings_set_off_is_verbatim(built):

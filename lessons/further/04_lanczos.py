@@ -220,7 +220,7 @@ rescaled = extreme_eigenvalues(model, x, y, True, lesson.rng(85))[0]
 print(f"largest eigenvalue: {before[False]:.3f} with w, {before[True]:.3f} with (v, g), {rescaled:.3f} with ‖v‖ = g")
 
 # %% tags=["hide-input"]
-# *Tolerance and bound.* The second term of the Hessian, which makes the difference at $\|v\| = g$, is of the order of
+# *Tolerance.* The second term of the Hessian, which makes the difference at $\|v\| = g$, is of the order of
 # the gradient divided by $g$: a few per cent of the largest eigenvalue at most. We allow 5 %. That growth lowers the
 # largest eigenvalue is a statement about a sign; we ask for a tenth.
 

@@ -392,7 +392,7 @@ for (gradients, weights, scale), layer in zip(found, layers, strict=True):
     worst = max(worst, np.abs(ours - autograd).max() / np.abs(autograd).max())
 
 # %% tags=["hide-input"]
-# *Tolerance:* float32; sums of 1000 examples times up to 256 positions, some
+# *Tolerance.* In float32, sums of 1000 examples times up to 256 positions: some
 # $\sqrt{256000} \cdot 6 \cdot 10^{-8} = 3 \cdot 10^{-5}$ of the typical terms, which partly cancel in the sum. We allow
 # $10^{-3}$ of the largest gradient of a layer.
 

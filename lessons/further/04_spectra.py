@@ -330,7 +330,7 @@ H_q, leaf = mg.hessian(loss_of_q, q).numpy(), mg.tensor(q, requires_grad=True)
 gradient_q = mg.grad(loss_of_q(leaf), leaf).numpy()
 
 # %% tags=["hide-input"]
-# *Tolerance:* second derivatives of order 10 through some hundred operations in float64, at $10^{-16}$ each: $10^{-12}$
+# *Tolerance.* Second derivatives of order 10 through some hundred operations in float64, at $10^{-16}$ each: $10^{-12}$
 # would do; we allow $10^{-10}$.
 
 B = np.eye(len(q), len(p))  # (tangent, g, b) coordinates as vectors in the space of q

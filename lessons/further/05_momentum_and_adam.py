@@ -212,7 +212,7 @@ for name, (data, batch) in settings.items():
     print(f"{name:22}: " + "   ".join(f"μ = {b}: {m:5.2f} (law {f:5.2f})" for b, m, f in columns))
 
 # %% tags=["hide-input"]
-# *Tolerance* of the law: as for Pythagoras in lesson 05, $4\,\varepsilon$ a step, with the rounding error
+# *Tolerance.* Of the law: as for Pythagoras in lesson 05, $4\,\varepsilon$ a step, with the rounding error
 # $\varepsilon = 2.2 \cdot 10^{-16}$; rounding of $p_t$ enters the outward part, weighted like the growth itself. We
 # compare the *growth*, relative to ‖v‖². *The factors:* at the end the memory still holds gradients whose effect is
 # to come. With $\mu = 0.95$ that is 20 of 500 steps, or 4 per cent; we allow 6.

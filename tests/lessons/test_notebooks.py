@@ -40,12 +40,13 @@ def test_the_words_of_a_notebook_are_those_of_the_lesson(file):
     source = Path(file).read_text("utf-8")
     comments = [line[2:] for line in source.splitlines() if line.startswith("# ") and not line.startswith("# %%")]
     for line in [*lessons.docstring(file).splitlines(), *comments]:
-        words = re.sub(r"\W+", " ", line.removeprefix("*Tolerance.* ")).split()
+        words = re.sub(r"\W+", " ", re.sub(r"^\*Tolerances?\.\* ", "", line)).split()
         missing = [word for word in words if word not in shown]
         assert not missing, line
     for text in sources(book, "markdown"):
         assert not re.search(r"^\S.*\n[-=]{3,}$", text, re.MULTILINE), text  # a heading in the form of the script
     assert sources(book, "markdown")[0].startswith(f"# {lessons.title(file)}")
+    assert not [text for text in sources(book, "markdown") if text.startswith("*Tolerance")]  # but folded
 
 
 @every_lesson
