@@ -140,11 +140,11 @@ def lengths(arm, rate, epochs=3):
 
 
 growth = {}
+print("‖w‖ of the encoder's, the decoder's and the brush's vectors, before and after 120 steps")
 for arm in ARMS[:2]:
     before, after = lengths(arm, 0.001)
     growth[arm] = after - before
-    print(f"{arm:12}: ‖w‖ of the encoder's, the decoder's and the brush's vectors {before.round(2)}, "
-          f"after 120 steps {after.round(2)}")
+    print(f"{arm:12}: {before.round(2)}, {after.round(2)}")
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* If every gradient kept its sign, $\|w\|$ would grow by $\eta\sqrt n$ a step where $g$ grows by $\eta$: a
@@ -189,7 +189,7 @@ settings = [(clipping, arm, rate) for clipping in CLIPPING for arm in ARMS for r
 counts = {key: len(runs.get((*key, EPOCHS), ())) for key in settings}
 few, many = min(filter(None, counts.values())), max(counts.values())
 note = f"{pictures_are}, binarized by draws; {f'{few} to {many} seeds' if few < many else f'seeds: {few}'} a setting"
-print(f"{note}; test bound after epochs 1 to {EPOCHS}, nats a picture, mean ± standard deviation over seeds")
+print(f"{note}\ntest bound after epochs 1 to {EPOCHS}, nats a picture, mean ± standard deviation over seeds")
 for clipping in CLIPPING:
     for arm in ARMS:
         for rate in sorted(RATES):
@@ -205,7 +205,9 @@ def best(arm):
     return max(there, key=lambda rate: np.nan_to_num(bounds(arm, rate)[:, -1].mean(), nan=-np.inf))
 
 
-print("best at the end:", ", ".join(f"{arm} {best(arm)}: {grid.shown(bounds(arm, best(arm))[:, -1])}" for arm in ARMS))
+print("best at the end:")
+for arm in ARMS:
+    print(f"{arm:21} {best(arm):<5} {grid.shown(bounds(arm, best(arm))[:, -1])}")
 
 # %% Drawing tags=["hide-input"]
 
@@ -272,13 +274,13 @@ lesson.claim("from length 1, weight norm minds the rate less: change of the boun
 # the runs if nothing is shortened? Adam divides by the gradients' own size, so a factor that all have for a long time
 # makes no difference; what clipping can prevent is one step with a gradient far above the others.
 
+print("norms of gradients, in epochs: share above 10, at least; medians; the largest; gained by clipping")
 for arm in ARMS:
     for rate in sorted(RATES):
         for seed, curves in runs.get(("unclipped", arm, rate, EPOCHS), {}).items():
             gain = by_epoch(runs["clipped", arm, rate, EPOCHS][seed])[-1] - by_epoch(curves)[-1]
-            print(f"{arm:21} {rate:<5} above 10 in at least {100 * min(curves['long']):.0f} % of an epoch's steps, "
-                  f"median {min(curves['norm']):.0f} to {max(curves['norm']):.0f}, "
-                  f"largest {max(curves['largest norm']):.0f}; clipping gains {gain:.1f} nats")
+            print(f"{arm:21} {rate:<5} {min(curves['long']):9.0%} {min(curves['norm']):7.0f} to "
+                  f"{max(curves['norm']):.0f} {max(curves['largest norm']):9.0f} {gain:9.1f} nats")
 
 # %%
 # The norm of the gradients is above 10 in nearly every step, with and without weight normalization. So "clipping"

@@ -306,7 +306,7 @@ for arm in ARMS:
         tests[arm, B] = [curves["test error"] for curves in found if curves]
 had = sum(map(len, tests.values()))
 print(f"{note}\n{sum(map(len, stored.values()))} runs are stored; best rates are known for "
-      f"{sum(map(bool, best.values()))} of {len(best)} pairs of arm and minibatch; of {wanted} runs for the table "
+      f"{sum(map(bool, best.values()))} of {len(best)} pairs of arm and minibatch;\nof {wanted} runs for the table "
       f"{had} are there, {wanted - had} are missing\n")
 
 
