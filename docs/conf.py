@@ -213,7 +213,7 @@ def figures_tables_formulas(app, name, template, context, tree):
         body = re.sub(r'(<img [^>]*src="([^"]*_images/[^"]+)"[^>]*>)', r'<a class="figure" href="\2">\1</a>', body)
         body = re.sub(r"<td.*?</td>", breakable, body, flags=re.DOTALL)
         body = re.sub(r'<table class="docutils.*?</table>', labelled, body, flags=re.DOTALL)
-        body = re.sub(r'(?<=<div class="output stream )(.*?)</pre>', printed, body, flags=re.DOTALL)
+        body = re.sub(r'(?<=<div class="output stream )(.*?<pre>)(.*?)(?=</pre>)', printed, body, flags=re.DOTALL)
         formula = r'(<span class="math[^<]*[^\\<])\\\)</span>([.,;:]+)'
         context["body"] = re.sub(formula, r"\1\\text{\2}\\)</span>", body)
 
@@ -226,9 +226,11 @@ def breakable(cell):
 
 
 def printed(output):
-    """What a cell has printed, marked as a table if two lines or more have three columns."""
-    rows = re.findall(r"^.*\S {2,}\S.*\S {2,}\S", output[0], flags=re.MULTILINE)
-    return "printed-table " * (len(rows) > 1) + output[0]
+    """What a cell has printed, marked as a table if two lines have three columns, and no sentence is too long."""
+    lines = re.sub(r"\[.*?\]", "", output[2]).splitlines()  # an array's columns do not count
+    sentences = [line for line in lines if not re.search(r"\S {2,}\S.*\S {2,}\S", line)]
+    table = len(lines) > len(sentences) + 1 and all(len(line) <= 120 for line in sentences)
+    return "printed-table " * table + output[0]
 
 
 def labelled(table):

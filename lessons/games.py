@@ -275,7 +275,7 @@ def make(name):
     if family == "minatar" and game:
         gym = needed("minatar.gym", "MinAtar and Gymnasium")
         try:
-            return FromGymnasium(gym.BaseEnv(game, use_minimal_action_set=True))
+            return FromGymnasium(gym.BaseEnv(game))  # with all six moves, as in Young & Tian 2019
         except ModuleNotFoundError:
             raise UsageError(f"MinAtar has no game {game!r}") from None
     raise UsageError(f"there is no game {name!r}; there are orchard, minatar/... and atari/...")

@@ -220,7 +220,8 @@ found = {pair: np.array([bounds(*pair)[seed] for seed in seeds]) for pair in com
 listed = ", ".join(map(str, seeds))
 print(f"\nat {PAPER} and at the best rate, mean and deviation over seeds {listed}; after the fifth epoch, by seed")
 for pair in compared:
-    print("{:19} {:<5} ".format(*pair), "  ".join(map(grid.shown, found[pair].T)), "; ", found[pair][:, -1].round(1))
+    print("{:19} {:<5} ".format(*pair), "  ".join(map(grid.shown, found[pair].T)))
+    print(f"{'':25}  by seed:", found[pair][:, -1].round(1))
 
 # %% Drawing tags=["hide-input"]
 
