@@ -25,7 +25,7 @@ def description():
         kernels = f", {library['architecture']} kernels" if library.get("architecture") else ""
         threads = f", {count} thread{'s'[: count > 1]}" if (count := library.get("num_threads")) else ""
         said.append(f"{library['internal_api']} {library['version']}{kernels}{threads}")
-    return "; ".join(said) or _built_with().get("name", "unknown")  # threadpoolctl does not know Apple's
+    return "; ".join(sorted(said)) or _built_with().get("name", "unknown")  # threadpoolctl does not know Apple's
 
 
 def faster():

@@ -1,11 +1,15 @@
-"""Faster forms for a GPU: w = g v/‖v‖ and its gradients (equations 2 and 3), a launch each; mean-only batch norm.
+"""Faster forms: w = g v/‖v‖ and its gradients (equations 2 and 3), with v as a matrix that has a weight vector in each
+row; and mean-only batch norm on a GPU.
 
-Nothing imports this file but `wn/__init__.py`, last; with MINIGRAD_PLAIN=1 it is left out. Of weight normalization each
-launch has a block for each weight vector.
+Nothing imports this file but `wn/__init__.py`, last; with MINIGRAD_PLAIN=1 it is left out.
 
-v as a matrix has a weight vector in each row. The block goes through its row twice: for the norm and the inner product,
-and to write. The second time the row is in cache.
+- On a GPU w takes one launch, and so do its gradients, with a block for each row. The block goes through its row twice:
+  for the norm and the inner product, and to write. The second time the row is in cache.
+- On the CPU the norm and the inner product are vector products, and each result is a multiple of v, or a sum of
+  multiples of v and ∇_w: equation 3 as a ∇_w - b v, with a = g/‖v‖ and b = g ∇_g/‖v‖².
 """
+
+import numpy
 
 from minigrad.fast.cuda import channels
 from minigrad.fast.cuda.kernel import Kernel, empty_like, like, usable
@@ -50,10 +54,18 @@ extern "C" __global__ void weight_norm_gradients(const T* grad_w, const T* v, co
 )
 
 
+LONGEST = 2**13  # entries of a vector on the CPU: of longer ones OpenBLAS lets each of its threads add up a part
+LEAST, MOST = 1e-6, 1e6  # ‖v‖ and g between which nothing here overflows, or vanishes beside the rest,
+LARGEST = 1e18  # unless the gradient for g is larger
+
+
 def takes(v, g, axis, *others):
     """Whether the kernels compute this: the axes that index the weight vectors come first, v and g have no gaps."""
-    if not usable(v, g, *others):
-        return False
+    return usable(v, g, *others) and _in_rows(v, g, axis)
+
+
+def _in_rows(v, g, axis):
+    """Whether v is a matrix with a weight vector in each row, and g is as long as it has rows, both without gaps."""
     as_column(g, v, axis)  # ValueError if they do not fit
     counting = counting_axes(v.ndim, axis)
     return counting == tuple(range(len(counting))) and v.flags.c_contiguous and g.flags.c_contiguous
@@ -73,6 +85,51 @@ def gradients(grad_w, v, g):
     return grad_v, grad_g
 
 
+def weight_norm_by_rows(plain):
+    """w on the CPU."""
+
+    def forward(xp, v, g, axis):
+        if found := _rows(axis, v, g):
+            (v_rows,), norm, scale = found
+            return (v_rows * (scale / norm)).reshape(v.shape)
+        return plain(xp, v, g, axis)
+
+    return forward
+
+
+def gradients_by_rows(plain):
+    """(grad_v, grad_g) on the CPU."""
+
+    def joint(grad_w, w, v, g, axis):
+        if found := _rows(axis, v, g, grad_w):
+            (v_rows, grad_rows), norm, scale = found
+            with numpy.errstate(all="ignore"):
+                along = numpy.vecdot(grad_rows, v_rows)[:, None] / norm
+            if (abs(along) < LARGEST).all():
+                a = scale / norm
+                grad_v = a * grad_rows
+                grad_v -= a * (along / norm) * v_rows
+                return grad_v.reshape(v.shape), along.reshape(g.shape)
+        return plain(grad_w, w, v, g, axis)
+
+    return joint
+
+
+def _rows(axis, v, g, *others):
+    """([v and others with a weight vector in each row], norms and g as columns); None for what is left to `plain`."""
+    if not all(isinstance(a, numpy.ndarray) and a.dtype == v.dtype for a in (v, g, *others)):
+        return None
+    if v.dtype.char not in "fd" or not _in_rows(v, g, axis) or not 0 < v.size <= LONGEST * g.size:
+        return None
+    rows = [a.reshape(g.size, -1) for a in (v, *others)]
+    with numpy.errstate(all="ignore"):
+        norm = numpy.sqrt(numpy.vecdot(rows[0], rows[0]))[:, None]
+    scale = g.reshape(-1, 1)
+    lengths = numpy.concatenate([norm, abs(scale)])
+    return (rows, norm, scale) if (lengths > LEAST).all() and (lengths < MOST).all() else None
+
+
+faster("weight_norm", "cpu", weight_norm_by_rows, joint=gradients_by_rows)
 faster(
     "weight_norm",
     "cuda",

@@ -19,7 +19,7 @@ class Sequential(Module):
             setattr(self, str(i), layer)
 
     def __iter__(self):
-        return (child for _, child in self.children())
+        return (value for value in vars(self).values() if isinstance(value, Module))
 
     def __len__(self):
         return sum(1 for _ in self)

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import threadpoolctl
 
 _lock = threading.Lock()
-_pool = _blas = _limit = None
+_pool = None
+_blas, _limited = [], []  # threadpoolctl's controllers of BLAS; those of them that are limited, with their threads
 _callers = 0  # how many threads are inside for_each: the first limits BLAS, the last lifts the limit
 
 
@@ -70,16 +71,16 @@ def for_each(function, items):
 @contextlib.contextmanager
 def _one_blas_thread():
     """Within this, BLAS uses one thread per call, in the whole process; also makes the pool when first needed."""
-    global _pool, _blas, _limit, _callers
+    global _pool, _blas, _limited, _callers
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="minigrad")
             _prepare_for_forks()
-            _blas = threadpoolctl.ThreadpoolController()
+            _blas = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
         if _callers == 0:
             _lift_limit()  # if an interrupt has left it
-            _take_control_of_blas()
-            _limit = _blas.limit(limits=1, user_api="blas")
+            _limited = [(library, threads) for library in _blas if (threads := library.get_num_threads()) != 1]
+            _set_threads([(library, 1) for library, _ in _limited])
         _callers += 1
     try:
         yield
@@ -92,11 +93,16 @@ def _one_blas_thread():
 
 def _lift_limit():
     """Give BLAS back the threads that it had."""
-    global _limit
-    if _limit is not None:
-        _take_control_of_blas()
-        _limit.restore_original_limits()
-        _limit = None
+    global _limited
+    _set_threads(_limited)
+    _limited = []
+
+
+def _set_threads(counts):
+    """Set how many threads these libraries use, a list of (controller, threads)."""
+    _take_control_of_blas()
+    for library, threads in counts:
+        library.set_num_threads(threads)
 
 
 def _take_control_of_blas():
