@@ -1,17 +1,16 @@
-"""What every lesson shares: the flags, the output folder, figures, claims and checkpoints.
+"""What every lesson shares: the output folder, figures, claims, checkpoints, and a record of what was run.
 
 A lesson is a script. Its first cell makes a `Lesson`, which reads the command line; its last cell calls `finish()`.
 A cell that readers may fold, such as one that only draws, begins with `# %% Drawing tags=["hide-input"]`.
-Everything that a learner should see is in the lesson; this file only keeps it tidy.
+Everything that a learner should see is in the lesson; this file only keeps it tidy, with `command_line.py` (flags,
+errors), `claims.py` and `checkpoints.py`.
 """
 
-import argparse
 import ast
 import errno
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 import re
@@ -21,20 +20,36 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy
 
 import minigrad as mg
 import wn
+from lessons.checkpoints import Checkpoint
+from lessons.claims import CANNOT_FAIL, WRONG_BY, Claim, bound, prediction  # noqa: F401
+from lessons.command_line import (  # noqa: F401 - what is not used here the other modules of the course take from here
+    PACKAGE,
+    Parser,
+    Tee,
+    UsageError,
+    add_flags,
+    add_size_and_place_flags,
+    choose_data,
+    choose_device,
+    one_line_errors,
+    positive,
+    report_error,
+    runner,
+    show_what_can_be_shown,
+    whole_number,
+)
 from lessons.kernel import in_kernel, show_claim, show_figure
 from minigrad import backend
-from minigrad.data import DataError, cache_folder
-from minigrad.saving import CheckpointError, replacing
+from minigrad.saving import replacing
 
 FOLDER = Path(__file__).parent
-PACKAGE = "minigrad-wn"  # the distribution, and the command that it installs
 
 # The same colour for the same parameterization in every lesson: Okabe and Ito's palette, safe for the colour-blind.
 COLOURS = {
@@ -57,78 +72,6 @@ FIGURE_STYLE = {
     "lines.linewidth": 1.6,
     "legend.frameon": False,
 }
-
-
-class UsageError(Exception):
-    """Something the user asked for that cannot be had; the message is one line. Exit code 2."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of arguments that says in one line what is wrong with them."""
-
-    def error(self, message):
-        raise UsageError(f"{message}; see --help")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence, what should be measured if it is true, what was measured, and whether that agrees.
-
-    Of several measurements it keeps the one that deviates most. `deviation` is in units of the tolerance, where there
-    is one; `remark` says why a claim whose numbers agree does not hold.
-    """
-
-    text: str
-    expected: str
-    measured: float
-    holds: bool
-    deviation: float | None = None
-    remark: str = ""
-
-
-def runner():
-    """What the reader has typed to start the runner: the installed command, or its form in a clone."""
-    command = Path(sys.argv[0]).stem
-    return command if command == PACKAGE else "python -m lessons"
-
-
-def add_flags(parser, sets=("synthetic", "cifar10")):
-    """The flags that all lessons and their runner take; `sets` are the values of --data, beside "auto"."""
-    add_size_and_place_flags(parser, sets)
-    parser.add_argument("--seed", type=whole_number(0), default=0)
-    parser.add_argument("--show", action="store_true", help="show each figure in a window")
-
-
-def add_size_and_place_flags(parser, sets=("synthetic", "cifar10")):
-    """Those of them that a sweep of many seeds takes, too."""
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="full", action="store_false", default=False, help="small (default)")
-    size.add_argument("--full", dest="full", action="store_true", help="the paper's size")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    which = "auto: CIFAR-10 if it can be found, else synthetic"
-    parser.add_argument("--data", choices=["auto", *sets], default="auto", help=which)
-    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (162 MB) if it is not there yet")
-    parser.add_argument("--out", default="results", help="folder for figures and measurements (default: results)")
-    parser.add_argument("--fresh", action="store_true", help="start anew: ignore finished results and checkpoints")
-
-
-def whole_number(least):
-    """The type, for argparse, of a whole number from `least` up."""
-
-    def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number from {least} up is needed, not {text!r}")
-        return int(text)
-
-    return number
-
-
-def positive(text):
-    """The type, for argparse, of a number above 0 that is not infinite."""
-    with suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"a number above 0 is needed, not {text!r}")
 
 
 class Lesson:
@@ -162,7 +105,7 @@ class Lesson:
         self.file = Path(file) if Path(file).suffix else FOLDER / f"{file}.py"
         self.name, self.number = lesson_name(self.file), lesson_number(self.file)
         if not in_kernel():
-            sys.excepthook = _one_line_errors
+            sys.excepthook = one_line_errors
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
         show_what_can_be_shown()
         parser = Parser(prog=f"lessons/{self.name}.py", description=title(self.file))
@@ -181,7 +124,7 @@ class Lesson:
         self._sources = sources(self.file)  # now: they may be changed while the lesson runs
         self._fingerprint, self._commit = fingerprint(self.file, self.flags, self.data), commit()
         if not in_kernel():  # it keeps its output itself, and may run this again
-            sys.stdout = _Tee(sys.stdout, io.StringIO())
+            sys.stdout = Tee(sys.stdout, io.StringIO())
         import matplotlib
 
         if not self.flags.show and not in_kernel():
@@ -391,124 +334,6 @@ def _write_note(figure, note):
         figure.get_layout_engine().set(rect=(0, 0, 1, 0.965))
 
 
-# ---- claims -------------------------------------------------------------------------------------------------------
-
-WRONG_BY = 1.5  # a prediction that is so many times too large or too small must be found out
-CANNOT_FAIL = "cannot fail: 1.5 times the prediction would hold, too"
-
-
-def bound(text, measured, below, above, near, within):
-    """The `Claim` that a number lies within bounds."""
-    if near is not None:
-        expected = f"{near:.6g} ± {within:.2g}" if within else f"{near:.6g}"
-        holds = abs(measured - near) <= within
-        wrong = any(abs(measured - near * factor) <= within for factor in (WRONG_BY, 1 / WRONG_BY))
-        if holds and near and wrong:
-            return Claim(text, expected, measured, False, remark=CANNOT_FAIL)
-    elif below is not None and above is not None:
-        expected, holds = f"{above:.4g} to {below:.4g}", above < measured < below
-    elif below is not None:
-        expected, holds = f"< {below:.4g}", measured < below
-    elif above is not None:
-        expected, holds = f"> {above:.4g}", measured > above
-    else:
-        raise TypeError("claim() needs predicted= with rtol=, below=, above=, or near= with within=")
-    return Claim(text, expected, measured, bool(holds))
-
-
-def prediction(text, measured, predicted, rtol, atol):
-    """The `Claim` that measurements agree with predictions, which they would not do with others."""
-    measured, predicted = (numpy.atleast_1d(numpy.asarray(backend.to_numpy(x), float)) for x in (measured, predicted))
-    measured, predicted = numpy.broadcast_arrays(measured, predicted)
-    if not measured.size:
-        raise ValueError(f"nothing was measured for the claim {text!r}")
-
-    def deviations(predicted):
-        """|measured - predicted| in units of the tolerance; infinite where one of them is NaN or infinite."""
-        with numpy.errstate(all="ignore"):
-            difference, tolerance = abs(measured - predicted), rtol * abs(predicted) + atol
-            units = numpy.where(difference == 0, 0.0, difference / tolerance)
-        return numpy.where(numpy.isfinite(measured) & numpy.isfinite(predicted), units, numpy.inf)
-
-    found = deviations(predicted)
-    worst = numpy.unravel_index(found.argmax(), found.shape)
-    agrees = bool((found <= 1).all())
-    remark = ""
-    if agrees and any((deviations(predicted * factor) <= 1).all() for factor in (WRONG_BY, 1 / WRONG_BY)):
-        remark = CANNOT_FAIL
-    value = float(predicted[worst])
-    expected = f"{value:.6g} ± {rtol * abs(value) + atol:.2g}" + (f" (of {found.size})" if found.size > 1 else "")
-    return Claim(text, expected, float(measured[worst]), agrees and not remark, float(found[worst]), remark)
-
-
-class Checkpoint:
-    """The state of one training run, in one file that is replaced whole each time."""
-
-    def __init__(self, path, identity, fresh, compress=False):
-        self.path, self.identity, self.compress = path, identity, compress
-        self._saved = time.monotonic()
-        if fresh:
-            path.unlink(missing_ok=True)
-
-    def load(self):
-        """The state last saved, or None at the beginning. CheckpointError if the file is of another run or sources."""
-        if not self.path.exists():
-            return None
-        saved = mg.load(self.path)
-        identity = saved.get("identity") if isinstance(saved, dict) else None
-        if not isinstance(identity, dict) or "state" not in saved:
-            raise CheckpointError(f"{self.path} is not a lesson's checkpoint; use --fresh to start anew")
-        if identity | {"sources": None} != self.identity | {"sources": None}:
-            raise CheckpointError(
-                f"{self.path} is the checkpoint of another run ({identity}); "
-                "use --fresh to start anew, or another --out"
-            )
-        if identity != self.identity:
-            raise CheckpointError(
-                f"{self.path} was begun with other sources of this lesson, minigrad or wn; "
-                "go on with those, or use --fresh to start anew"
-            )
-        before, now = saved.get("blas"), mg.config.blas_description()
-        if before != now:
-            print(
-                f"{self.path.name} was computed with {before or 'an unknown BLAS'}, and goes on with {now}: "
-                "its numbers are not those of an uninterrupted run to the last bit"
-            )
-        return saved["state"]
-
-    def save(self, state):
-        """Replace the file by one that holds `state`, atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)  # an equal run beside this one may have cleared up
-        mg.save(
-            self.path, {"identity": self.identity, "blas": mg.config.blas_description(), "state": state}, self.compress
-        )
-        self._saved = time.monotonic()
-
-    def due(self, seconds):
-        """Whether the state was last saved, or loaded, more than so many seconds ago."""
-        return time.monotonic() - self._saved >= seconds
-
-
-# ---- what the flags mean --------------------------------------------------------------------------------------------
-
-
-def choose_device(wanted):
-    """ "cpu" or "cuda"; UsageError if a GPU is asked for and there is none."""
-    if wanted == "auto":
-        return "cuda" if mg.is_available("cuda") else "cpu"
-    if not mg.is_available(wanted):
-        raise UsageError("--device cuda: no NVIDIA GPU, or CuPy is not installed (pip install -e '.[gpu]')")
-    return wanted
-
-
-def choose_data(wanted, download=False):
-    """The pictures' name; for "auto" "cifar10" or "synthetic"."""
-    if wanted == "auto":
-        found = download or (cache_folder() / "cifar-10-batches-bin").is_dir()
-        return "cifar10" if found else "synthetic"
-    return wanted
-
-
 def file_name(words):
     """`words` without anything that a shell or a file system may dislike."""
     return re.sub("[^A-Za-z0-9]+", "-", words)
@@ -614,9 +439,11 @@ def imported_modules(file):
 def fingerprint(file, flags, data):
     """A digest of everything that a lesson's results depend on.
 
-    That is: sources, this file, the flags, versions, and the stored runs that it reads (lessons/grid.py).
+    That is: sources, this file and what it imports, the flags, versions, and stored runs (lessons/grid.py).
     """
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest = hashlib.sha256()
+    for path in [Path(__file__), *imported_modules(__file__)]:
+        digest.update(path.read_bytes())
     for name in re.findall(r'grid\.stored\("(\w+)"', Path(file).read_text(encoding="utf-8")):
         for path in sorted((FOLDER.parent / "results" / name).glob("*.json")):
             digest.update(path.read_bytes())
@@ -653,59 +480,3 @@ def commit():
 def _git(*arguments):
     run = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, check=True)
     return os.fsdecode(run.stdout).rstrip("\n")
-
-
-# ---- standard output and errors -------------------------------------------------------------------------------------
-
-
-def show_what_can_be_shown():
-    """Print a question mark for each character that standard output's encoding lacks; that is not an error."""
-    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has no encoding
-        sys.stdout.reconfigure(errors="replace")
-
-
-class _Tee:
-    """Standard output that also goes into the log."""
-
-    def __init__(self, *streams):
-        self.streams = streams
-
-    def write(self, text):
-        for stream in self.streams:
-            stream.write(text)
-            stream.flush()
-
-    def flush(self):
-        for stream in self.streams:
-            stream.flush()
-
-    def __getattr__(self, name):
-        return getattr(self.streams[0], name)
-
-
-def report_error(kind, error):
-    """Print what went wrong in one line if it is the user's to mend, and return the exit code; None if it is not."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("\ninterrupted; the last checkpoint is kept", file=sys.stderr)
-        return 130
-    if issubclass(kind, (UsageError, DataError, CheckpointError)):
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if issubclass(kind, BrokenPipeError):  # `| head` has read enough: what is left to flush at the end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    if issubclass(kind, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what = error.filename or "the output"
-        print(f"error: {what} could not be written: {error.strerror}; make room and start again", file=sys.stderr)
-        return 2
-    return None
-
-
-def _one_line_errors(kind, error, traceback):
-    code = report_error(kind, error)
-    if code is None:
-        sys.__excepthook__(kind, error, traceback)
-        return
-    with suppress(OSError):  # on a full disk
-        sys.stdout.flush()
-    os._exit(code)  # the hook has no other way to choose the exit code

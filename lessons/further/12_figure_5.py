@@ -483,12 +483,14 @@ def draw(game, tuning, best, curves):
         axes[0].plot(moves, interquartile_mean(found.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
         axes[0].fill_between(moves, low, high, color=ARM_COLOURS[arm], alpha=0.15, lw=0)
     if game in AUTHORS:
-        axes[0].plot(*np.transpose(AUTHORS[game]), "k.--", lw=1, label="MinAtar's authors (30 runs)")
+        axes[0].plot(*np.transpose(AUTHORS[game]), ".--", color="0.4", lw=1, label="MinAtar's authors (30 runs)")
     for arm, scores in tuning.items():
         tried = [(rate, score) for rate, score in scores.items() if score is not None]
         axes[1].semilogx(*np.reshape(tried, (-1, 2)).T, "o-", ms=4, color=ARM_COLOURS[arm])
     axes[0].set(xlabel="moves", ylabel="score", title="at the best rate: interquartile mean, 95 %")
-    axes[1].set(xlabel="learning rate", title="tuning: mean score over the run")
+    axes[0].xaxis.set_major_locator(plt.MaxNLocator(5))
+    axes[0].xaxis.set_major_formatter("{x:,.0f}")
+    axes[1].set(xlabel="learning rate", title=f"tuning: mean score over {plan.tuned_for:,} moves")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
