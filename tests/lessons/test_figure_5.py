@@ -33,16 +33,33 @@ grid.write_text = killed_at("result", grid.write_text)
 """
 
 
-@pytest.fixture
-def runner(tmp_path):
-    """A function that runs the chapter's --full, with a small plan, a checkpoint for each piece, and little else."""
+COMPARE = """
+import json
+
+for path in (grid.RESULTS / "figure_5").glob("*.json"):
+    record = grid.read(path)
+    settings = json.loads(json.dumps(asdict(plan_of(record["run"]["game"]).settings)))
+    assert record["settings"] == settings, f"{path} was made with other settings than the chapter's"
+    print("compared")
+"""
+
+
+def written(folder, more):
+    """The chapter with `more` before what --full does, and with little else, as a file."""
     begin = CHAPTER[: CHAPTER.index("# %%\n# What a moving target")]
     plans, rest = (CHAPTER.index(text) for text in ("@dataclass(frozen=True)\nclass Plan", "if lesson.full:\n"))
-    source = begin + CHAPTER[plans:rest] + SMALL + CHAPTER[rest : CHAPTER.index("# %%\n# The grid")]
+    source = begin + CHAPTER[plans:rest] + more + CHAPTER[rest : CHAPTER.index("# %%\n# The grid")]
     assert source.count("checkpoint.due(300)") == 1
-    file = tmp_path / "further" / "12_figure_5.py"
+    file = folder / "further" / "12_figure_5.py"
     file.parent.mkdir()
     file.write_text(source.replace("checkpoint.due(300)", "checkpoint.due(0)"), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """A function that runs the chapter's --full, with a small plan and a checkpoint for each piece."""
+    file = written(tmp_path, SMALL)
 
     def run(*arguments, killed="", out="out"):
         flags = ("--full", "--data", "synthetic", "--device", "cpu", "--out", tmp_path / out)
@@ -67,6 +84,12 @@ def test_a_run_that_is_killed_goes_on_and_its_curves_are_those_of_one_that_is_no
     assert json.dumps(curves(runner.out)) == json.dumps(curves(runner.out.parent / "whole"))
     assert len(curves(runner.out)["score"]) == 6
     assert not [*runner.out.rglob("*.npz")]
+
+
+def test_the_stored_runs_were_made_with_the_settings_of_their_plans(tmp_path):
+    run = script(written(tmp_path, COMPARE), "--data", "synthetic", "--out", tmp_path / "out", PYTHONPATH=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("compared") == len([*(ROOT / "results" / "figure_5").glob("*.json")])
 
 
 def test_what_it_cannot_do_is_one_line(runner):
