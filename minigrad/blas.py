@@ -19,7 +19,7 @@ def libraries():
 
 
 def description():
-    """ "openblas 0.3.31, Haswell kernels, 2 threads" of each BLAS in this process."""
+    """ "openblas 0.3.31, Haswell kernels, 2 threads" of each BLAS in this process, in the order of the alphabet."""
     said = []
     for library in libraries():
         kernels = f", {library['architecture']} kernels" if library.get("architecture") else ""
