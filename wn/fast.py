@@ -1,7 +1,7 @@
-"""Faster forms: w = g v/‖v‖ and its gradients (equations 2 and 3), with v as a matrix that has a weight vector in each
-row; and mean-only batch norm on a GPU.
+"""Faster forms of w = g v/‖v‖ and its gradients (equations 2 and 3), and, on a GPU, of mean-only batch normalization.
 
-Nothing imports this file but `wn/__init__.py`, last; with MINIGRAD_PLAIN=1 it is left out.
+Nothing imports this file but `wn/__init__.py`, last; with MINIGRAD_PLAIN=1 it is left out. It takes v as a matrix with
+a weight vector in each row.
 
 - On a GPU w takes one launch, and so do its gradients, with a block for each row. The block goes through its row twice:
   for the norm and the inner product, and to write. The second time the row is in cache.
