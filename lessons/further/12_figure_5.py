@@ -474,13 +474,14 @@ tuning, best, curves, leads = compared("orchard")
 
 
 def draw(game, tuning, best, curves):
-    """Left the curves at the best rates, with intervals; right the tuning."""
+    """Left the curves at the best rates, in twenty means over time, with intervals; right the tuning."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.9))
     plan = plan_of(game)
-    moves = np.arange(plan.piece, plan.tested_for + 1, plan.piece)
+    moves = np.linspace(0, plan.tested_for, 21)[1:]
     for arm, found in curves.items():
-        low, high = np.quantile([resampled(at, lesson.rng(8), 1000) for at in found.T], (0.025, 0.975), axis=1)
-        axes[0].plot(moves, interquartile_mean(found.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
+        parts = found.reshape(len(found), 20, -1).mean(axis=2)
+        low, high = np.quantile([resampled(part, lesson.rng(8), 1000) for part in parts.T], (0.025, 0.975), axis=1)
+        axes[0].plot(moves, interquartile_mean(parts.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
         axes[0].fill_between(moves, low, high, color=ARM_COLOURS[arm], alpha=0.15, lw=0)
     if game in AUTHORS:
         axes[0].plot(*np.transpose(AUTHORS[game]), ".--", color="0.4", lw=1, label="MinAtar's authors (30 runs)")
