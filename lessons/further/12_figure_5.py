@@ -477,7 +477,7 @@ def draw(game, tuning, best, curves):
     """Left the curves at the best rates, in twenty means over time, with intervals; right the tuning."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.9))
     plan = plan_of(game)
-    moves = np.linspace(0, plan.tested_for, 21)[1:]
+    moves = np.arange(plan.piece, plan.tested_for + 1, plan.piece).reshape(20, -1).mean(axis=1)
     for arm, found in curves.items():
         parts = found.reshape(len(found), 20, -1).mean(axis=2)
         low, high = np.quantile([resampled(part, lesson.rng(8), 1000) for part in parts.T], (0.025, 0.975), axis=1)
