@@ -318,12 +318,14 @@ def train(run):
     if saved := checkpoint.load():
         training.load(saved["training"])
         curves = saved["curves"]
-    for _ in lesson.progress(range(len(curves["score"]), run.frames // plan.piece), run.name()):
-        training.returns.clear()
-        training.losses.clear()
-        training.run(plan.piece)
-        curves["score"].append(score(training, run.game))
-        curves["loss"].append(float(np.mean(training.losses)) if training.losses else np.nan)
+    part = min(plan.piece, 10_000)  # of a piece, which can take hours
+    for _ in lesson.progress(range(training.steps // part, run.frames // part), run.name()):
+        training.run(part)
+        if training.steps % plan.piece == 0:
+            curves["score"].append(score(training, run.game))
+            curves["loss"].append(float(np.mean(training.losses)) if training.losses else np.nan)
+            training.returns.clear()
+            training.losses.clear()
         if checkpoint.due(300):
             checkpoint.save({"training": training.state(), "curves": curves})
     if run.game != "orchard":
