@@ -530,10 +530,9 @@ lesson.claim("v three times as long: deviation of t̃ with weight norm + mean-on
 # Does it matter?
 # ---------------
 #
-# We train the same network as before, now with each of the three normalizations. Each gets the best of five learning
-# rates, judged by the mean over five problems. All begin as the same function, with equation 6, and see 200 minibatches
-# of 100 new examples; the loss is measured on 2000 others. (In the test, too, the statistics are those of the examples
-# at hand.)
+# We train the same network with each of the three normalizations. Each gets the best of five learning rates, judged by
+# the mean over five problems. All begin as the same function, with equation 6, and see 200 minibatches of 100 new
+# examples; the loss is measured on 2000 others. (In the test, too, the statistics are those of the examples at hand.)
 
 RATES, PROBLEMS = (0.003, 0.01, 0.03, 0.1, 0.3), 8 if lesson.full else 5
 runs = {}

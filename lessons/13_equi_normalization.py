@@ -36,7 +36,7 @@ Time: quick about 30 s, full about 3 min.
 # weights between two layers as a matrix $W_k$, outputs × inputs. What comes into unit $i$ of hidden layer $k$ is row
 # $i$ of $W_k$ and a bias; what goes out is column $i$ of $W_{k+1}$. Multiply what comes in by $d$, the bias included,
 # and divide what goes out by $d$: the unit's output is $d$ times as large, and the units that read it get what they got
-# before. We do so with random factors.
+# before. We try random factors.
 
 import itertools
 
@@ -130,10 +130,9 @@ lesson.claim("rescaled by random factors it is the same function: largest differ
 # $c = 1.1$ and $1.2$, so that the norms grow from layer to layer; over $q$ layers that makes
 # $\sum_k c^{p(q-k)}\|W_k\|_p^p$ smallest.
 #
-# The step lowers the sum of the two terms $X$ and $Y$ to $2\sqrt{XY}$, that is, by $(\sqrt X - \sqrt Y)^2$: only if
-# they are already equal is nothing gained. The units of a layer share no weights with each other, so a whole layer
-# takes its steps at once. We try it on the second of four layers, whose units enter the sum over all layers as
-# $c^p(X + Y)$.
+# The step lowers the sum of the two terms $X$ and $Y$ to $2\sqrt{XY}$, that is, by $(\sqrt X - \sqrt Y)^2$: nothing is
+# gained only if they are already equal. The units of a layer share no weights with each other, so a whole layer takes
+# its steps at once. We try it on the second of four layers, whose units enter the sum over all layers as $c^p(X + Y)$.
 
 
 def weighted_sum(weights, p, c):
@@ -174,8 +173,8 @@ lesson.claim("a step with d = √(O/(cI)) lowers the sum by c^p Σ ((cI)^(p/2) -
 # ReLUs, pooling and sums. For a convolution $I$ is taken over a filter, and $O$ over everything that reads a channel;
 # where pictures are flattened, all columns that come from a channel belong to it; a bias is multiplied by $d$ like the
 # weights beside it. The normalizer takes one example, reads from the tape which weights meet at which unit
-# (``wn/scales.py``), and can then be called as often as needed. We try three networks, the last of them the residual
-# one of ``lessons/resnet.py``, with two maps in its first stage:
+# (``wn/scales.py``), and can then be called repeatedly. We try three networks, the last of them the residual one of
+# ``lessons/resnet.py``, with two maps in its first stage:
 
 
 def convolutional(rng):
@@ -638,8 +637,8 @@ print(f"the buffer scaled along is off by {np.linalg.norm(along - wanted) / np.l
       f"the forgotten one by {off:.2f} of its length")
 
 # %%
-# Does it matter in training if the buffer is forgotten? We train thirty steps out of balance, then balance completely,
-# which is the worst case, and train thirty more.
+# Does training suffer if the buffer is forgotten? We train thirty steps out of balance, balance completely, the worst
+# case, and train thirty more.
 
 
 def losses(forget, rate):
@@ -778,7 +777,7 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # off a sum of 1261, and both balanced networks end at a loss of 1.57, where plain SGD has 1.67 (one seed, one rate).
 # The large difference is between a network that was balanced at least once and one that never was. The balanced one has
 # different gradients, so the same learning rate means something else to it. Anyone who finds that equi-normalization
-# improves training should therefore also balance the network once and train it as usual.
+# improves training should also try balancing once and training as usual.
 #
 # What the paper says, and what we found
 # --------------------------------------
