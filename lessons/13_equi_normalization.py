@@ -120,7 +120,7 @@ lesson.claim("rescaled by random factors it is the same function: largest differ
 #
 # Which factors minimize $\sum_k\|W_k\|^2$, the quantity that weight decay penalizes? Begin with one unit. Let $I$ be
 # the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$. Take
-# any $p$-norm ($p = 2$ is the Euclidean one), and multiply the incoming norm by a weight $c \ge 1$. Then
+# any $p$-norm ($p = 2$ is the Euclidean one), and multiply the incoming norm by a constant $c \ge 1$. Then
 #
 # $$(c\,d\,I)^p + (O/d)^p \quad\text{is smallest for}\quad c\,d\,I = O/d,
 #   \quad\text{that is}\quad d = \sqrt{O/(c\,I)}.$$
@@ -552,8 +552,8 @@ lesson.claim("batch norm absorbs the scale: largest change of an output, in trai
 # $$\langle \nabla_{\text{in}}, w_{\text{in}}\rangle = \langle \nabla_{\text{out}}, w_{\text{out}}\rangle,$$
 #
 # for each hidden unit, where what comes in includes the bias. A step of SGD at the learning rate $\eta$ adds
-# $-2\eta\langle\nabla, w\rangle + \eta^2\|\nabla\|^2$ to a squared norm. In the difference of the two norms the first
-# terms cancel:
+# $-2\eta\langle\nabla, w\rangle + \eta^2\|\nabla\|^2$ to a squared norm. In the difference of two such squares the
+# first terms cancel:
 #
 # $$\Delta\bigl(\|w_{\text{in}}\|^2 - \|w_{\text{out}}\|^2\bigr) =
 #   \eta^2\bigl(\|\nabla_{\text{in}}\|^2 - \|\nabla_{\text{out}}\|^2\bigr).$$
