@@ -440,8 +440,8 @@ lesson.claim("the normal parameterization, started there, is the same function: 
 # The optimizer is Adamax, as in the paper. We test a running average of the parameters,
 # $\bar x \leftarrow (1 - f)\,\bar x + f\,x$, which the paper takes "over approximately 10 epochs". After $k$ steps a
 # parameter's share has fallen to $(1 - f)^k$ of its first value, so the average age is $1/f$ steps: hence
-# $f = 1/(10 \cdot \text{steps per epoch})$. (The common decay 0.999 forgets after 1000 steps, which here is a sixtieth
-# of that.)
+# $f = 1/(10 \cdot \text{steps per epoch})$. (The common decay 0.999 forgets after 1000 steps, a sixth of that in the
+# full run.)
 
 RATES = {"normal": 0.016, "normal, initialized": 0.008, "weight norm": 0.004}
 
