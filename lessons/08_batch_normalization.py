@@ -1,11 +1,11 @@
 r"""Batch normalization, and its mean-only form
 ===========================================
 
-Batch normalization came first, and most convolutional networks since have it. Weight normalization promises much
-of its effect without its dependence on the minibatch. The paper claims more than a resemblance: on the right inputs
-the two are the *same* thing. This lesson finds out where that is true to the last digit, and where it stops. In a deep
-network weight normalization lacks two things. One of them, the mean, can be had back almost for free, and with it about
-half of the difference. Whoever swaps one normalization for the other should know what is lost.
+Batch normalization came first, and most convolutional networks since have used it. Weight normalization promises much
+of its effect without its dependence on the minibatch. The paper claims more than a resemblance: on the right inputs the
+two are the *same* thing. This lesson finds out where that is true to the last digit, and where it stops. In a deep
+network weight normalization lacks two things. One of them, the mean, can be restored almost for free, and this closes
+about half of the gap. Anyone who swaps one normalization for the other should know what is lost.
 
 Afterwards you can
 
@@ -23,9 +23,9 @@ Claims checked, and where the paper makes them:
 - "exact equivalence does not usually hold for deeper architectures" (section 2.2);
 - weight normalization makes the scale of activations nearly independent of v, but not their means (section 4): true at
   the start, and in the early layers;
-- mean-only batch normalization (equation 7) centres the gradients that are backpropagated (equation 8, section 4).
+- mean-only batch normalization (equation 7) centres the backpropagated gradients (equation 8, section 4).
 
-Eight further chapters take up the rest of what the paper says on the two. Each can be read on its own, after this
+Eight further chapters take up the rest of what the paper says about the two. Each can be read on its own, after this
 lesson; the last part says when to open which.
 
 Time: quick about 25 s, full about 1 min.
@@ -41,14 +41,14 @@ Time: quick about 25 s, full about 1 min.
 #
 # $$\hat t_i = \frac{t_i - \mu[t]}{\sigma[t]}, \qquad \tilde t_i = g\,\hat t_i + b,$$
 #
-# where $\mu[t]$ is the mean over the minibatch, and $\sigma^2[t]$ the mean of $(t - \mu[t])^2$. (They are often
-# called gamma and beta. We write $g$ and $b$, because they will turn out to *be* the $g$ and $b$ of weight
+# where $\mu[t]$ is the mean over the minibatch, and $\sigma^2[t]$ the mean of $(t - \mu[t])^2$. (The scale and shift
+# are often called gamma and beta. We write $g$ and $b$, because they will turn out to *be* the $g$ and $b$ of weight
 # normalization. Code adds a small ``eps`` to $\sigma^2$ against division by zero; here it is 0 wherever an identity is
 # checked.)
 #
 # Both statistics depend on all $B$ examples, so the gradient must go through them as well. Write $\delta_i$ for the
-# derivative $\partial L/\partial \tilde t_i$ of the loss. A change $dt$ changes the mean by $\mu[dt]$. From
-# $2\sigma\,d\sigma = 2\mu[(t - \mu[t])\,dt]$, it changes the deviation by $\mu[\hat t\,dt]$. Hence
+# derivative $\partial L/\partial \tilde t_i$ of the loss. A change $dt$ changes the mean by $\mu[dt]$ and, since
+# $2\sigma\,d\sigma = 2\mu[(t - \mu[t])\,dt]$, the deviation by $\mu[\hat t\,dt]$. Hence
 #
 # $$d\hat t_i = \frac{1}{\sigma}\left(dt_i - \mu[dt] - \hat t_i\,\mu[\hat t\,dt]\right).$$
 #
@@ -57,8 +57,8 @@ Time: quick about 25 s, full about 1 min.
 # $$\nabla_{t_i} L = \frac{g}{\sigma}\left(\delta_i - \mu[\delta] - \hat t_i\,\mu[\delta\,\hat t]\right).$$
 #
 # Read this as a formula for vectors of $B$ numbers: remove from $\delta$ its part along $\mathbf 1 = (1, \dots, 1)$
-# and its part along $\hat t$. The two directions are orthogonal, because $\hat t$ has mean 0, and both have the length
-# $\sqrt B$. So this is a projection, as in equation 4. But weight normalization projects in the space of *weights*,
+# and its part along $\hat t$. The two directions are orthogonal, because $\hat t$ has mean 0, and both have length
+# $\sqrt B$. So this is a projection, as in equation 4. But weight normalization projects in the space of *weights*, and
 # batch normalization in the space of *examples*.
 
 from itertools import pairwise
@@ -95,7 +95,7 @@ for unit in range(4):
     print(f"{unit:4} {delta[0, unit]:22.4f} {by_library[0, unit]:15.4f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Sums of 50 numbers, a few times: some $50 \cdot 10^{-16}$ relative to the largest, which is below 10. We
+# *Tolerance.* A few sums of 50 numbers each: some $50 \cdot 10^{-16}$ relative to the largest, which is below 10. We
 # allow $10^{-13}$.
 
 lesson.claim("The gradient of batch normalization, library = by hand: 50 examples, 4 units", by_library,
@@ -109,11 +109,11 @@ lesson.claim("The gradient of batch normalization, library = by hand: 50 example
 # [...], these statistics are given by μ[t] = 0 and σ[t] = ‖v‖. In that case, normalizing the pre-activations using
 # batch normalization is equivalent to normalizing the weights using weight normalization" (section 2.2).
 #
-# Forward that takes two lines. Let the rows of $X$ be the inputs. *Whitened* means $\mu[x] = 0$ and
+# For the forward pass, two lines prove it. Let the rows of $X$ be the inputs. *Whitened* means $\mu[x] = 0$ and
 # $X^{\mathsf T} X/B = I$ on the minibatch. Then $\mu[t] = v \cdot \mu[x] = 0$ and
 # $\sigma^2[t] = v^{\mathsf T} X^{\mathsf T} X\, v/B = \|v\|^2$, so $\hat t = v \cdot x/\|v\|$. But two functions that
-# agree at a point may still have different gradients, and batch normalization's goes through statistics that weight
-# normalization does not have. So we compute it. With $t = Xv$, the direction $u = v/\|v\|$, $\hat t = Xu$ and
+# agree at a point may still have different gradients, and batch normalization's gradient goes through statistics that
+# weight normalization does not have. So we compute it. With $t = Xv$, the direction $u = v/\|v\|$, $\hat t = Xu$ and
 # $\sigma = \|v\|$,
 #
 # $$\nabla_v L = X^{\mathsf T} \nabla_t L = \frac{g}{\|v\|}\Bigl(X^{\mathsf T}\delta
@@ -122,9 +122,9 @@ lesson.claim("The gradient of batch normalization, library = by hand: 50 example
 #   = \frac{g}{\|v\|}\,(I - u u^{\mathsf T})\,X^{\mathsf T}\delta .$$
 #
 # That is equation 4, with $X^{\mathsf T}\delta$ as the gradient for $w$. The two projections, in the space of examples
-# and in the space of weights, are images of each other under $X$. Nothing was said about what comes after the layer, so
-# it may be the first layer of a deep network. And only first and second moments of $x$ entered: "independently
-# distributed", as the paper has it, is more than is needed; uncorrelated will do.
+# and in the space of weights, are images of each other under $X$. We assumed nothing about what comes after the layer,
+# so it may be the first layer of a deep network. And only the first and second moments of $x$ entered: the paper asks
+# for "independently distributed" inputs, but uncorrelated ones will do.
 #
 # We test it on inputs that are anything but Gaussian, and whiten them exactly: subtract the mean, and multiply by
 # $(X^{\mathsf T} X/B)^{-1/2}$.
@@ -168,7 +168,7 @@ def network(kinds, hidden=16):
 
 
 # %%
-# First a single layer of ten units, with softmax and cross-entropy, and a single gradient.
+# First, a single layer of ten units, with softmax and cross-entropy, and a single gradient.
 
 x = mg.tensor(white)
 bn, wn_ = network(["batch norm"]), network(["weight norm"])
@@ -182,8 +182,8 @@ for name, of_bn, of_wn in (("t̃ of the first example", *(t_tilde[0] for t_tilde
     print(f"{name}:", *(f"{a:.5f} / {b:.5f}" for a, b in zip(of_bn[:4], of_wn[:4], strict=True)))
 
 # %% tags=["hide-input"]
-# *Tolerance.* The whitening leaves $X^{\mathsf T} X/B - I$ of some $10^{-15}$; everything after it adds sums of 512
-# numbers. We allow a few hundred roundings, $10^{-13}$; the gradients are of the size 0.01 to 0.1.
+# *Tolerance.* The whitening leaves $X^{\mathsf T} X/B - I$ at some $10^{-15}$; everything after it adds sums of 512
+# numbers. We allow a few hundred roundings, $10^{-13}$; the gradients are of size 0.01 to 0.1.
 
 lesson.claim("Inputs whitened on the batch: BN and WN have equal outputs (section 2.2)", outputs[0],
              predicted=outputs[1], rtol=0.0, atol=1e-13)
@@ -191,8 +191,8 @@ lesson.claim("Inputs whitened on the batch: BN and WN have equal gradients for v
              predicted=gradients[1], rtol=0.0, atol=1e-13)
 
 # %%
-# Equal functions with equal gradients take equal steps, under any optimizer. So whole training runs must coincide. One
-# layer, all 512 examples in each step, momentum 0.9:
+# Equal functions with equal gradients take equal steps, under any optimizer. So whole training runs must coincide. We
+# train one layer with all 512 examples in each step and momentum 0.9:
 
 
 def loss_curve(model, x, batch=None, steps=300, rate=0.2):
@@ -216,12 +216,12 @@ for step in (0, 1, 10, 100, 299):
 # Then four more pairs: one in which the argument says that they still agree, and three in which it breaks down.
 #
 # - *the first of two layers* is normalized, the second is plain: should agree;
-# - *minibatches of 64* out of the 512: a part of a whitened set is not whitened itself;
+# - *minibatches of 64* out of the 512: a part of a whitened set is not itself whitened;
 # - *both of two layers* are normalized: the second layer's inputs come out of a nonlinearity;
 # - *correlated inputs*, as they were before whitening.
 #
-# In the last two, weight normalization gets its $g$ and $b$ from equation 6, so that there, too, both networks begin as
-# the same function.
+# In the last two, weight normalization gets its $g$ and $b$ from equation 6, so that both networks begin as the same
+# function there, too.
 
 
 def pair(kinds, x, batch=None, initialize=False):
@@ -247,8 +247,8 @@ for name, (of_bn, of_wn) in pairs.items():
 
 # %% tags=["hide-input"]
 # *Tolerances.* For one layer the loss is convex in $w$, and training forgets its errors: $10^{-12}$ allows thousands of
-# roundings. With two layers it is not convex, and errors may grow from step to step; we allow a thousand times as much,
-# still far below any real difference. (They do grow if one goes on, as question 3 shows.)
+# roundings. With two layers the loss is not convex, and errors may grow from step to step; we allow a thousand times as
+# much, still far below any real difference. (They do grow in longer runs, as question 3 shows.)
 
 lesson.claim("One layer, whitened, full batch: the loss curves of BN and WN are the same, 300 steps", bn,
              predicted=wn_, rtol=0.0, atol=1e-12)
@@ -279,17 +279,17 @@ lesson.figure(figure, "whitened", note="random numbers, 512 examples, 20 inputs,
               "and for correlated inputs.")
 
 # %%
-# The two curves on the left lie on top of each other. On the right, the first layer of a deeper network (gray) is as
-# equal as one layer alone. The other three differ by real amounts, some $10^{13}$ times as much. Minibatches and
-# correlated inputs have chapters of their own. The rest of this lesson is about depth, because there the two part even
-# with large minibatches and whitened inputs.
+# The two curves on the left lie on top of each other. On the right, the pair that differs in the first of two layers
+# (gray) agrees as closely as the single layer does. The other three pairs differ by real amounts, some $10^{13}$ times
+# as much. Minibatches and correlated inputs have chapters of their own. The rest of this lesson is about depth, because
+# there the two part even with large minibatches and whitened inputs.
 #
 # What the second layer lacks
 # ---------------------------
 #
-# Beyond the first layer, inputs are outputs of a nonlinearity, and no longer whitened. How far off is weight
+# Beyond the first layer, the inputs are outputs of a nonlinearity, and no longer whitened. How far off is weight
 # normalization there? Take standard normal inputs and a first layer with $g = 1$ and $b = 0$. Its pre-activations are
-# standard normal, and the ReLU makes $h = \max(t, 0)$ of them. By integration,
+# standard normal, and the ReLU turns them into $h = \max(t, 0)$. By integration,
 #
 # $$\mathbb{E}\,h = \frac{1}{\sqrt{2\pi}} = 0.40, \qquad
 #   \operatorname{Var} h = \frac12 - \frac1{2\pi} = 0.34 .$$
@@ -298,11 +298,11 @@ lesson.figure(figure, "whitened", note="random numbers, 512 examples, 20 inputs,
 #
 # $$\mu[t] = \frac{1}{\sqrt{2\pi}} \sum_j u_j, \qquad \sigma[t] = \sqrt{\frac12 - \frac1{2\pi}} = 0.58 .$$
 #
-# So the deviation is off by a factor, and nearly the same for every unit: a single number could repair it. The mean is
-# another matter. It depends on the direction. For random directions of $n$ inputs $\sum_j u_j$ has the standard
-# deviation 1: means scatter by 0.40, more than half of $\sigma[t]$. The cause is geometry. The inputs form a cloud of
-# roughly the same width in each direction, but its centre is far from the origin, at the distance
-# $0.40 \sqrt n$. Turn $u$, and the width seen along $u$ stays; the centre's position along $u$ does not.
+# So the deviation is off by a factor that is nearly the same for every unit: a single number could repair it. The mean
+# is another matter: it depends on the direction. For random directions of $n$ inputs, $\sum_j u_j$ has standard
+# deviation 1, so the means scatter by 0.40, more than half of $\sigma[t]$. The cause is geometry. The inputs form a
+# cloud of roughly the same width in each direction, but its centre is far from the origin, at a distance of
+# $0.40 \sqrt n$. Turn $u$, and the width along $u$ stays the same; the centre's position along $u$ does not.
 #
 # That is section 4 in numbers: weight normalization "makes the scale of neuron activations approximately independent of
 # the parameters v [...] however, the means of the neuron activations still depend on v". We look at 2000 random
@@ -327,16 +327,16 @@ print(f"2000 directions in layer 2: μ[t] scatters by {means.std():.3f} about {m
 
 # %% tags=["hide-input"]
 # *Tolerances.* On the whitened pool each $t$ of the first layer has mean 0 and variance 1 exactly. Once these are
-# fixed, what is left of $h$'s sampling error has the variance $0.34 - 0.25 - 0.08 = 0.011$ (ReLU less its linear and
-# its quadratic part). The mean of 2000 examples is then off by 0.0024, and so is $\mu[t]$, since $\|u\| = 1$; the
-# largest of 2000 stays within five times that, 0.012.
+# fixed, what is left of $h$'s sampling error has variance $0.34 - 0.25 - 0.08 = 0.011$ (ReLU less its linear and its
+# quadratic part). The mean of 2000 examples is then off by 0.0024, and so is $\mu[t]$, since $\|u\| = 1$; the largest
+# of 2000 stays within five times that, 0.012.
 #
-# The entries of $h$ are not quite independent: rows of the first layer have random correlations of the size
-# $1/\sqrt n$, of which a ReLU passes on a quarter. The mean over directions of $\sigma^2[t]$ does not feel them. Its
-# scatter does, and has no other cause: $u^{\mathsf T} C u$, with off-diagonal entries of the size $1/(4\sqrt n)$ in
-# $C$, varies by $1/\sqrt{8n}$. For $\sigma[t]$, relative, this is $1/(2 \cdot 0.34\,\sqrt{8n}) = 6.5$ %. The scatter
-# of 2000 numbers is known to 1.6 %, $C$ itself varies by 2 % from one first layer to another, and estimating it from
-# 2000 examples adds 3 %. We allow 15 %, and for the mean of $\sigma[t]$ 2 %.
+# The entries of $h$ are not quite independent: rows of the first layer have random correlations of size $1/\sqrt n$, of
+# which a ReLU passes on a quarter. The mean over directions of $\sigma^2[t]$ is unaffected. Its scatter comes from
+# nothing else: $u^{\mathsf T} C u$, with off-diagonal entries of the size $1/(4\sqrt n)$ in $C$, varies by
+# $1/\sqrt{8n}$. For $\sigma[t]$ this is, in relative terms, $1/(2 \cdot 0.34\,\sqrt{8n}) = 6.5$ %. The scatter of 2000
+# numbers is known to 1.6 %, $C$ itself varies by 2 % from one first layer to another, and estimating it from 2000
+# examples adds 3 %. We allow 15 %, and for the mean of $\sigma[t]$ 2 %.
 
 lesson.claim("Layer 2: μ[t] = Σu_j/√(2π), 2000 directions u", means, predicted=U.sum(axis=1) / np.sqrt(2 * np.pi),
              rtol=0.0, atol=0.012)
@@ -349,10 +349,10 @@ lesson.claim("Layer 2: σ[t] is only approximately independent of v, relative sc
 # Equation 6, and what training does to it
 # ----------------------------------------
 #
-# Equation 6 repairs both at the start: it chooses $g$ and $b$ so that on a minibatch each unit has mean 0 and
-# deviation 1, just as batch normalization would have it. But equation 6 acts once, and training goes on. How long
-# does the repair last? We train five layers of 64 ReLU units. The labels come from a random network with one hidden
-# layer (*teacher*), and new examples from the same source are drawn for each step.
+# Equation 6 repairs both at the start: it chooses $g$ and $b$ so that each unit has mean 0 and deviation 1 on a
+# minibatch, just as with batch normalization. But equation 6 acts once, and training goes on. How long does the repair
+# last? We train five layers of 64 ReLU units. The labels come from a random network with one hidden layer (the
+# *teacher*), and new examples are drawn from the same source for each step.
 
 KINDS = ("weight norm", "WN + mean-only BN", "batch norm")
 
@@ -430,8 +430,8 @@ for i in range(depth):
 
 # %% tags=["hide-input"]
 # *Tolerances.* Layer 1 is in float32, where means and deviations over 2000 examples are off by some $10^{-7}$ to
-# $10^{-6}$: at most $10^{-5}$. "More than" is a ratio above 1. A deviation that is
-# "approximately independent" should change by less than 0.3; in layer 5 it changes more.
+# $10^{-6}$: at most $10^{-5}$. "More than" means a ratio above 1. A deviation that is "approximately independent"
+# should change by less than 0.3; in layer 5 it changes by more.
 
 lesson.claim("Trained, weight norm: in layer 1, with whitened inputs, nothing moves, means or deviations",
              max(shift[0], stretch[0]), below=1e-5)
@@ -440,24 +440,24 @@ lesson.claim("Trained, weight norm: in layer 2 the means have moved more than th
 lesson.claim("Trained, weight norm: in layer 5 the deviations have moved too, relative change", stretch[4], above=0.3)
 
 # %%
-# Layer 1 is the special case, and stays as it was: its inputs are still white, whatever $v$ has become. From the second
-# layer on the means have moved by one deviation or more, and in layer 2 by about three times as much as the deviations.
-# Further up the deviations follow, because there the inputs change as well, with everything that the layers below have
-# learned: "approximately independent" holds for $v$, but not for what $v$ is multiplied with.
+# Layer 1 is the special case, and its statistics stay as they were: its inputs are still white, whatever $v$ has
+# become. From the second layer on, the means have moved by one deviation or more, and in layer 2 by about three times
+# as much as the deviations. Further up, the deviations follow, because there the inputs change as well, with everything
+# that the layers below have learned: "approximately independent" holds for $v$, but not for what $v$ is multiplied by.
 #
 # Why the means? The gradient for the weights of a unit is a sum over the minibatch, $\sum_i \delta_i\,h_i$. Split each
 # input into the mean input $\mu[h]$ and the rest:
 #
 # $$\nabla_w L = \sum_i \delta_i\,h_i = B\,\mu[\delta]\,\mu[h] + \sum_i \delta_i\,(h_i - \mu[h]).$$
 #
-# The first term pushes $w$ along $\mu[h]$, which is the one direction that changes the mean of $t$. And $\mu[h]$ is
-# long: 3.2 with 64 inputs, against 0.58 along any other direction. Unless the $\delta_i$ of a unit cancel over the
-# minibatch, this term is large, and each step moves the mean.
+# The first term pushes $w$ along $\mu[h]$, the one direction that changes the mean of $t$. And $\mu[h]$ is long: 3.2
+# with 64 inputs, whereas the inputs vary by only 0.58 in each direction. Unless the $\delta_i$ of a unit cancel over
+# the minibatch, this term is large, and each step moves the mean.
 #
 # Mean-only batch normalization
 # -----------------------------
 #
-# Section 4 takes over that part of batch normalization, and leaves the rest (equation 7):
+# Section 4 adopts just this part of batch normalization (equation 7):
 #
 # $$t = w \cdot x, \qquad \tilde t = t - \mu[t] + b, \qquad y = \phi(\tilde t),$$
 #
@@ -472,8 +472,8 @@ lesson.claim("Trained, weight norm: in layer 5 the deviations have moved too, re
 #
 # $$\nabla_w L = \sum_i (\delta_i - \mu[\delta])\,h_i = \sum_i \delta_i\,(h_i - \mu[h]).$$
 #
-# So the weights learn *as if their inputs had been centred*, though nobody touched the inputs. We check both equations
-# on one layer of eight units, with the inputs of the first part (not whitened).
+# So the weights learn *as if their inputs had been centred*, though the inputs were not touched. We check both
+# equations on one layer of eight units, with the inputs of the first part (not whitened).
 
 batch = raw[:40]
 layer = nn.Linear(inputs, 8, bias=False, rng=lesson.rng(6))
@@ -497,7 +497,7 @@ for_w = mg.grad(loss_after(model[1](mg.tensor(batch) @ w.T)), w).numpy()
 print(f"sum over the minibatch, unit 0: of δ {delta[:, 0].sum():+.4f}, of ∇_t L {by_autograd[:, 0].sum():+.1e}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Sums of 40 numbers of size 1, products of size 10: $10^{-14}$ to $10^{-12}$.
+# *Tolerance.* Sums of 40 numbers of size 1, and products of size 10: $10^{-14}$ to $10^{-12}$.
 
 lesson.claim("Equation 8 = autograd through equation 7", by_autograd, predicted=delta - delta.mean(axis=0), rtol=0.0,
              atol=1e-13)
@@ -507,8 +507,8 @@ lesson.claim("The weights learn as if their inputs were centred: ∇_w L = Σ δ
              predicted=delta.T @ (batch - batch.mean(axis=0)), rtol=0.0, atol=1e-12)
 
 # %%
-# What equation 7 does not do is set the scale. That is left to weight normalization. Make $v$ three times as long: with
-# weight normalization nothing happens; mean-only batch normalization alone gives three times the deviation.
+# Equation 7 does not set the scale. That is left to weight normalization. Make $v$ three times as long: with weight
+# normalization nothing happens; with mean-only batch normalization alone the deviation triples.
 
 ratios = {}
 for name in ("weight norm", "normal"):
@@ -530,7 +530,7 @@ lesson.claim("v three times as long: deviation of t̃ with weight norm + mean-on
 # Does it matter?
 # ---------------
 #
-# The same network as before, now with each of the three normalizations. Each gets the best of five learning rates, for
+# We train the same network with each of the three normalizations. Each gets the best of five learning rates, judged by
 # the mean over five problems. All begin as the same function, with equation 6, and see 200 minibatches of 100 new
 # examples; the loss is measured on 2000 others. (In the test, too, the statistics are those of the examples at hand.)
 
@@ -553,18 +553,18 @@ print(f"weight norm − (WN + mean-only BN): {gain.mean():.3f} ± {gain.std(ddof
       f"{whole.mean():.3f} ± {whole.std(ddof=1):.3f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* The two train on the same problems and minibatches. Their difference scatters from problem to problem, by
-# the deviation printed above; its mean must be positive.
+# *Tolerance.* Both train on the same problems and minibatches. Their difference scatters from problem to problem by the
+# deviation printed above; its mean must be positive.
 
 lesson.claim("Best rate of each: test loss, weight norm − (WN + mean-only BN), mean over the problems", gain.mean(),
              above=0)
 
 # %%
-# In this network equation 7 takes back half to two thirds of what weight normalization lacks (other seeds included),
-# and it allows a larger learning rate. (At 0.3 weight normalization alone diverges in some of the problems.) The rest
-# belongs to the deviations, which batch normalization holds and equation 7 does not. Do we see the mechanism, too? The
-# statistics after training, at a rate that suits all three; for mean-only batch normalization the means are those of
-# $t$, *before* $\mu[t]$ is subtracted. Afterwards they would be 0.
+# In this network equation 7 recovers half to two thirds of what weight normalization lacks (other seeds included), and
+# it allows a larger learning rate. (At 0.3 weight normalization alone diverges in some of the problems.) The rest is
+# due to the deviations, which batch normalization holds fixed and equation 7 does not. Do we see the mechanism, too?
+# Here are the statistics after training, at a rate that suits all three; for mean-only batch normalization the means
+# are those of $t$, *before* $\mu[t]$ is subtracted. Afterwards they would be 0.
 
 moved = {kind: np.mean([change for change, _ in runs[kind, 0.03]], axis=0) for kind in KINDS}
 for name, row in (("means moved by, in σ₀", 0), ("deviations changed by", 1)):
@@ -597,9 +597,9 @@ lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} 
               "have moved by 1.4 deviations or more, twice as far as with mean-only batch norm.")
 
 # %%
-# The means move half as far once their gradients are gone; what is left comes from the inputs, which change with the
-# layers below. Since equation 7 subtracts it, the next layer sees none of it. Batch normalization's deviations move as
-# well, before they are divided out.
+# The means move half as far once the gradients are centred; the rest of their motion comes from the inputs, which
+# change with the layers below. Equation 7 subtracts it, so the next layer sees none of it. Batch normalization's
+# deviations move as well, before they are divided out.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -612,12 +612,12 @@ lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} 
 # - *Exact equivalence does not usually hold for deeper architectures* (section 2.2). Right. In the second layer of a
 #   ReLU network $\sigma[t]$ is 0.58 of what it should be, in nearly all directions, and $\mu[t]$ scatters by 0.40.
 # - *The scale is approximately independent of v, the means are not* (section 4). Right for $v$: over directions, the
-#   deviation varies by 6.5 per cent, the mean by more than half a deviation. In training deeper layers' deviations
-#   move nearly as much, because their inputs change.
+#   deviation varies by 6.5 per cent, the mean by more than half a deviation. In training, the deviations of deeper
+#   layers move nearly as much, because their inputs change.
 # - *Mean-only batch normalization centres the gradients* (section 4). Exactly; the weights then learn as if their
-#   inputs were centred. At the best rates it takes back about half of weight normalization's lag behind batch
-#   normalization: 0.10 ± 0.05 of 0.18 ± 0.03 nats. (On CIFAR-10, section 5.1, weight normalization with mean-only
-#   batch normalization is ahead of full batch normalization. That is another network; lesson 09 trains it.)
+#   inputs were centred. At the best rates it recovers about half of weight normalization's lag behind batch
+#   normalization: 0.10 ± 0.05 of 0.18 ± 0.03 nats. (On CIFAR-10, section 5.1, weight normalization with mean-only batch
+#   normalization is ahead of full batch normalization. That is another network; lesson 09 trains it.)
 #
 # Further chapters
 # ----------------
@@ -626,11 +626,11 @@ lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} 
 #
 # - ``further/08_correlated_inputs.py``: your inputs are correlated, or someone says that batch normalization smooths
 #   the loss;
-# - ``further/08_depth_and_minibatches.py``: you ask how far the two are apart for a given size of the minibatch;
+# - ``further/08_depth_and_minibatches.py``: you ask how far apart the two are for a given minibatch size;
 # - ``further/08_dependent_examples.py``: an example's output changes with its neighbours in the minibatch, or a
 #   minibatch may have one example;
-# - ``further/08_cost.py``: you have to say what each costs in memory and time;
-# - ``further/08_noise.py``: you want the distribution of the noise that the minibatch's statistics make;
+# - ``further/08_cost.py``: you need to know what each costs in memory and time;
+# - ``further/08_noise.py``: you want the distribution of the noise that the minibatch's statistics add;
 # - ``further/08_noise_in_gradients.py``: the same for gradients and trained networks, where the tails are heavy;
 # - ``further/08_minibatch_size.py``: you must train with few examples at a time;
 # - ``further/08_regularization.py``: your network overfits, and you ask whether the noise helps.
@@ -641,9 +641,9 @@ lesson.figure(figure, "depth", note=f"mean and standard deviation of {PROBLEMS} 
 # 1. *Too few examples.* Whiten a minibatch of $B = 15$ examples with 20 inputs. What goes wrong in ``whitened``, and
 #    why must it? What is left of the equivalence in the 14 directions that the minibatch spans?
 # 2. *The constant in the denominator.* Set ``eps=1e-5`` in ``network`` and run the first pair again. How large is the
-#    difference of the loss curves now, and how does it depend on $\|v\|$? Is the gradient still at a right angle to
-#    $v$?
-# 3. *The last bit.* Train the pair "first of two layers" for 1000 steps. From when on do roundings grow, and by what
+#    difference between the loss curves now, and how does it depend on $\|v\|$? Is the gradient still at a right angle
+#    to $v$?
+# 3. *The last bit.* Train the pair "first of two layers" for 1000 steps. When do roundings begin to grow, and by what
 #    factor per step? Add $10^{-15}$ to one weight of *one* network and train it against itself. What changes with
 #    ``rate=0.05``?
 # 4. *A leave-one-out mean.* Subtract from each example the mean of the *other* $B - 1$. Show that this is mean-only

@@ -1,27 +1,27 @@
 r"""The CIFAR-10 network, five ways
 ================================
 
-A new layer or a new parameterization usually comes with a figure: its training curve lies below the others. Such a
-figure is easy to get wrong. The networks may not start alike, one of them may have the better learning rate, or the
-seed may have been kind. This lesson repeats the experiment of the paper's section 5.1, figure 1: one convolutional
-network (table 1), five parameterizations, one starting point. It makes sure of the start, chooses each learning rate
+A new layer or a new parameterization usually comes with a figure in which its training curve lies below the others.
+Such a figure is easy to get wrong. The networks may not start alike, one of them may have the better learning rate, or
+the seed may have been kind. This lesson repeats the experiment of the paper's section 5.1, figure 1: one convolutional
+network (table 1), five parameterizations, one starting point. It checks the start, chooses each learning rate
 beforehand, trains from several starts, and says what such a short run cannot show.
 
 Afterwards you can
 
 - explain what each of the five does to the pre-activations, and what it costs;
 - make five differently parameterized networks start as one and the same function, and check that they do;
-- read training curves by epoch and by wall clock, and tell a difference between methods from one between seeds;
+- read training curves by epoch and by wall clock, and tell differences between methods from differences between seeds;
 - predict how the steps of Adam add up to a growing weight vector, layer by layer, and say where they do not.
 
 Read first: lesson 01 (the tape), lesson 03 (weight normalization); the paper's sections 3, 4 and 5.1.
 
 Claims checked, and where they are made:
 
-- all five networks start as the same function (section 5.1), but for what batch normalization adds to a variance;
+- all five networks start as the same function (section 5.1), except for what batch normalization adds to a variance;
 - the gradient for v is orthogonal to v in every unit of the real network (section 2.1);
 - with weight normalization every layer's ‖v‖ grows although the optimizer is Adam (section 2.1: "qualitatively we still
-  find the same effect"); how much its steps add up to is derived here;
+  find the same effect"); the sum of its steps is derived here;
 - batch normalization, and weight normalization with mean-only batch normalization, learn faster than the normal
   parameterization (section 5.1, figure 1): at the beginning, from three starts.
 
@@ -37,7 +37,7 @@ goes on from the checkpoints that it finds, and ends with new ones. When all fiv
 
 # %%
 # The default (``--quick``) is a narrow network on 1,200 pictures, so that all five train from three starts in two or
-# three minutes on two cores. ``--full`` is the paper's: 96 and 192 channels, 50,000 pictures, 200 epochs, one
+# three minutes on two cores. ``--full`` is the paper's setting: 96 and 192 channels, 50,000 pictures, 200 epochs, one
 # start. The pictures are CIFAR-10 where it can be found, and otherwise an embedded synthetic set of ten classes of
 # shapes; see the README.
 
@@ -105,15 +105,15 @@ if lesson.flags.epochs:
 # -----------
 #
 # A picture is 3 × 32 × 32 bytes, scaled to $(u - 127.5)/128$. Neighbouring pixels are nearly equal, so the 3072
-# inputs are strongly correlated. *ZCA whitening* takes that away, with the mean picture $m$ and the eigenvectors $U$
-# and eigenvalues $S$ of the pixels' covariance matrix:
+# inputs are strongly correlated. *ZCA whitening* removes the correlations, with the mean picture $m$ and the
+# eigenvectors $U$ and eigenvalues $S$ of the pixels' covariance matrix:
 #
 # $$x \mapsto (x - m)\,U \operatorname{diag}\!\bigl(1/\sqrt{S + \text{eps}}\bigr)\, U^\top$$
 #
 # Among all maps that whiten, this one changes the picture least.
 #
 # The paper estimates the covariance from all 50,000 training pictures and uses $\text{eps} = 10^{-5}$. The directions
-# with the smallest eigenvalues are then blown up the most; in synthetic or compressed pictures they hold little but
+# with the smallest eigenvalues are then amplified the most; in synthetic or compressed pictures they hold little but
 # noise. The quick run therefore uses $10^{-2}$. Its statistics come from more pictures than it trains on: all 50,000 of
 # CIFAR-10, or 10,000 synthetic ones.
 
@@ -149,14 +149,14 @@ lesson.figure(figure, "pictures", note=pictures.description, alt="Two rows of te
 #
 # Table 1 of the paper, line by line. (It is the ConvPool-CNN-C of Springenberg et al. 2015, with noise in place of the
 # first dropout, 2 × 2 pooling, and 192 units before the average instead of 10. The authors tuned one number, the
-# noise's standard deviation of 0.15: for the normal parameterization, on 10,000 pictures held out for it.)
+# noise's standard deviation of 0.15, for the normal parameterization and on 10,000 held-out pictures.)
 #
-# A 3 × 3 convolution computes at every place of a picture the same weighted sums of the 3 × 3 places around
-# it, of all channels, one sum for each channel that comes out. Max pooling keeps the largest number of each 2 × 2
-# places. Dropout sets numbers to 0 at random during training. The global average pooling at the end takes the mean of
-# each channel over its places.
+# At every place of a picture, a 3 × 3 convolution computes the same weighted sums over the 3 × 3 places around it and
+# over all channels, one sum for each output channel. Max pooling keeps the largest number of each 2 × 2 places. Dropout
+# sets numbers to 0 at random during training. The global average pooling at the end takes the mean of each channel over
+# its places.
 #
-# Every convolution and the final dense layer is followed by what the parameterization asks for. Batch normalization
+# Every convolution and the final dense layer are followed by what the parameterization asks for. Batch normalization
 # subtracts the batch's mean from each pre-activation and divides by the batch's standard deviation; mean-only batch
 # normalization (equation 7) only subtracts. The other two add a bias. Where a mean is subtracted, a bias before it
 # would have no effect, so there is none.
@@ -218,16 +218,16 @@ print(network("weight norm", lesson.rng(0)))
 # anyway; it keeps $w = v$.
 #
 # There are several starts, numbered from 0. Each has its own $v$, and its own minibatches and noise in training; all
-# five parameterizations share them. (``exactly`` asks for convolutions with all the digits of float32. On a GPU they
-# are otherwise computed in TF32, whose numbers have 11 significant bits instead of 24: enough for training, too few for
-# a comparison.)
+# five parameterizations share these. (``exactly`` asks for convolutions with the full precision of float32. On a GPU
+# they are otherwise computed in TF32, whose numbers have 11 significant bits instead of 24: enough for training, too
+# few for a comparison.)
 
 first_pictures = train_x[:500]
 exactly = {"tf32": False, "winograd": False}
 
 
 def reseed_noise(model, rng):
-    """Let noise and dropout draw from this generator from now on."""
+    """From now on, let noise and dropout draw from this generator."""
     for layer in model:
         if isinstance(layer, (nn.GaussianNoise, nn.Dropout)):
             layer.rng = rng
@@ -247,18 +247,18 @@ def initialized(parameterization, start=0):
 
 
 # %%
-# Are the five networks the same function at the start? We send the batch that they were initialized with through each,
+# Are the five networks the same function at the start? Through each we send the batch that they were initialized with,
 # with the same noise. One thing stands in the way. Batch normalization adds $\text{eps} = 10^{-6}$ to the variance
-# before it takes the root. That is nothing where the variance is 1, but in the last layer the inputs are means over a
-# picture and nearly alike, and their weighted sums have a variance of $10^{-3}$ or so. With the eps, a logit that
-# should have variance 1 has the deviation
+# before it takes the root. That is negligible where the variance is 1, but in the last layer the inputs are means over
+# a picture and nearly alike, and their weighted sums have a variance of $10^{-3}$ or so. With eps, a logit that should
+# have variance 1 has the deviation
 #
 # $$\frac{\sigma}{\sqrt{\sigma^2 + \text{eps}}} \approx 1 - \frac{\text{eps}}{2\sigma^2}, \qquad
 #   \sigma = \frac{\lVert v\rVert}{g}.$$
 #
 # The deviation $\sigma$ of $v \cdot x$ can be read off the network with weight normalization, because equation 6 chose
-# $g$ such that $g\,(v \cdot x)/\lVert v\rVert$ has variance 1. So we can predict what the eps does, and then, with
-# eps = 0, compare.
+# $g$ such that $g\,(v \cdot x)/\lVert v\rVert$ has variance 1. So we can predict what eps does, and then compare the
+# networks with eps = 0.
 
 
 def outputs_at_start(parameterization, eps=1e-6):
@@ -285,10 +285,10 @@ print(f"with its eps, batch norm's ten logits are shorter by {shortened.min():.5
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Ten layers in float32, each of which divides by a standard deviation: we expect differences of about a
-# hundred times $\varepsilon = 1.2 \cdot 10^{-7}$, and allow a thousand times that; a wrong factor anywhere would be a
-# difference of order 1. The deviation of a logit, of 500 numbers with such errors, is known to $10^{-6}$, or a per cent
-# of what eps does. Earlier layers have their eps, too, but what they lose is normalized away by the next one, as far as
-# all units lose the same. We allow 10 %.
+# hundred times $\varepsilon = 1.2 \cdot 10^{-7}$, and allow a thousand times that; a wrong factor anywhere would make a
+# difference of order 1. The deviation of a logit, over 500 numbers with such errors, is known to $10^{-6}$, or a per
+# cent of what eps does. Earlier layers have their eps, too, but the next layer normalizes away what they lose, as far
+# as all units lose the same. We allow 10 %.
 
 lesson.claim("the five networks start as the same function (batch norm with eps = 0): largest difference of a logit",
              max(np.abs(out - outputs["normal"]).max() for out in outputs.values()), below=1e-3 * 0.12)
@@ -304,9 +304,9 @@ lesson.claim("batch norm's eps makes the logits shorter by eps g²/(2‖v‖²),
 # parameterization's learning rate from {0.0003, 0.001, 0.003, 0.01}; figure 1 uses 0.003, and 0.0003 for the normal
 # parameterization. (For mean-only batch normalization without weight normalization its caption can be read either way;
 # here it has the rate of the normal parameterization.) The quick run has other rates, from the upper three of that
-# grid: of each parameterization the one with the lowest training error in a run with another seed, 7 (question 2).
+# grid: for each parameterization the one with the lowest training error in a run with another seed, 7 (question 2).
 #
-# The quick run leaves $\beta_1$ at 0.9. Where the loss curves too strongly for the step, Adam becomes unstable, and the
+# The quick run leaves $\beta_1$ at 0.9. Where the loss curves too strongly for the step, Adam becomes unstable. The
 # bound on the (preconditioned) curvature is $(2 + 2\beta_1)/((1 - \beta_1)\,\eta)$ at the learning rate $\eta$ (Cohen
 # et al. 2022, arXiv:2207.14484): $38/\eta$ with 0.9, and only $6/\eta$ with 0.5. After 50,000 steps that is no danger;
 # after 150 it may be, and then the curves jump. Question 4 tries it.
@@ -319,9 +319,9 @@ if lesson.flags.rate:
     RATES = dict.fromkeys(PARAMETERIZATIONS, lesson.flags.rate)
 
 # %%
-# All pictures and labels move to the device once; there the minibatches are put together. To look at a number on a GPU,
-# the host must wait until everything before it is computed, and in the meantime gives the GPU nothing new to do. So
-# losses and logits are kept where they are, and looked at when the epoch is over.
+# All pictures and labels move to the device once, and the minibatches are put together there. To look at a number on a
+# GPU, the host must wait until everything before it is computed, and meanwhile it gives the GPU nothing new to do. So
+# losses and logits stay on the device until the epoch is over.
 
 train_set = [backend.to_device(array, lesson.device) for array in (train_x, train_y)]
 test_set = [backend.to_device(array, lesson.device) for array in (test_x, test_y)]
@@ -344,12 +344,12 @@ def test_error(model):
 
 
 # %%
-# An epoch is the usual loop. The training error is measured on the way, with noise and dropout on, so a network may do
-# better on test pictures than on training pictures.
+# An epoch is the usual loop. The training error is measured along the way, with noise and dropout on, so a network may
+# do better on test pictures than on training pictures.
 #
-# A step is some 200 kernels, and a fast GPU runs them in less time than Python takes to ask for them. They are the same
-# at every step. With ``MINIGRAD_CUDA_GRAPH=1`` in the environment, forward and backward pass are recorded once, as a
-# *CUDA graph*, and replayed from then on. On the CPU ``cuda_graph`` changes nothing.
+# A step consists of some 200 kernels, and a fast GPU runs them in less time than Python takes to ask for them. They are
+# the same at every step. With ``MINIGRAD_CUDA_GRAPH=1`` in the environment, the forward and backward passes are
+# recorded once, as a *CUDA graph*, and replayed from then on. On the CPU ``cuda_graph`` changes nothing.
 
 
 def gradients_of(model):
@@ -383,9 +383,9 @@ def train_epoch(loss_and_gradients, optimizer, tracker, rng, bar):
 
 # %% Bookkeeping tags=["hide-input"]
 # At the end of an epoch everything that the rest depends on goes into a checkpoint: parameters, what Adam remembers,
-# the state of the random generator, and the curves. (In a full run every half minute; and one that is complete leaves
-# out what Adam remembers, which is two thirds of it.) A run that is killed goes on from there, and comes to the same
-# numbers bit for bit. It can also go on on another machine; then it differs by rounding.
+# the state of the random generator, and the curves. (A full run writes one every half minute; a complete one leaves out
+# what Adam remembers, which is two thirds of it.) A killed run resumes from there, and reaches the same numbers bit for
+# bit. It can also resume on another machine; then it differs by rounding.
 
 
 def origin(epoch):
@@ -477,7 +477,7 @@ if lesson.flags.only:
     lesson.stop(f"{', '.join(lesson.flags.only)}: complete, {size.epochs} epochs on {pictures.description}")
 
 # %%
-# First one of the five, the one that is the paper's best: weight normalization with mean-only batch normalization.
+# First the one that is the paper's best: weight normalization with mean-only batch normalization.
 
 FIRST = "WN + mean-only BN"
 runs = {(FIRST, 0): train(FIRST)}
@@ -492,11 +492,11 @@ for epoch, (wrong, test, loss, seconds) in enumerate(zip(*curves.values(), stric
 # Is the gradient at a right angle to $v$?
 # ----------------------------------------
 #
-# Lesson 03 derived it (equation 4), and here is a real network after its training. We take the gradient of the loss on
-# the 500 pictures and, for each weight vector, the part of the gradient that lies along it, relative to the whole
-# gradient $\nabla_w L$. By equation 3 that has the component $\nabla_g L$ along $v$ and, across it, a part of length
-# $\frac{\lVert v\rVert}{g} \lVert\nabla_v L\rVert$. For comparison, the same for the network at its start after its
-# weights have been multiplied out: there the length of $w$ matters, and the gradient has a part along it.
+# Lesson 03 derived that it is (equation 4); here we test it on a real network after training. We take the gradient of
+# the loss on the 500 pictures and, for each weight vector, the part of the gradient that lies along it, relative to the
+# whole gradient $\nabla_w L$. By equation 3, $\nabla_w L$ has the component $\nabla_g L$ along $v$ and, across it, a
+# part of length $\frac{\lVert v\rVert}{g} \lVert\nabla_v L\rVert$. For comparison, we measure the same for the network
+# at its start with its weights multiplied out: there the length of $w$ matters, and the gradient has a part along it.
 
 
 def share_along(model):
@@ -523,8 +523,8 @@ print(f"{len(along_v)} weight vectors; largest component along v {along_v.max():
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* $\nabla_v L$ is computed in float32, as the difference of two vectors that are at most
-# $\frac{g}{\lVert v\rVert} \lVert\nabla_w L\rVert$ long (equation 3). Both are rounded, so it is against that length
-# that what is left along $v$ has to be small: some ten times $\varepsilon = 1.2\cdot10^{-7}$. We allow eighty times.
+# $\frac{g}{\lVert v\rVert} \lVert\nabla_w L\rVert$ long (equation 3). Both are rounded, so what is left along $v$ has
+# to be small relative to that length: some ten times $\varepsilon = 1.2\cdot10^{-7}$. We allow eighty times.
 
 lesson.claim("∇_v L is orthogonal to v in every unit of the trained network: largest component along v, relative",
              along_v.max(), below=1e-5)
@@ -533,25 +533,26 @@ lesson.claim("∇_v L is orthogonal to v in every unit of the trained network: l
 # How long does v get?
 # --------------------
 #
-# With plain gradient descent a step is at a right angle to $v$, too, and can only make it longer:
-# $\lVert v\rVert^2$ grows by the square of each step. The optimizer here is Adam. It divides each entry of the gradient
-# by its own typical size, and it steps along a running mean of gradients, not along the last one. What then? Suppose
-# that the gradients, once divided, are nothing but noise: no two of them have anything to do with each other, nor with
-# $v$. Let $z_k$ be the gradient of step $k$, so divided, and $T$ the number of steps. Adam's step is a weighted mean,
+# With plain gradient descent, the step is at a right angle to $v$, too, and can only make it longer: $\lVert v\rVert^2$
+# grows by the square of each step. The optimizer here is Adam. It divides each entry of the gradient by its own typical
+# size, and it steps along a running mean of gradients, not along the last one. What then? Suppose that the gradients,
+# once divided, are nothing but noise, independent of each other and of $v$. Let $z_k$ be the divided gradient of step
+# $k$, and $T$ the number of steps. Adam's step is a weighted mean,
 #
 # $$\Delta v_t = -\sum_{k\le t} d_{tk}\,z_k, \qquad
 #   d_{tk} = \eta_t\,\frac{(1 - \beta_1)\,\beta_1^{t-k}}{1 - \beta_1^t}.$$
 #
-# One gradient is thus part of many steps, and in all of them moves $v$ in the same direction. In the end gradient $k$
-# has moved $v$ by $\sum_t d_{tk}$ times itself. Since different gradients are independent, squares add up gradient by
-# gradient for the whole way, but step by step for the single steps:
+# One gradient is thus part of many steps, and moves $v$ in the same direction in all of them. In the end, gradient $k$
+# has moved $v$ by $\sum_t d_{tk}$ times itself. Since different gradients are independent, their squares add up. For
+# the growth, all that one gradient contributes is summed before it is squared; for the single steps, each contribution
+# is squared by itself:
 #
 # $$\lVert v_T\rVert^2 - \lVert v_0\rVert^2 \;\propto\; \sum_k \Bigl(\sum_t d_{tk}\Bigr)^2, \qquad
 #   \sum_t \lVert\Delta v_t\rVert^2 \;\propto\; \sum_{t,k} d_{tk}^2 .$$
 #
-# Their ratio is the *multiple* by which growth exceeds what right angles would give, which is 1. It depends on nothing
-# but the schedule and $\beta_1$, neither on the layer nor on its size. In a long run at a constant rate it is
-# $(1 + \beta_1)/(1 - \beta_1) = 19$; in a short one less, as Adam's first means are taken over few gradients.
+# Their ratio is the *multiple* by which growth exceeds what right angles would give. (Right angles give a ratio of 1.)
+# It depends only on the schedule and $\beta_1$, not on the layer or its size. In a long run at a constant rate it is
+# $(1 + \beta_1)/(1 - \beta_1) = 19$; in a short run it is less, as Adam's first means are taken over few gradients.
 
 
 def predicted_multiple(beta1=0.9):
@@ -576,9 +577,9 @@ def multiples(tracker):
 
 
 # %%
-# The tracker has the relative step $c = \lVert\Delta v\rVert/\lVert v\rVert$, which to first order is the angle in
+# The tracker records the relative step $c = \lVert\Delta v\rVert/\lVert v\rVert$, which to first order is the angle in
 # radians by which a weight vector turns in one step. So $\lVert\Delta v\rVert^2 = c^2\lVert v\rVert^2$. (This needs
-# every step. The full run records one in a thousand, and leaves the multiple out.)
+# every step. The full run records one step in a thousand, so it leaves the multiple out.)
 
 tracker = runs[FIRST, 0].tracker
 names = [f"conv {i}" for i in range(1, len(tracker.layers))] + ["dense"]
@@ -592,9 +593,9 @@ for layer, name, multiple in zip(tracker.layers, names, measured, strict=True):
           f"g went from {g[0]:.2f} to {g[-1]:.2f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Chance matters little: ten layers are averaged, of 72 to 2304 weights each. But gradients are not quite
-# noise. If neighbouring ones were correlated by one per cent, over the ten steps that $\beta_1$ remembers, it would add
-# about 10 % to the multiple. Adam's divisor changes while the network learns, but enters numerator and denominator
+# *Tolerance.* Chance matters little: ten layers are averaged, with 72 to 2304 weights each. But gradients are not quite
+# noise. If neighbouring ones were correlated by one per cent, over the ten steps that $\beta_1$ remembers, this would
+# add about 10 % to the multiple. Adam's divisor changes while the network learns, but enters numerator and denominator
 # alike. We allow 12 %.
 
 if every_step:
@@ -625,10 +626,10 @@ lesson.figure(figure, "growth_by_layer", note=note, alt="Three plots against the
               "and then in the same stairs.")
 
 # %%
-# A line for each layer, the mean over its units. On the left $\lVert v\rVert$ relative to its beginning. In the middle
-# the effective learning rate $\eta/\lVert v\rVert^2$ of the direction $v/\lVert v\rVert$, which would count under plain
-# gradient descent. Adam's steps do not shrink with the gradient, so for Adam the relative step on the right is the
-# measure. The stairs are the learning rate, which falls once an epoch in the second half.
+# Each line is a layer, averaged over its units. On the left is $\lVert v\rVert$ relative to its start. In the middle is
+# the effective learning rate $\eta/\lVert v\rVert^2$ of the direction $v/\lVert v\rVert$, which would matter under
+# plain gradient descent. Adam's steps do not shrink with the gradient, so for Adam the relative step on the right is
+# the measure. The stairs come from the learning rate, which falls once an epoch in the second half.
 #
 # 5. Training all five
 # --------------------
@@ -646,9 +647,9 @@ lesson.measurements |= {"curves": curves, "learning rates": RATES, "size": str(s
 lesson.measurements["last errors by start"] = {p: [final[p].tolist(), tests[p].tolist()] for p in PARAMETERIZATIONS}
 
 # %%
-# On the left is the paper's figure 1: progress by epoch. On the right, the same points by the time they took. What
-# costs time is not what makes the name of a method: batch normalization goes through every pre-activation several
-# times, forward and backward, while weight normalization only touches the weights, of which there are far fewer.
+# On the left is the paper's figure 1: progress by epoch. On the right, the same points by wall-clock time. The methods
+# differ in cost: batch normalization goes through every pre-activation several times, forward and backward, while
+# weight normalization only touches the weights, of which there are far fewer.
 
 per_epoch = {p: float(np.median(curves[p]["seconds"])) for p in PARAMETERIZATIONS}
 print(f"{pictures.description}, {size.epochs} epochs, seed {lesson.seed}; mean and standard deviation of {size.starts} "
@@ -685,10 +686,10 @@ lesson.figure(figure, "curves", note=note, alt="Training error above and test er
               "norm.")
 
 # %% Tolerance tags=["hide-input"]
-# Is the order of figure 1 luck? *Tolerance.* The training error of 1,200 pictures is a count with a standard deviation
-# of $\sqrt{0.5 \cdot 0.5/1200} = 1.4$ points at most, a difference of two such has 2 points. Between starts errors
-# scatter by more, up to 10 points: that is why one start would not do. We ask for twice that, 20 points, from *every*
-# start. In a run with a single start nothing is claimed.
+# Is the order of figure 1 luck? *Tolerance.* The training error on 1,200 pictures is a count with a standard deviation
+# of $\sqrt{0.5 \cdot 0.5/1200} = 1.4$ points at most; for the difference of two it is 2 points. Between starts errors
+# scatter by more, up to 10 points: one start would not be enough. We ask for twice that, 20 points, from *every* start.
+# In a run with a single start nothing is claimed.
 
 if size.starts > 1:
     for p, other in (("batch norm", "normal"), (FIRST, "normal"), (FIRST, "weight norm")):
@@ -696,16 +697,16 @@ if size.starts > 1:
                      min(final[other] - final[p]), above=20)
 
 # %%
-# All starts agree on that. Which of batch norm and weight norm + mean-only BN is first changes from start to start, and
-# so does whether normal or weight norm is ahead: with seed 0 normal is, by 3 to 8 points. None of this is claimed.
+# All starts agree on that. Whether batch norm or weight norm + mean-only BN is first changes from start to start, and
+# so does the order of normal and weight norm: with seed 0, normal is ahead by 3 to 8 points. None of this is claimed.
 #
 # 6. Growth in all five
 # ---------------------
 #
 # In the networks without weight normalization the tracker follows the weight itself. Before batch normalization a
 # weight's length has no effect on the output, so its gradient is at a right angle to it, and it should grow as $v$ does
-# under weight normalization. Where a mean is subtracted and nothing divided, or in the normal parameterization, the
-# length of $w$ is part of the function, and the loss decides.
+# under weight normalization. In the normal parameterization, or where only the mean is subtracted, the length of $w$ is
+# part of the function, and the loss decides.
 
 
 def growth(run):
@@ -723,7 +724,7 @@ for p in PARAMETERIZATIONS:
           f"{np.median(found[p]):7.1f}")
 
 # %% Claims tags=["hide-input"]
-# The multiple with the same tolerance as above, from all starts.
+# The multiple has the same tolerance as above, and comes from all starts.
 
 if every_step:
     lesson.claim("batch norm and WN + mean-only BN: growth / sum of squared steps, as for noise, mean of all starts",
@@ -769,18 +770,19 @@ lesson.figure(figure, "growth_by_parameterization", note=note, alt="Left: mean l
 # %%
 # Batch normalization and weight normalization with mean-only batch normalization lie near the line for noise, in
 # every layer. Weight normalization alone scatters about it, with multiples from 11 to 19: its gradients are less like
-# noise, as all logits of all pictures keep moving together (part 7). (On the left it grows as fast as these two for
-# 30 steps, and then hardly: its first gradients are large, and Adam remembers them.) Where the length counts, growth
-# is less than the steps would give, and in the last layers $w$ can get shorter. "Qualitatively we still find the same
-# effect to hold" is right, then, and under noise it can be made quantitative.
+# noise, as all logits of all pictures keep moving together (part 7). (On the left it grows as fast as these two for 30
+# steps, and then hardly at all: its first gradients are large, and Adam remembers them.) Where the length matters,
+# growth is less than the steps would give, and in the last layers $w$ can get shorter. So "qualitatively we still find
+# the same effect to hold" is right, and for noise it can be made quantitative.
 #
-# How *far* does $\lVert v\rVert$ get? Divided by its root mean square, each entry of a gradient that is noise has the
-# size 1, so with $n$ entries $\lVert v\rVert^2$ gains $\eta_t^2 n$ from step $t$. It began at $0.05^2 n$. Hence
+# How *far* does $\lVert v\rVert$ get? Divided by its root mean square, each entry of a pure-noise gradient has size 1,
+# so with $n$ entries $\lVert v\rVert^2$ gains $\eta_t^2 n$ from step $t$. It began at $0.05^2 n$. Hence
 #
 # $$\frac{\lVert v_T\rVert}{\lVert v_0\rVert} = \sqrt{1 + \sum_t \frac{\eta_t^2}{0.05^2}}$$
 #
-# in every layer, whatever its size. That needs a run that is long beside the 1000 steps of Adam's running mean of
-# squares; in the quick run the first, large gradients are remembered to the end and make all steps shorter.
+# in every layer, whatever its size. This holds only in a run that is long compared with the 1000 steps of Adam's
+# running mean of squares; in the quick run the first, large gradients are remembered to the end and make all steps
+# shorter.
 
 eta = np.repeat([RATES[FIRST] * optim.schedules.constant_then_linear(e, size.epochs) for e in range(size.epochs)],
                 steps_per_epoch)
@@ -794,42 +796,42 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
 #
 # The quick run sees 300 steps of a narrow network, at learning rates fixed beforehand. It can show that the five start
 # alike, that gradients and growth are as the paper says, and which parameterizations are fast at the beginning. Most of
-# the lead that two of them have there comes from taking away the mean: mean-only batch normalization has much of it by
+# the early lead of the two fastest comes from subtracting the mean: mean-only batch normalization has much of it by
 # itself. One reason is the last layer. Its inputs are means over a picture, nearly the same for all pictures, and
 # data-dependent initialization makes up for their small deviation with a large $g$ (part 4 prints it). Any change of an
 # earlier layer then moves the logits of all pictures at once, unless the batch's mean is subtracted.
 #
-# It cannot show who is right most often on new pictures after 200 epochs (figure 2 of the paper): the differences
-# there are 0.03 to 1.2 percentage points, and need all of the data, the full network and several seeds.
+# It cannot show which does best on new pictures after 200 epochs (figure 2 of the paper): the differences there are
+# 0.03 to 1.2 percentage points, and to see them takes all of the data, the full network and several seeds.
 #
 # Between the two is a run of the full network, on all of CIFAR-10 (JPEG-compressed), for 40 epochs: ``results/cifar10``
 # has its curves. It is *one* run of each parameterization. Its test errors are 13.0 % for weight normalization with
 # mean-only batch normalization and 13.6 % for batch normalization, in the paper's order; but averaged over the last ten
 # epochs they are 13.81 and 13.93 %. One seed cannot tell those two apart. Weight normalization alone (14.1 %),
 # mean-only batch normalization (16.1 %) and normal (16.4 %) follow; the last two had a tenth of the others' learning
-# rate, and 40 epochs instead of 200 to make up for it. There the law of growth says 7.1 for all that have the rate
-# 0.003. (At a tenth of it, 1.2: that the other two grew as little proves nothing.) Measured, by layer: batch
-# normalization 6.3 to 7.1, weight normalization with mean-only batch normalization 4.7 to 5.7, weight normalization
-# alone 3.9 to 5.6.
+# rate, and 40 epochs instead of 200 to make up for it. For this run the law of growth predicts a factor of 7.1 for the
+# three with the rate 0.003. (At a tenth of that rate it predicts 1.2, so the small growth of the other two proves
+# nothing.) Measured, by layer: batch normalization 6.3 to 7.1, weight normalization with mean-only batch normalization
+# 4.7 to 5.7, weight normalization alone 3.9 to 5.6.
 #
-# How much of the lead is weight normalization alone? ``further/09_headline.py`` compares it with the normal
+# How much of the lead is due to weight normalization alone? ``further/09_headline.py`` compares it with the normal
 # parameterization over learning rates and seeds.
 #
 # Questions
 # ---------
 #
-# 1. *Seeds.* Run with ``--seed 1`` and ``--seed 2``, three starts each. Which orders in the table stay, which change?
-#    Which of them would you put into a paper?
+# 1. *Seeds.* Run with ``--seed 1`` and ``--seed 2``, three starts each. Which rankings in the table stay, and which
+#    change? Which of them would you put into a paper?
 # 2. *Rates.* ``python -m lessons sweep 9 --rates 0.001 0.003 0.01 --seeds 7`` trains each of the five at three rates.
 #    Plot the final training error against the learning rate. Look for the width of the valley, not only its depth.
 # 3. *Whitening.* Set ``eps`` to 1e-5 in ``QUICK`` and look at the figure of the pictures again. What happens to the
 #    whitened ones, and what to the curves?
-# 4. *Momentum.* Set ``late_beta1`` to 0.5 in ``QUICK``. What should become of the multiple, and which claims fail? Look
-#    for step 150 in the relative step $c$ by parameterization.
-# 5. *The last layer.* Part 4 prints the dense layer's $g$ beside the others. After ``wn.data_dependent_init``, set that
-#    one to 1 and its bias to 0. How much of the lead of the mean-subtracting parameterizations is left? (Two claims on
-#    the starting point then fail. Why?)
+# 4. *Momentum.* Set ``late_beta1`` to 0.5 in ``QUICK``. What should the multiple become, and which claims fail? Look at
+#    step 150 in the plot of the relative step $c$ by parameterization.
+# 5. *The last layer.* Part 4 prints the dense layer's $g$ beside the others. After ``wn.data_dependent_init``, set this
+#    $g$ to 1 and its bias to 0. How much of the lead of the mean-subtracting parameterizations is left? (Two claims
+#    about the starting point then fail. Why?)
 # 6. *Going on.* Kill the lesson while it trains (Ctrl-C, or ``kill -9``), start it again with the same flags, and
-#    compare ``metrics.json`` with that of a run that was left alone.
+#    compare ``metrics.json`` with that of an uninterrupted run.
 
 lesson.finish()

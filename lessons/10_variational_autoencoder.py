@@ -1,18 +1,18 @@
 r"""The variational autoencoder
 ===========================
 
-Weight normalization was made with classifiers in mind, yet the paper tries it where nothing is classified: on a model
-that learns to draw. Such a model has no error rate to follow. What it is trained on, and judged by, is a *bound* on a
-quantity that nobody can compute, and a better number may mean a better model or only a tighter bound. This lesson
+Weight normalization was made with classifiers in mind, yet the paper also tries it where nothing is classified: on a
+model that learns to draw. Such a model has no error rate to follow. It is trained on, and judged by, a *bound* on a
+quantity that nobody can compute, and a better bound may mean a better model or only a tighter bound. This lesson
 derives the bound, measures how loose it is where the truth is known, tightens it, and then trains the network of
-section 5.2 with weight normalization and without.
+section 5.2 with and without weight normalization.
 
 Afterwards you can
 
-- derive the bound, say what is lost in it, and close the gap with an autoregressive posterior;
-- say why its gradient is taken through the sample, and how much noise that saves;
-- build masks such that output $i$ sees only what comes before it, and read the log-determinant off the diagonal;
-- tell what data-dependent initialization does for such a network from what the parameterization does.
+- derive the bound, say what it loses, and close the gap with an autoregressive posterior;
+- say why its gradient is taken through the sample, and how much noise this avoids;
+- build masks so that output $i$ sees only what comes before it, and read the log-determinant off the diagonal;
+- separate what data-dependent initialization does for such a network from what the parameterization does.
 
 Read first: lesson 01 (the tape), lesson 03 (weight normalization), lesson 07 (data-dependent initialization); section
 5.2 of Salimans & Kingma (2016). The bound is Kingma & Welling's (2014, arXiv:1312.6114), the autoregressive step Kingma
@@ -20,7 +20,7 @@ et al.'s (2016, arXiv:1606.04934), importance weighting Burda et al.'s (2016, ar
 
 Claims checked:
 
-- the bound and its gap add up to log p(x); its gradient through the sample has the variance that theory says;
+- the bound and its gap add up to log p(x); its gradient through the sample has the variance that theory predicts;
 - more samples tighten the bound, at the rate that the chi-squared divergence gives;
 - one autoregressive step closes the gap that independence leaves;
 - a step's Jacobian is triangular, and its log-determinant is minus the sum of s; several steps compose;
@@ -33,8 +33,8 @@ Time: quick about 60 s, full about two days on two CPU cores for each of nine ru
 # %%
 # The pictures are digits: MNIST where it can be found, otherwise a synthetic set of the same kind. They are *binarized*
 # once and for all. In a full run each pixel is drawn as 0 or 1, with its brightness as the probability of a 1, as is
-# customary for MNIST. The quick run shrinks pictures to 14 × 14, where most pixels of a stroke are gray, and draws
-# would be mostly noise; there a pixel is 1 if it is brighter than one half.
+# customary for MNIST. The quick run shrinks the pictures to 14 × 14, where most pixels of a stroke are gray and random
+# draws would be mostly noise; there a pixel is 1 if it is brighter than one half.
 
 import time
 from dataclasses import dataclass
@@ -66,15 +66,15 @@ THEORY = "0.3"
 # A model with something hidden
 # -----------------------------
 #
-# A picture $x$ of a digit is fixed by a few things that we do not see: which digit, how slanted, how thick the pen.
-# Call them the *latent variables* $z$. The model draws $z$ from a standard normal distribution $p(z)$, and then $x$
-# from $p(x \mid z)$. It is good if real pictures are likely under it, that is if
+# A picture $x$ of a digit is largely determined by a few things that we do not see: which digit it is, how slanted, how
+# thick the pen. Call them the *latent variables* $z$. The model draws $z$ from a standard normal distribution $p(z)$,
+# and then $x$ from $p(x \mid z)$. The model is good if real pictures are likely under it, that is, if
 #
 # $$\log p(x) = \log \int p(x \mid z)\,p(z)\,dz$$
 #
-# is large on average. For a network no one can compute this integral. For one model one can: let $x = Wz + $ noise of
-# standard deviation $\sigma$. Everything is Gaussian then. We take three observed and two latent numbers, and use this
-# model to see what the bound does.
+# is large on average. For a network no one can compute this integral. For one simple model we can: let $x = Wz + $
+# noise of standard deviation $\sigma$. Then everything is Gaussian. We take three observed and two latent numbers, and
+# use this model to see what the bound does.
 
 rng = lesson.rng(0)
 W, spread = np.array([[1.0, 0.8], [0.9, -0.2], [0.3, 0.7]]), 0.5
@@ -101,8 +101,8 @@ print(f"log p(x) = {log_p:.4f}; behind it z is about {center.round(2)}, with cor
 #
 # The last term is the *Kullback–Leibler divergence* of $q$ from the posterior, which is never negative and 0 only if
 # they agree. So the first is a lower bound, and the better $q$ imitates the posterior, the tighter it is. The bound
-# needs no integral that we cannot do: an average over draws from $q$ will do. We take a normal distribution with
-# independent entries, of mean $\bar z$ and standard deviations $\sigma$, and draw.
+# needs no intractable integral: an average over draws from $q$ will do. We take a normal distribution with independent
+# entries, mean $\bar z$ and standard deviations $\sigma$, and draw.
 
 
 def log_joint(z):
@@ -133,15 +133,15 @@ lesson.claim("the bound is log p(x) - KL(q ‖ p(z | x)): how far below log p(x)
 # Through the sample
 # ------------------
 #
-# To train we need the gradient of an average over $q$, and $q$ depends on what we train. There are two ways.
+# To train, we need the gradient of an average over $q$, and $q$ itself depends on the parameters. There are two ways.
 #
-# - *The score function.* $\nabla \mathbb{E}_q[f] = \mathbb{E}_q[f\,\nabla \log q]$: draw, and weigh directions of
+# - *The score function.* $\nabla \mathbb{E}_q[f] = \mathbb{E}_q[f\,\nabla \log q]$: draw, and weight the gradient of
 #   $\log q$ by how good the draw was. It needs only the values of $f$.
 # - *Through the sample.* Write $z = \bar z + \sigma\,\xi$ with standard normal noise $\xi$ that depends on nothing. The
 #   average is then over $\xi$, and the gradient goes inside: $\mathbb{E}_\xi[\nabla f(\bar z + \sigma\,\xi)]$. This is
-#   called the *reparameterization* of the sample. It uses the slope of $f$, which the tape gives for nothing.
+#   called the *reparameterization* of the sample. It uses the slope of $f$, which the tape gives for free.
 #
-# Both are right on average. What they differ in is noise. Here $f = \log p(x, z)$ is a square, so its slope is a linear
+# Both are right on average. They differ in noise. Here $f = \log p(x, z)$ is quadratic, so its slope is a linear
 # function, $-S^{-1}(z - z^*)$ with the posterior's mean $z^*$, and the variance of the gradient for $\bar z_i$ through
 # the sample is exactly $\sum_j (S^{-1})_{ij}^2\,\sigma_j^2$.
 
@@ -158,8 +158,8 @@ ratio = score_function.var(axis=0) / through_sample.var(axis=0)
 print(f"the score function needs {ratio.min():.1f} to {ratio.max():.1f} times as many draws for the same precision")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Five standard errors for means. A variance estimated from $n$ normal numbers has a relative standard
-# error of $\sqrt{2/n}$, here 0.2 %; we allow five of them.
+# *Tolerance.* We allow five standard errors for means. A variance estimated from $n$ normal numbers has a relative
+# standard error of $\sqrt{2/n}$, here 0.2 %; again we allow five.
 
 for name, g in (("through the sample", through_sample), ("by the score function", score_function)):
     errors = 5 * g.std(axis=0) / np.sqrt(DRAWS)
@@ -192,10 +192,10 @@ lesson.figure(figure, "gradients", alt="Two histograms of the gradient of one dr
 # $$\mathcal{L}_K = \mathbb{E}\Bigl[\log \tfrac1K \sum_{k=1}^K \omega_k\Bigr], \qquad
 #   \mathcal{L}_1 \le \mathcal{L}_2 \le \dots \le \log p(x),$$
 #
-# because the logarithm is concave and a mean of $K + 1$ weights is the mean of its $K + 1$ means of $K$. And for large
-# $K$ the mean of the weights differs little from $p(x)$, so the logarithm can be expanded to second order: the gap
-# becomes $d/2K$, where $d = \mathbb{E}[\omega^2]/p(x)^2 - 1$ is the *chi-squared divergence*. For Gaussians it has a
-# formula.
+# because the logarithm is concave, and the mean of $K + 1$ weights is the average of the $K + 1$ means that leave one
+# of them out. And for large $K$ the mean of the weights differs little from $p(x)$, so the logarithm can be expanded to
+# second order: the gap becomes $d/2K$, where $d = \mathbb{E}[\omega^2]/p(x)^2 - 1$ is the *chi-squared divergence*. For
+# Gaussians it has a closed form.
 
 Q = np.diag(1 / scale**2)  # precision of q
 A = 2 * precision - Q  # of p²/q, up to a factor
@@ -209,7 +209,7 @@ print(f"chi-squared divergence {divergence:.3f}, of the {DRAWS:,} draws {np.mean
 def gap_with(K):
     """log p(x) minus the bound with K samples, from all draws in groups of K: its mean and standard error.
 
-    The mean of a group's weights, over p(x), is 1 on average; subtracting what it is more takes away most of the noise.
+    The mean of a group's weights, over p(x), is 1 on average; subtracting its excess over 1 removes most of the noise.
     """
     r = np.exp(terms[: DRAWS // K * K] - log_p).reshape(-1, K).mean(axis=1)
     each = r - 1 - np.log(r)
@@ -233,8 +233,8 @@ lesson.claim("the gap with 128 samples is half the chi-squared divergence over 1
 # A posterior that is not independent
 # -----------------------------------
 #
-# The best $q$ with independent entries has the posterior's mean and $\sigma_i^2 = 1/(S^{-1})_{ii}$. What it cannot
-# imitate is the correlation, and that costs
+# The best $q$ with independent entries has the posterior's mean and $\sigma_i^2 = 1/(S^{-1})_{ii}$. It cannot imitate
+# the correlation, and that costs
 #
 # $$\mathrm{KL} = \tfrac12\Bigl(\sum_i \log\,(S^{-1})_{ii} + \log\det S\Bigr).$$
 #
@@ -244,8 +244,8 @@ lesson.claim("the gap with 128 samples is half the chi-squared divergence over 1
 # $$z_i \leftarrow \bigl(z_i - m_i(z_1, \dots, z_{i-1})\bigr)/e^{s_i(z_1, \dots, z_{i-1})}.$$
 #
 # This is an *autoregressive step*. All entries can be computed at once, since $m$ and $s$ depend on the old $z$. The
-# Jacobian is triangular, with $e^{-s_i}$ on the diagonal, so the density is simple to follow:
-# $\log q \leftarrow \log q + \sum_i s_i$. In two dimensions, with $s = 0$ and $m_2$ a multiple of $z_1$, written out:
+# Jacobian is triangular, with $e^{-s_i}$ on the diagonal, so the density is easy to update:
+# $\log q \leftarrow \log q + \sum_i s_i$. Written out in two dimensions, with $s = 0$ and $m_2$ a multiple of $z_1$:
 
 best = 1 / np.sqrt(np.diag(precision))
 first = np.sqrt(S[0, 0])  # z₁ has the posterior's own deviation; z₂, given z₁, that of a regression on z₁
@@ -271,7 +271,7 @@ print(f"one autoregressive step: gap {log_p - bent.mean():.1e}, and no draw diff
 
 # %% tags=["hide-input"]
 # *Tolerance.* Five standard errors for the first. Where $q$ is the posterior itself, $p(x, z)/q(z) = p(x)$ for *every*
-# $z$: what is left is rounding, some tens of $\varepsilon = 2.2 \cdot 10^{-16}$.
+# $z$: only rounding is left, some tens of $\varepsilon = 2.2 \cdot 10^{-16}$.
 
 lesson.claim("what independence costs: KL = (Σ log (S⁻¹)ᵢᵢ + log det S)/2", log_p - flat.mean(), predicted=lost,
              rtol=5 * float(flat.std()) / np.sqrt(DRAWS) / lost)
@@ -283,11 +283,11 @@ lesson.claim("one autoregressive step closes the gap, draw by draw: largest |log
 # -----
 #
 # In the network $m$ and $s$ come from layers. A dense layer with a *mask*, weights that are 0 and stay 0, lets each
-# output see some of the inputs only. Give every hidden unit the number of an entry; it may see entries up to its own.
-# The outputs for entry $i$ see hidden units with smaller numbers. All see the *context*, numbers that the encoder sends
-# along. (Without it, the first output would see nothing, and a weight vector without an entry has no direction to
-# normalize.) The 0 of a masked weight survives training and weight normalization: its gradient is 0, and so is its part
-# of $v$.
+# output see only some of the inputs. Give every hidden unit the number of an entry; the unit may see the entries up to
+# that number. The outputs for entry $i$ see the hidden units with numbers below $i$. All see the *context*, numbers
+# that the encoder sends along. (Without it, the first output would see nothing, and a weight vector without an entry
+# has no direction to normalize.) A masked weight stays 0 through training and weight normalization: its gradient is 0,
+# and so is its entry of $v$.
 
 step = AutoregressiveStep(latents=6, hidden=24, rng=lesson.rng(2))
 for parameter in step.parameters():
@@ -310,8 +310,9 @@ print(np.array2string(jacobian, precision=3, suppress_small=True))
 print(f"log |det| {np.linalg.slogdet(jacobian)[1]:.12f}; minus the sum of s {log_determinant:.12f}")
 
 # %%
-# Several steps compose: the Jacobian of two is the product of two, log-determinants add up. Between them we turn the
-# order of the entries round, so that the last entry gets its turn to be first. With $m = s = 0$ a step is the identity.
+# Several steps compose: the Jacobian of two steps is the product of their Jacobians, and log-determinants add up.
+# Between steps we reverse the order of the entries, so that the last entry gets its turn to be first. With $m = s = 0$
+# a step is the identity.
 
 both = mg.jacobian(lambda z: moved(mg.flip(moved(z), axis=0)), mg.tensor(z0)).numpy()
 halfway = mg.flip(moved(mg.tensor(z0)), axis=0)
@@ -324,8 +325,8 @@ leaking = mg.jacobian(moved, mg.tensor(z0)).numpy()
 
 # %% tags=["hide-input"]
 # *Tolerance.* Rounding of a few dozen operations in float64. The mask with one entry too many is the control: it must
-# be seen, in a Jacobian that is no longer triangular, even where the hidden unit's slopes are small. Without it the
-# entries above the diagonal are exactly 0.
+# show up as a Jacobian that is no longer triangular, even where the hidden unit's slopes are small. With the correct
+# mask the entries above the diagonal are exactly 0.
 
 lesson.claim("the Jacobian of a step is triangular: largest entry above the diagonal",
              np.abs(np.triu(jacobian, 1)).max(), near=0.0, within=0.0)
@@ -345,9 +346,9 @@ lesson.claim("a mask with one entry too many is seen: largest entry above the di
 # followed by a fully connected layer [of 450 units]; the decoder mirrors this." A residual block adds
 # $\mathrm{conv}(\mathrm{ELU}(\mathrm{conv}(\mathrm{ELU}(x))))$ to its input. The ELU is $x$ for positive $x$, and
 # $e^x - 1$ below. Where the encoder halves pictures with convolutions of stride 2, the decoder doubles them with
-# transposed ones. What comes out are *logits*: a pixel is 1 with probability $1/(1 + e^{-\text{logit}})$. All of it
-# stands in ``lessons/autoencoder.py``, 200 lines that are worth reading now. The quick run has fewer maps, smaller
-# pictures and fewer latent variables.
+# transposed ones. The outputs are *logits*: a pixel is 1 with probability $1/(1 + e^{-\text{logit}})$. All of this is
+# in ``lessons/autoencoder.py``, 200 lines that are worth reading now. The quick run has fewer maps, smaller pictures
+# and fewer latent variables.
 
 
 @dataclass(frozen=True)
@@ -387,10 +388,10 @@ note = f"{digits.description}, binarized, {experiment.size.side} × {experiment.
 print(f"{note}: {len(pictures):,} training and {len(test):,} test pictures")
 
 # %%
-# Section 3 says how to start: draw $v$, send a batch through, and choose $g$ and $b$ such that every pre-activation has
+# Section 3 says how to start: draw $v$, send a batch through, and choose $g$ and $b$ so that every pre-activation has
 # mean 0 and variance 1. Here the batch meets the noise of a sample on its way; the decoder is initialized with what the
-# encoder, itself just initialized, makes of the pictures. We do it once more with noise that we can repeat, and look at
-# all pre-activations of a second pass.
+# encoder, itself just initialized, makes of the pictures. We initialize with noise that we can repeat, and look at all
+# pre-activations of a second pass.
 
 model = initialized("weight norm", experiment.size, lesson.rng(5), pictures[:500])
 model.rng = lesson.rng(6)
@@ -418,7 +419,7 @@ for arm, bound in at_start.items():
     print(f"{arm:19}: at the start the bound is {bound.mean():.2f} nats a picture")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Some thirty layers in float32, each of which divides by a deviation and passes on what the last one left:
+# *Tolerance.* Some thirty layers in float32, each of which divides by a deviation and passes on the last one's errors:
 # a few hundred times $\varepsilon = 1.2 \cdot 10^{-7}$.
 
 lesson.claim(f"after initialization every pre-activation has mean 0, in {len(means)} layers: largest mean", max(means),
@@ -432,20 +433,21 @@ lesson.claim("the normal parameterization, started there, is the same function: 
 # Training
 # --------
 #
-# Three networks: weight normalization with its initialization; the normal parameterization started as the same
-# function; and the normal one as it would otherwise be, with weights from $N(0, 0.05^2)$. The second answers a question
-# that the paper's figure 3 leaves open: is it the parameterization that helps, or the start?
+# We train three networks: weight normalization with its initialization; the normal parameterization started as the same
+# function; and the normal one with its usual start, weights from $N(0, 0.05^2)$. The second answers a question that the
+# paper's figure 3 leaves open: is it the parameterization that helps, or the start?
 #
-# The optimizer is Adamax, as in the paper. What is tested is a running average of the parameters, $\bar x
-# \leftarrow (1 - f)\,\bar x + f\,x$, which the paper takes "over approximately 10 epochs". After $k$ steps a
-# parameter's share has fallen by $(1 - f)^k$, on average over the age $1/f$: so $f = 1/(10 \cdot \text{steps per
-# epoch})$. (0.999, the decay that is often seen, would be a sixtieth of that here, for it forgets after 1000 steps.)
+# The optimizer is Adamax, as in the paper. We test a running average of the parameters,
+# $\bar x \leftarrow (1 - f)\,\bar x + f\,x$, which the paper takes "over approximately 10 epochs". After $k$ steps a
+# parameter's share has fallen to $(1 - f)^k$ of its first value, so the average age is $1/f$ steps: hence
+# $f = 1/(10 \cdot \text{steps per epoch})$. (The common decay 0.999 forgets after 1000 steps, a sixth of that in the
+# full run.)
 
 RATES = {"normal": 0.016, "normal, initialized": 0.008, "weight norm": 0.004}
 
 
 def train(arm, seed):
-    """One run to its end, or for --minutes; it goes on from its checkpoint, if there is one."""
+    """One run to its end, or for --minutes; it resumes from its checkpoint, if there is one."""
     rate, e = RATES[arm], experiment
     run = Training(arm, e.size, rate, lesson.rng(8, seed), pictures, test, e.batch, e.average, lesson.device)
     checkpoint = lesson.checkpoint(f"{arm}, seed {seed}", {"experiment": str(e), "data": note, "rate": rate})
@@ -503,13 +505,13 @@ lesson.figure(figure, "bound_by_epoch", note=note, alt="Left: the test bound in 
 # Without the initialization the normal network spends its first epochs on nothing but waking up its latent variables:
 # on the right, its posterior tells next to nothing about the picture. Given the same start, the two parameterizations
 # are close. How close, after how many epochs, and at which rates, a quick run of three seeds on 1,500 pictures cannot
-# say; its rates are the best of 0.002, 0.004, 0.008 and 0.016 for two other seeds, and for the normal one the best was
-# the last of the grid. What it does show is that the start alone explains most of
-# what one would see in so short a comparison of "weight normalization" with "normal". (Over five epochs of MNIST at 28
-# × 28 that is different: see the chapter ``further/10_figure_3.py``.)
+# say. (Its rates are the best of 0.002, 0.004, 0.008 and 0.016 for two other seeds; for the normal one the best was the
+# last of the grid.) But it does show that the start alone explains most of the difference between "weight
+# normalization" and "normal" in so short a comparison. (Over five epochs of MNIST at 28 × 28 that is different: see the
+# chapter ``further/10_figure_3.py``.)
 #
-# What remains of theory after training? The same as in every network of this course: masks hold, and gradients for $v$
-# are at a right angle to $v$, in every one of its vectors.
+# What remains of the theory after training? The same as in every network of this course: masks hold, and the gradient
+# for $v$ is at a right angle to $v$, for every weight vector.
 
 trained = runs["weight norm", 0].model
 bound = trained(mg.tensor(pictures[:100])).mean()
@@ -527,9 +529,9 @@ for layer in trained.modules():
 print(f"{sum(map(len, cosines))} weight vectors in {len(cosines)} layers")
 
 # %% tags=["hide-input"]
-# *Tolerance.* The gradient's part along $v$ is a difference of numbers that cancel, in float32: of order $\varepsilon =
-# 1.2 \cdot 10^{-7}$ times how much larger they are than what is left. A thousand of them for the worst of hundreds of
-# vectors.
+# *Tolerance.* The gradient's part along $v$ is a difference of numbers that cancel, in float32: it is of order
+# $\varepsilon = 1.2 \cdot 10^{-7}$ times the ratio of these numbers to what is left. We allow a thousand $\varepsilon$
+# for the worst of hundreds of vectors.
 
 lesson.claim("∇_v L is at a right angle to v in every weight vector (section 2.1): largest |cosine|",
              max(np.abs(c).max() for c in cosines), below=1e-3 * 0.12)
@@ -539,11 +541,12 @@ lesson.claim("masked weights are still 0: largest |v| behind a mask", max(hidden
 # What it has learned
 # -------------------
 #
-# The parameters' average makes four things to look at. *Reconstructions*: encode a test picture, draw $z$, decode.
-# *Samples*: draw $z$ from $p(z)$, decode. *A walk*: encode two pictures, go from one $z$ to the other on a straight
-# line. *Doubt*: decode many $z$ from the posterior of one picture, and take mean and standard deviation of each pixel.
-# After six epochs the latent variables hold three or four nats, little more than enough to say which of ten digits it
-# is ($\ln 10 = 2.3$) and a rough slant: expect blurred pictures, and some that are taken for another digit.
+# With the averaged parameters we make four kinds of pictures. *Reconstructions*: encode a test picture, draw $z$,
+# decode. *Samples*: draw $z$ from $p(z)$, decode. *A walk*: encode two pictures, go from one $z$ to the other in a
+# straight line, decode. *Doubt*: decode many $z$ from the posterior of one picture, and take the mean and standard
+# deviation of each pixel. After six epochs the latent variables hold three or four nats, little more than enough to say
+# which of ten digits it is ($\ln 10 = 2.3$) and roughly how slanted: expect blurred pictures, and some mistaken for
+# another digit.
 
 
 def probabilities(z):
@@ -585,12 +588,12 @@ lesson.figure(figure, "digits", note=note, alt="Six rows of ten small digits: te
 # ---------
 #
 # 1. *A loose bound.* In the Gaussian model, make $q$'s standard deviations 0.2 and 1.5 in turn, with the posterior's
-#    mean. Which is worse, too narrow or too wide? What becomes of the importance-weighted bound, and why does the
+#    mean. Which is worse, too narrow or too wide? What happens to the importance-weighted bound, and why does the
 #    formula with the chi-squared divergence fail for one of them?
 # 2. *Order.* In two dimensions, let $z_1$ depend on $z_2$ instead. Show that one step closes the gap in either order.
 #    In which case would one step not be enough?
 # 3. *Steps.* Train with ``steps=0`` and with four. How much do they change the bound, and how much the divergence?
-# 4. *Forgetting.* Replace the average over one epoch with one over five, and with the decay 0.999. Look at the bound by
-#    epoch, and say what the average costs at the beginning.
+# 4. *Forgetting.* Replace the average over one epoch by one over five, and by one with decay 0.999. Look at the bound
+#    by epoch, and say what the average costs at the beginning.
 
 lesson.finish()

@@ -4,8 +4,8 @@ r"""DRAW: a picture in many strokes
 Weight normalization has an advantage that the lessons so far could not show: it does not depend on where a weight is
 used. Batch normalization needs the statistics of a batch of pre-activations, and in a recurrent network, which uses the
 same weights at every step, these differ from step to step. So section 5.3 turns to a recurrent network: DRAW, which
-paints a picture stroke by stroke, looks at what it has painted, and goes on. This lesson builds it from nothing,
-windows included, and measures what becomes of the laws of lessons 03 to 07 when a weight is used $T$ times.
+paints a picture stroke by stroke and looks at what it has painted before it goes on. This lesson builds it from
+scratch, windows included, and measures what becomes of the laws of lessons 03 to 07 when a weight is used $T$ times.
 
 Afterwards you can
 
@@ -26,7 +26,7 @@ Claims checked:
 - the bytes on the tape, with all steps and with checkpoints; second derivatives through checkpoints;
 - windows: what their weights add up to, how much they blur, and that writing is the transpose of reading;
 - ‖v‖ grows as in lesson 05, gate by gate; Adam's first step turns a vector by an angle that its length decides;
-- statistics of the first step do not hold for the others.
+- the statistics of the first step do not hold for the others.
 
 Time: quick about 50 s, full about 26 hours of one CPU core, in pieces with ``--only`` and ``--minutes``.
 """
@@ -115,17 +115,17 @@ print(f"before the training, theory is checked on {len(few)} synthetic digits, {
 #
 # The autoencoder of lesson 10 draws latent variables $z$ once and decodes them in one go: the decoder has to place
 # every pixel at once, and cannot look at one half of the picture before it makes the other. DRAW has a *canvas*, one
-# number for each pixel, 0 at the beginning. At each of $T$ steps
+# number for each pixel, all 0 at the beginning. At each of $T$ steps
 #
-# 1. the *encoder* sees the picture $x$, what the canvas lacks of it ($x$ minus the canvas's probabilities), and what
-#    the decoder gave at the step before; it chooses mean $\bar z_t$ and standard deviation $\sigma_t$ of that step's
-#    latent variables;
+# 1. the *encoder* sees the picture $x$, what the canvas lacks of it ($x$ minus the canvas's probabilities), and the
+#    decoder's output from the step before; it chooses the mean $\bar z_t$ and the standard deviation $\sigma_t$ of that
+#    step's latent variables;
 # 2. these are drawn, $z_t = \bar z_t + \sigma_t\,\xi_t$ with standard normal noise $\xi_t$;
 # 3. the *decoder* sees $z_t$, and adds a stroke to the canvas.
 #
 # Both are recurrent: they keep a state from step to step, and use the same weights at every step. After $T$ steps the
 # canvas holds the logits of the pixels. To make a picture of its own, the model draws each $z_t$ from a standard normal
-# distribution $p$, and the encoder is not needed.
+# distribution $p$; this does not need the encoder.
 #
 # The bound is lesson 10's, with the $z_t$ of all steps taken together as $z$. Its second part becomes a sum over steps:
 #
@@ -134,8 +134,8 @@ print(f"before the training, theory is checked on {len(few)} synthetic digits, {
 #
 # Given the steps before, $q(z_t)$ and $p(z_t)$ are both normal with independent entries. So each divergence is known
 # without drawing $z_t$ (exercise 10.1), $\sum \tfrac12(\bar z_t^2 + \sigma_t^2 - 1) - \log\sigma_t$. The only noise
-# that is left in it comes from the steps before. We let a network with large random weights paint one picture 4,000
-# times, and compare the formula with the average of $\log q(z_t) - \log p(z_t)$ over the draws.
+# left in it comes from the steps before. We let a network with large random weights paint one picture 4,000 times, and
+# compare the formula with the average of $\log q(z_t) - \log p(z_t)$ over the draws.
 
 DRAWS = 4000
 
@@ -171,22 +171,22 @@ lesson.claim("the divergence of each step, in closed form: mean of log q(z_t) - 
              drawn.mean(axis=0), predicted=divergences.mean(axis=0), rtol=0.0, atol=5 * float(error))
 
 # %%
-# The first step's divergence has no noise at all, for nothing has been drawn before it. In training the formula spares
-# the gradient noise that minibatches would have to average out.
+# The first step's divergence has no noise at all, because nothing has been drawn before it. In training, the formula
+# spares the gradient noise that minibatches would otherwise have to average out.
 #
 # A cell that remembers
 # ---------------------
 #
 # Both networks are LSTMs. In the paper's words, "LSTM units consist of a memory cell with additive dynamics, combined
 # with input, forget, and output gates that determine which information flows in and out of the memory." In formulas,
-# with the input $x$, the output $h$ and the memory $c$ of the step before, and the logistic function $1/(1 + e^{-x})$:
+# with the input $x$, the previous step's output $h$ and memory $c$, and the logistic function $1/(1 + e^{-x})$:
 #
 # $$i, f, o = \text{logistic}(Wx + Uh + b + \text{peephole}), \quad \text{new} = \tanh(Wx + Uh + b), \quad
 #   c \leftarrow f c + i\,\text{new}, \quad h = o \tanh c.$$
 #
-# Each of the four has rows of its own in $W$, $U$ and $b$. A *peephole* lets a gate see the memory of its own unit, one
-# number times $c$; the output gate decides last, and sees the new $c$. ``nn.LSTMCell`` has them if you ask for
-# them. Here is one step by hand.
+# Each of the four has its own rows in $W$, $U$ and $b$. A *peephole* lets a gate see the memory of its own unit: it
+# adds one learned number times $c$. The output gate decides last, and sees the new $c$. ``nn.LSTMCell`` has peepholes
+# if you ask for them. Here is one step by hand.
 
 
 def logistic(x):
@@ -209,9 +209,9 @@ lesson.claim("a step of nn.LSTMCell with peepholes is what stands in the formula
 
 # %%
 # What is the memory for? In a plain recurrent network the state goes through a matrix and a tanh at every step, and so
-# does the gradient on its way back. Here $c$ has a way of its own, on which nothing happens but a product with $f$. Cut
-# all other ways, with $U = 0$ and without peepholes, and the derivative of the last memory by the first is the product
-# of the forget gates.
+# does the gradient on its way back. Here $c$ has a path of its own, along which it is only multiplied by $f$. Cut all
+# other paths, with $U = 0$ and no peepholes, and the derivative of the last memory with respect to the first is the
+# product of the forget gates.
 
 cell = nn.LSTMCell(5, 3, rng=lesson.rng(4))
 for parameter in cell.parameters():
@@ -235,14 +235,14 @@ lesson.claim("the last memory's derivative by the first is the product of the fo
 print(f"forget gates around {f.mean():.2f}: after {T} steps {derivative.round(4)} is left")
 
 # %%
-# With gates around one half little is left after so few steps. A network that has to remember learns an $f$ close to 1.
-# Then the memory stays, and what is new is added to it: "additive dynamics".
+# With gates around one half, little is left even after so few steps. A network that has to remember learns an $f$ close
+# to 1. Then the memory stays, and new content is added to it: "additive dynamics".
 #
 # One weight, T times
 # -------------------
 #
-# A weight that is used at $T$ steps gets $T$ gradients, and the tape adds them up. To see it, give each step a copy of
-# the cell of its own.
+# A weight that is used at $T$ steps gets $T$ gradients, and the tape adds them up. To see this, give each step its own
+# copy of the cell.
 
 
 def sum_of_squares(cells):
@@ -262,8 +262,8 @@ lesson.claim("the gradient for a weight is the sum of the gradients of its T use
              rtol=1e-10, atol=1e-14)
 
 # %%
-# With weight normalization, $w = g\,v/\|v\|$ is computed from the parameters $v$ and $g$. If that happens at each use
-# it costs $T$ times as much, in time and on the tape. But it is the same $w$ each time: within ``computed_once()`` a
+# With weight normalization, $w = g\,v/\|v\|$ is computed from the parameters $v$ and $g$. If that happens at each use,
+# it costs $T$ times as much, in time and on the tape. But $w$ is the same each time: within ``computed_once()`` a
 # module keeps it until the block ends.
 
 wn.apply_weight_norm(cell)
@@ -280,14 +280,14 @@ lesson.claim("w computed once for all steps: largest difference of a gradient, r
 # The length of the tape
 # ----------------------
 #
-# The tape of a recurrent network grows with every step. A step keeps, for each picture, with $P$ pixels, $h$ units and
-# $d$ latent variables: the encoder's input, $2P + h$ numbers, and the canvas's probabilities, $P$; of each of the two
-# cells $h$ and $c$ of the step before, and the four gates twice, before and after the output's peephole, $10h$; and
+# The tape of a recurrent network grows with every step. With $P$ pixels, $h$ units and $d$ latent variables, a step
+# keeps for each picture: the encoder's input, $2P + h$ numbers, and the canvas's probabilities, $P$; for each of the
+# two cells, $h$ and $c$ of the step before and the four gates twice, before and after the output's peephole, $10h$; and
 # five times $d$ for the latent variables. That makes $3P + 21h + 5d$ numbers of four bytes, times $T$.
 #
 # ``mg.checkpoint`` forgets them. Cut $T$ steps into pieces of $k$: the tape keeps only the state before each piece and
 # after it, $P + 4h$ numbers, with the piece's noise and divergences $2(P + 4h) + kd + k$. In the backward pass each
-# piece is computed once more, which takes $k$ steps' room, one piece at a time.
+# piece is computed once more, one at a time, which takes the room of $k$ steps.
 
 B, P, h, d = 20, QUICK.size.side**2, QUICK.size.units, QUICK.size.latents
 model = initialized("normal", QUICK.size, lesson.rng(15))
@@ -314,15 +314,16 @@ for k, sum_of_both in zip(pieces, room, strict=True):
     print(f"k = {k:2}: {int(sum_of_both):9,}")
 
 # %%
-# Bytes for the state before each piece fall as $1/k$, those for a piece at work grow as $k$; with 32 steps, pieces of
-# four are best. (The chapter ``further/01_memory.py`` measures such a sum while a backward pass runs.) At the paper's
-# sizes a step of 100 pictures keeps 3.3 megabytes, ten steps 33: too little to make up for painting each picture twice;
-# with a thousand steps it would be otherwise.
+# The bytes for the state before each piece fall as $1/k$, and those for a piece at work grow as $k$; with 32 steps,
+# pieces of four are best. (The chapter ``further/01_memory.py`` measures such a sum while a backward pass runs.) At the
+# paper's sizes a step of 100 pictures keeps 3.3 megabytes, and ten steps 33: too little to justify painting each
+# picture twice. With a thousand steps it would be different.
 #
 # The gradient is the same in pieces. So are second derivatives: under ``create_graph=True`` the tape records the
 # gradients of a piece as one more checkpointed function. We take a small network and a random direction $u$ in the
-# space of all its parameters. From pieces of two steps, twice differentiated, comes $Hu$, the Hessian's product with
-# $u$, and from the whole tape the difference of two gradients, at parameters a little further along $u$ and against it.
+# space of all its parameters. Differentiating twice, in pieces of two steps, we get $Hu$, the Hessian's product with
+# $u$. The whole tape gives the difference of two gradients, with the parameters moved a little along $u$ and against
+# it.
 
 small = Size(side=3, steps=4, units=3, latents=2)
 model, rng = with_large_weights(lesson.rng(17), small), lesson.rng(18)
@@ -361,20 +362,20 @@ lesson.claim("H u of the bound, the pieces differentiated twice, is the differen
 # A window
 # --------
 #
-# So far the encoder sees all of $x$ at each step, and the decoder paints on all of the canvas, as in the implementation
-# that the paper started from unless it is told otherwise. DRAW is known for something else: a window that it moves,
-# small, and sharp or blurred. A network can learn to move it only if what is seen depends on its place smoothly, so
-# pixels are not cut out. Instead, Gaussian filters lie on a square grid. Five numbers, a linear map of the decoder's
-# $h$, say where: the center (down and across), the distance between neighbours, the filters' standard deviation
-# $\sigma$, and a strength. The first two run from -1, one pixel before the picture, to 1, one pixel behind it. The
-# others are logarithms, of which 0 means that the filters span the picture from its first pixel to its last, that
-# $\sigma$ is one pixel, and that the strength is 1. So a window whose numbers are close to 0 sees the whole picture.
-# Filter $i$ along an axis, centered at $m_i$, weighs pixel $a$ with
+# So far the encoder sees all of $x$ at each step, and the decoder paints on all of the canvas; this is also the default
+# of the implementation that the paper started from. DRAW is known for something else: a small window that it moves,
+# sharp or blurred. A network can learn to move it only if what it sees depends smoothly on the window's place, so the
+# window does not cut out pixels. Instead, Gaussian filters lie on a square grid. Five numbers, a linear map of the
+# decoder's $h$, determine them: the center (down and across), the distance between neighbours, the filters' standard
+# deviation $\sigma$, and a strength. The first two run from -1, one pixel before the picture, to 1, one pixel beyond
+# it. The others are logarithms; at 0 the filters span the picture from its first pixel to its last, $\sigma$ is one
+# pixel, and the strength is 1. So a window whose numbers are close to 0 sees the whole picture. Along each axis, filter
+# $i$, centered at $m_i$, gives pixel $a$ the weight
 #
 # $$F_{ia} = \frac{e^{-(a - m_i)^2/2\sigma^2}}{S_i + 10^{-4}}, \qquad S_i = \sum_a e^{-(a - m_i)^2/2\sigma^2},
 #   \qquad \text{read}(x) = \text{strength} \cdot F_{\text{down}}\, x\, F_{\text{across}}^\top.$$
 #
-# The $10^{-4}$ is a guard: a filter that lies outside of the picture sees nothing, instead of dividing 0 by 0. Here are
+# The $10^{-4}$ is a guard: a filter that lies outside the picture sees nothing, instead of dividing 0 by 0. Here are
 # 200 random windows.
 
 rng = lesson.rng(7)
@@ -389,9 +390,9 @@ lesson.claim("the weights of a filter add up to S/(S + 0.0001), inside and outsi
 print(f"the sums lie between {window.down.numpy().sum(axis=2).min():.1g} and {(S / (S + GUARD)).max():.6f}")
 
 # %%
-# With as many filters as pixels, one apart, the window covers the picture. If the filters are much narrower than a
-# pixel, it then reads what is there, but for the guard, twice. If they are wider, it blurs: a wave of period $P$ comes
-# out weaker by the factor $e^{-2\pi^2\sigma^2/P^2}$, the Gaussian's Fourier transform.
+# With as many filters as pixels, one pixel apart, the window covers the picture. If the filters are much narrower than
+# a pixel, it reads the picture exactly, except for the guard, which enters twice. If they are wider, it blurs: a wave
+# of period $P$ comes out weaker by the factor $e^{-2\pi^2\sigma^2/P^2}$, the Gaussian's Fourier transform.
 
 x = test[:1, 0].astype(float)
 narrow = Window(np.array([[0, 0, 0, 2 * np.log(0.1), 0]]), side, side)
@@ -405,16 +406,16 @@ read = blurring.read(mg.tensor(np.repeat(waves[:, None], LARGE, axis=1))).numpy(
 print("waves that come out at", (read[:, 31, 31] / waves[:, 31]).round(4), "of their height, periods", periods)
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* The guard takes $2 \cdot 10^{-4}/S$ with $S = \sigma\sqrt{2\pi} = 3.8$, and a sum over pixels differs
-# from the integral by less: 0.1 % for both.
+# *Tolerance.* The guard takes away $2 \cdot 10^{-4}/S$ with $S = \sigma\sqrt{2\pi} = 3.8$, and the sum over pixels
+# differs from the integral by less: 0.1 % for both.
 
 lesson.claim("a wave of period P comes out weaker by exp(-2π²σ²/P²), three periods", read[:, 31, 31],
              predicted=np.exp(-2 * np.pi**2 * SIGMA**2 / periods**2), rtol=1e-3)
 
 # %%
-# To write is the way back, $\text{write}(w) = F_{\text{down}}^\top\, w\, F_{\text{across}}/\text{strength}$: the
+# Writing is the way back, $\text{write}(w) = F_{\text{down}}^\top\, w\, F_{\text{across}}/\text{strength}$: the
 # *transpose* of reading, except that it divides by the strength where reading multiplies. And the gradient for the five
-# numbers, by which the network learns where to look, agrees with differences.
+# numbers, by which the network learns where to look, agrees with central differences.
 
 image, patch = rng.normal(size=(200, side, side)), rng.normal(size=(200, 5, 5))
 reading = (window.read(mg.tensor(image)).numpy() * patch).sum(axis=(1, 2))
@@ -447,9 +448,9 @@ lesson.claim("the gradient for the five numbers of a window is that of central d
 #
 # "Fortunately, weight normalization can be applied trivially to the weight vectors of each LSTM unit." Each row of $W$
 # and of $U$ is such a vector, and so are those of the linear maps. Peepholes are single numbers and stay as they are.
-# The loss does not change when a $v$ is stretched, however often its $w$ is used. So its gradient, a sum over $T$
-# steps, is still at a right angle to $v$, and under plain gradient descent with the learning rate $\eta$ lesson 05
-# holds as it stands, vector by vector:
+# The loss does not change when a $v$ is stretched, however often its $w$ is used. So the gradient for $v$, a sum over
+# $T$ steps, is still at a right angle to $v$. Under plain gradient descent with learning rate $\eta$, lesson 05 holds
+# as it stands, vector by vector:
 #
 # $$\|v\|^2 = \|v_0\|^2 + \sum \eta^2 \|\nabla_v L\|^2 .$$
 
@@ -476,8 +477,8 @@ for layer in tracker.layers:
         print(f"{layer:18} {said}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Rounding in float64: of $\|v\|^2$, which is about 10, $10^{-15}$ a step, against growths from $10^{-7}$
-# on; and of a gradient's part along $v$, which is left over from a sum of some thousand terms that cancel.
+# *Tolerance.* Rounding in float64: of $\|v\|^2$, which is about 10, $10^{-15}$ a step, against growths of $10^{-7}$ or
+# more; and of a gradient's part along $v$, which is left over from a sum of some thousand terms that cancel.
 
 lesson.claim("∇_v L is at a right angle to v, in every vector of both LSTMs and all maps: largest |cosine|",
              max(np.abs(c).max() for c in cosines), below=1e-9)
@@ -485,22 +486,22 @@ lesson.claim("SGD: ‖v‖² grows by Σ η²‖∇_v L‖², for all gates and 
              np.concatenate(growth), predicted=np.concatenate(law), rtol=1e-4, atol=1e-12)
 
 # %%
-# The gates do not grow alike. What is new goes into the memory directly and gets the largest gradients, while the gates
-# only multiply: in all four matrices its vectors grow most, and their effective rate falls fastest.
+# The gates do not grow alike. The new content goes into the memory directly and gets the largest gradients, while the
+# gates only multiply: in all four matrices the vectors of *new* grow most, and their effective rate falls fastest.
 #
 # Where does g begin?
 # -------------------
 #
 # The paper changes one thing: "we apply weight normalization to all weight vectors", with the initialization "tuned for
-# use with the normal parameterization", weights from $N(0, 0.01^2)$. These are $v$. Where $g$ begins it does not say.
-# If the function is to stay, $g = \|v\| = 0.01\sqrt n$ for $n$ weights. But section 3 has $g = 1$ before data come in,
-# and with that every $w$ begins much longer. So there are two starts, *length 1* being the second. With two
-# parameterizations, that makes four arms.
+# use with the normal parameterization", weights from $N(0, 0.01^2)$. We take these weights as $v$. The paper does not
+# say where $g$ begins. If the function is to stay the same, $g = \|v\| = 0.01\sqrt n$ for $n$ weights. But section 3
+# has $g = 1$ before data come in, and then every $w$ begins much longer. So there are two starts; we call the second
+# *length 1*. With two parameterizations, that makes four arms.
 #
 # The optimizer is Adam, at a rate $\eta$ of 0.001. Its first step moves each weight by $\eta$, whatever its gradient,
-# so a vector of $n$ weights by $\eta\sqrt n$. Up or down is decided by the gradients' signs, which have little to do
-# with those of the weights: the step is almost at a right angle to the vector, and turns it by $\eta\sqrt n/\|v\|$,
-# with $\|w\|$ where there is no $v$. We measure the angles.
+# and so a vector of $n$ weights by $\eta\sqrt n$. The gradients' signs decide between up and down, and have little to
+# do with the signs of the weights: the step is almost at a right angle to the vector, and turns it by
+# $\eta\sqrt n/\|v\|$ (with $\|w\|$ where there is no $v$). We measure the angles.
 
 def angles(before, after):
     """The angle between each row of one matrix and that of another, in radians."""
@@ -535,7 +536,7 @@ for arm in ARMS:
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Adam adds $10^{-8}$ to $|\nabla|$, and at the start some gradients of the encoder are not much larger;
 # and a pixel that is the same in every picture may have weights that do not move. That makes the encoder's turns up to
-# a fifth smaller. Of a step in a random direction, $1/n$ of the square lies along the vector. With eight weights, the
+# a fifth smaller. Of the square of a step in a random direction, $1/n$ lies along the vector. With eight weights, the
 # fewest here, that makes the turn 6 % smaller.
 
 lesson.claim("Adam's first step turns the vectors of each gate and each map by η√n/‖v‖, in all arms: medians", turns,
@@ -544,9 +545,9 @@ lesson.claim("with weight normalization it changes their lengths by η/g: median
              rtol=0.25)
 
 # %%
-# With $v$ from $N(0, 0.01^2)$ that is a turn by 0.1, six degrees, for each vector, whatever its gate, its $n$ and its
-# $g$. Without weight normalization it is the same from the first start, and much less from the second. Lengths are
-# another matter. Without normalization, weights whose gradients keep their sign grow by $\eta$ each, so $\|w\|$ by
+# With $v$ from $N(0, 0.01^2)$ each vector turns by 0.1, six degrees, whatever its gate, its $n$ and its $g$. Without
+# weight normalization the turn is the same from the first start, and much smaller from the second. Lengths are another
+# matter. Without normalization, weights whose gradients keep their sign grow by $\eta$ each, so $\|w\|$ grows by
 # $\eta\sqrt n$ a step. With it, $\|w\| = g$ is one number, and grows by about $\eta$. Where all weights begin too
 # small, weight normalization takes up to $\sqrt n$ times as long to make them larger.
 #
@@ -556,15 +557,16 @@ lesson.claim("with weight normalization it changes their lengths by η/g: median
 # Section 3 chooses $g$ and $b$ from a batch, so that pre-activations have mean 0 and variance 1, and adds: "The
 # downside of this initialization method is that it can only be applied in similar cases as where batch normalization is
 # applicable. For models with recursion, such as RNNs and LSTMs, we will have to resort to standard initialization
-# methods." We try it anyway. A layer is used $T$ times, so there are $T$ batches of pre-activations. Which of them? The
-# first, say: one layer after the other, we send 500 pictures through, and divide by the standard deviations of step 1.
+# methods." We try it anyway. A layer is used $T$ times, so there are $T$ batches of pre-activations. Which of them
+# should we use? Say, the first: one layer after the other, we send 500 pictures through, and divide by the standard
+# deviations of step 1.
 
 LAYERS = ("encoder", "posterior", "decoder", "brush")
 noise = mg.tensor(lesson.rng(11).standard_normal((QUICK.size.steps, len(few), QUICK.size.latents), dtype=np.float32))
 
 
 def pre_activations(model, name):
-    """What a layer's weights make of its inputs, (T, pictures, units), and for a cell the part U h by itself."""
+    """A layer's weights times its inputs, (T, pictures, units), and for a cell the part U h by itself."""
     found = []
 
     def look(layer, inputs, output):
@@ -609,7 +611,7 @@ print(f"U h at step 1: standard deviation {recurrent:.1g}")
 print(f"the bound at the start: {before:.1f} nats, and initialized so {after:.3g}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Rounding in float32, of a cell's two products and of the layers before: a few hundred times
+# *Tolerance.* Rounding in float32, in a cell's two products and in the layers before: a few hundred times
 # $\varepsilon = 1.2 \cdot 10^{-7}$.
 
 lesson.claim("step 1 of the initialized network: every pre-activation has variance 1, in all layers",
@@ -619,21 +621,21 @@ lesson.claim("step T: the encoder's pre-activations have spread, median standard
 lesson.claim("the bound at the start is lower than without this initialization, by nats", before - after, above=100)
 
 # %%
-# At step 1 all variances are 1. But $U h$ is still the same for every picture then, so step 1 says nothing about the
-# scale of $U$. From step 2 on $U h$ contributes, the memories fill, and the deviations change from step to step. Batch
-# normalization would have the same problem in every batch: $T$ sets of statistics, or one that fits none of the steps.
-# And variance 1 is not what every layer should have: one of them chooses $\log\sigma_t$, and the divergence has
-# $\sigma_t^2$ in it, hence the low bound. So the start is the standard one, small weights. A network that begins so
-# paints next to nothing, and its latent variables hold almost no nats.
+# At step 1 all variances are 1. But at that step $U h$ is still the same for every picture, so step 1 says nothing
+# about the scale of $U$. From step 2 on $U h$ contributes, the memories fill, and the deviations change from step to
+# step. Batch normalization would have the same problem in every batch: $T$ sets of statistics, or one that fits none of
+# the steps. And not every layer should have variance 1: one of them chooses $\log\sigma_t$, and the divergence contains
+# $\sigma_t^2$; hence the low bound. So we use the standard start, small weights. A network that begins with them paints
+# next to nothing, and its latent variables hold almost no nats.
 #
 # Training
 # --------
 #
-# All gradients together are shortened to the norm 10 if they are longer, as in the implementation that the paper
-# started from. We train the four arms; *one stroke*, lesson 10 in these terms, with $T = 1$ and as many latent
-# variables as the others have in all their steps; and DRAW that reads and paints through *windows* of 7 × 7, for half
-# as many epochs again. Each has the best of the rates 0.004, 0.008 and 0.016 for another set of synthetic digits (seed
-# 100), but for windows, which were tried at 0.004 only. One run of each shows that they learn, and what they learn; it
+# The gradient of all parameters together is clipped to norm 10, as in the implementation that the paper started from.
+# We train the four arms; *one stroke*, lesson 10 in these terms, with $T = 1$ and as many latent variables as the
+# others have in all their steps; and DRAW that reads and paints through *windows* of 7 × 7, for one and a half times as
+# many epochs. Each has the best of the rates 0.004, 0.008 and 0.016 for another set of synthetic digits (seed 100),
+# except for windows, which were tried at 0.004 only. One run of each shows that they learn, and what they learn; it
 # cannot show which is better.
 
 RATES = {"one stroke": 0.004, "normal": 0.008, "weight norm": 0.008, "normal, length 1": 0.004,
@@ -649,7 +651,7 @@ SIZES = {"one stroke": Size(side, 1, drawing.units, T * drawing.latents),
 
 
 def train(run):
-    """One run to its end, or for --minutes; it goes on from its checkpoint, if there is one."""
+    """One run to its end, or for --minutes; it resumes from its checkpoint, if there is one."""
     rate, e = RATES[run], experiment
     training = DrawTraining(OTHER_ARMS.get(run, run), SIZES.get(run, drawing), rate, lesson.rng(13), pictures, test,
                             e.batch, CLIP, lesson.device)
@@ -713,17 +715,17 @@ lesson.figure(figure, "bound_and_steps", note=note, alt="Left: the test bound in
 # %%
 # The start separates the curves more than the parameterization does. The dotted line is a plateau: the bound of a
 # canvas that is the mean of all digits, whatever the picture, with latent variables that hold no nats. From the small
-# start the network with weight normalization spends most of the training there, since every $g$ has to grow by itself;
-# the normal one leaves it after an epoch or two. *One stroke* stays there, too. From length 1 both are soon above it.
-# If figure 4 compares weight normalization with $g = 1$ with a normal network that starts as its implementation does,
-# much of its lead is due to the start. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
+# start, the network with weight normalization spends most of the training there, since every $g$ has to grow by itself;
+# the normal one leaves the plateau after an epoch or two. *One stroke* stays there, too. From length 1 both are soon
+# above it. If figure 4 compares weight normalization with $g = 1$ to a normal network with the implementation's own
+# start, much of its lead is due to the start. The chapter ``further/11_figure_4.py`` has rates, seeds and real digits.
 
 # %%
 # How a picture comes about
 # -------------------------
 #
-# The network with windows paints pictures of its own: each $z_t$ from a normal distribution, no encoder. A frame shows
-# where its window is, from the first filter's center to the last's.
+# The network with windows paints pictures of its own: each $z_t$ comes from a normal distribution, without the encoder.
+# A frame shows where its window is, from the first filter's center to the last's.
 
 painter, shown = trained["windows"].model, 8
 painters = painter, trained["weight norm, length 1"].model
@@ -786,17 +788,18 @@ lesson.animation(figure, draw_frame, range(T + 3), "painting", note=note, per_se
                  "smaller than the canvas, moves somewhat; gray blurs become strokes.")
 
 # %%
-# The first strokes lay down a blur that could be several digits, the later ones decide and sharpen, and they hold fewer
-# nats: the right panel above says the same. The window begins where it covers the picture. After so short a training
-# it has become a little smaller, and follows the place of the digit more than its strokes.
+# The first strokes lay down a blur that could be several digits; the later ones decide and sharpen, and they hold fewer
+# nats, as the right panel above shows. The window begins by covering the whole picture. After so short a training it
+# has become a little smaller, and follows the digit's position more than its strokes.
 #
 # Questions
 # ---------
 #
 # 1. *Half a pixel.* One implementation of DRAW centers its windows at $(y + 1)/2$ times the side, in pixels counted
-#    from 0. Where is the window that covers the picture then, and what does it read?
+#    from 0. Where, then, is the window that covers the picture, and what does it read?
 # 2. *Forgetting less.* Add 2 to the forget gates' bias, in the cell whose memory was followed. What becomes of the
-#    product of the forget gates after six steps? And what of the bound, if both cells of *normal, length 1* begin so?
+#    product of the forget gates after six steps? And what of the bound, if both cells of *normal, length 1* begin like
+#    this?
 # 3. *Sixty-four strokes.* With windows, the implementation paints 64 strokes. At the paper's sizes, how many bytes do
 #    64 steps of 100 pictures keep, by this lesson's formula, whole and in pieces of the best length?
 

@@ -1,12 +1,12 @@
 r"""Deep Q-learning
 ================
 
-All networks so far were told what to answer. A player of a game is not: a move is good or bad because of what comes
-later, and what comes later depends on the moves that follow. *Q-learning* makes a regression of this all the same. Its
-targets are computed from the network's own predictions, so they move while it learns, and that can go wrong. The paper
-tries weight normalization here (section 5.4) because noise does harm in such a problem and batch normalization adds
-noise. This lesson builds the algorithm from nothing, on a game small enough to be solved exactly, so that everything it
-learns can be compared with the truth.
+All networks so far were told the right answers. A player of a game is not: a move is good or bad because of what comes
+later, and what comes later depends on the moves that follow. *Q-learning* turns this into a regression all the same.
+Its targets are computed from the network's own predictions, so they move while it learns, and that can go wrong. The
+paper tries weight normalization here (section 5.4) because such a problem is sensitive to noise, and batch
+normalization adds noise. This lesson builds the algorithm from scratch, on a game small enough to be solved exactly, so
+that everything it learns can be compared with the truth.
 
 Afterwards you can
 
@@ -25,8 +25,8 @@ Claims checked:
   η(1 - γs), ends in noise of order √η, and overestimates;
 - with steps 1/k its error after k sweeps is of order k^-(1-γs); with larger steps it arrives;
 - a prediction that is its own target grows without bound, at the rate that one line gives, and a target network slows
-  down both what runs away and what converges, by a known factor;
-- a run that was interrupted goes on bit for bit, replay memory included;
+  down both divergence and convergence, by a known factor;
+- an interrupted run resumes bit for bit, replay memory included;
 - without replay the network plays far worse.
 
 Time: quick about 40 s, full (ten seeds) about 2 min.
@@ -35,7 +35,7 @@ Time: quick about 40 s, full (ten seeds) about 2 min.
 # %%
 # The game is ``Orchard`` of ``lessons/games.py``: apples fall, one at a time, drifting to the left or right, and a
 # basket in the bottom row moves by one place or stays. An apple caught is worth 1; an apple missed costs a life. (Runs
-# with games of Atari and MinAtar need the extra ``games``; this lesson does without.)
+# with Atari and MinAtar games need the extra ``games``; this lesson does not.)
 
 from dataclasses import replace
 
@@ -71,14 +71,15 @@ lesson.figure(figure, "orchard", alt="Five frames of a game on a field of five b
 #
 # A *policy* says which move to make in which state. We want one that earns many rewards $r$, soon rather than late: a
 # reward that comes $j$ moves later counts $\gamma^j$, where the *discount* $\gamma$ is a little less than 1. Let
-# $Q(z, a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible ever after. Then
+# $Q(z, a)$ be what state $z$ is worth if we make the move $a$ now and play as well as possible from then on. Then
 #
 # $$Q(z, a) = \mathbb{E}\bigl[r + \gamma \max_{a'} Q(z', a')\bigr],$$
 #
-# where $z'$ is the state after the move. Where the move costs a life, nothing comes after it, and $r$ is all. This is
-# Bellman's equation. Whoever knows $Q$ plays best by making the move of the largest $Q$. Where the rules are known, as
-# probabilities ``P`` (a, z, z') and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side, and take
-# what comes out as the next. This is *value iteration*; we call an application to all states and moves a *sweep*.
+# where $z'$ is the state after the move. Where the move costs a life, nothing comes after it, and $Q$ is just $r$. This
+# is Bellman's equation. A player who knows $Q$ plays best by making the move with the largest $Q$. Where the rules are
+# known, as probabilities ``P`` (a, z, z') and mean rewards ``R`` (a, z), iterate: put any $Q$ into the right-hand side,
+# and take the result as the next $Q$. This is *value iteration*; we call one application to all states and moves a
+# *sweep*.
 
 discount = 0.9
 
@@ -97,7 +98,7 @@ worth = truth.max(axis=0)
 print(f"the best state is worth {worth.max():.3f}, the worst {worth.min():.3f}")
 
 # %%
-# Is that what play earns? We play with the best moves, until a life is lost, and add up discounted rewards. The mean
+# Is that what play earns? We play with the best moves until a life is lost, and add up the discounted rewards. The mean
 # should be the worth of the states that games begin in.
 
 numbers = {tuple(state): i for i, state in enumerate(states.tolist())}
@@ -128,14 +129,14 @@ lesson.claim("what value iteration finds is what play earns: mean discounted rew
 
 # %%
 # How fast does it converge? Two $Q$s that differ by at most $e$ everywhere have maxima that differ by at most $e$, so
-# after a sweep they differ by at most $\gamma e$. The largest error therefore shrinks at least by $\gamma$ in each
-# sweep: the sweep is a *contraction*.
+# after a sweep they differ by at most $\gamma e$. The largest error therefore shrinks at least by the factor $\gamma$
+# in each sweep: the sweep is a *contraction*.
 #
 # In the long run it does better. Once the best moves are found, the error is multiplied by $\gamma P_*$, where $P_*$
 # has the probabilities of the next state under these moves. Its rows do not all add up to 1, because lives get lost.
 # Let $s$ be its largest eigenvalue, the chance to survive a move in the long run: the error then shrinks by $\gamma s$.
-# A discount and a chance to die do the same. (An apple takes three moves to fall, so there are three eigenvalues of the
-# same size, and errors repeat after three sweeps rather than one.)
+# The discount and the chance to die have the same effect. (An apple takes three moves to fall, so there are three
+# eigenvalues of the same size, and errors repeat after three sweeps rather than one.)
 
 P_best = P[best, np.arange(len(states))]
 survival = np.abs(np.linalg.eigvals(P_best)).max()
@@ -156,14 +157,14 @@ lesson.claim("in the long run by γs, s the chance to survive a move", late, pre
 # --------------------------
 #
 # A player who does not know the rules cannot take the expectation. But each move shows one $r$ and one $z'$, and with
-# them a *target* $y = r + \gamma \max_{a'} Q(z', a')$ that is right on average, as far as $Q$ is. Q-learning moves a
-# little towards it:
+# them a *target* $y = r + \gamma \max_{a'} Q(z', a')$ that is right on average, provided that $Q$ is. Q-learning moves
+# a little towards it:
 #
 # $$Q(z, a) \leftarrow Q(z, a) + \eta\,\bigl(y - Q(z, a)\bigr).$$
 #
-# The learning rate $\eta$ averages over chance. To see what it does we let every move be tried once in every state,
-# again a sweep, with one draw of the next apple each. A new apple is one of 15, all as probable, so the next states fit
-# into a table; several tables $Q$ learn side by side, each with chance of its own.
+# A small learning rate $\eta$ averages over chance. To see its effect, we try every move once in every state, again a
+# sweep, each with its own draw of the next apple. A new apple is one of 15, all equally probable, so the next states
+# fit into a table; several tables $Q$ learn side by side, each with its own draws.
 
 ways = 3 * SIDE
 ahead = np.zeros((*R.shape, ways), int)  # (a, z, way): the next state
@@ -186,11 +187,11 @@ def learned(rate, sweeps, rng, tables=20):
 
 
 # %%
-# With a constant $\eta$, averaged over chance, a step replaces the error $e$ by $(1 - \eta)e + \eta\gamma P_* e$. So it
-# shrinks by $1 - \eta(1 - \gamma s)$ a sweep: ten times as slowly as value iteration for $\eta = 0.1$. What remains is
-# noise. Each entry is an average over the last $1/\eta$ targets or so, and its standard deviation is of order
-# $\sqrt\eta$. And the noise does not average out to nothing: the largest of several noisy numbers is, on average,
-# larger than the largest of their means. The target takes a maximum, so Q-learning *overestimates*.
+# With a constant $\eta$, averaged over chance, a step replaces the error $e$ by $(1 - \eta)e + \eta\gamma P_* e$. So
+# the error shrinks by the factor $1 - \eta(1 - \gamma s)$ a sweep: ten times as slowly as value iteration for
+# $\eta = 0.1$. What remains is noise. Each entry is an average over the last $1/\eta$ targets or so, and its standard
+# deviation is of order $\sqrt\eta$. And the noise does not average out: the largest of several noisy numbers is, on
+# average, larger than the largest of their means. The target takes a maximum, so Q-learning *overestimates*.
 
 slow, fast = 0.05, 0.2
 noise, excess, speed = {}, {}, {}
@@ -207,10 +208,10 @@ for stream, eta in enumerate((slow, fast)):
           f"          settled: noise {noise[eta]:.3f}, overestimated by {excess[eta]:.3f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Rates are measured from sweep $1/\eta$ to $6/\eta$. The parts of the error that shrink faster have not
-# quite gone at the beginning, and at the end the overestimation is a tenth of what is left: 15 %. That noise goes with
-# $\sqrt\eta$ holds for small $\eta$. An average over $1/\eta$ targets has the variance $\eta/(2 - \eta)$, 8 % more than
-# in proportion at 0.2, 4 % in the root, and noise changes which move is the largest: 20 %.
+# *Tolerance.* Rates are measured from sweep $1/\eta$ to $6/\eta$. At the beginning the faster-shrinking parts of the
+# error have not quite gone, and at the end the overestimation is a tenth of what is left: 15 %. Noise is proportional
+# to $\sqrt\eta$ only for small $\eta$. An average over $1/\eta$ targets has the variance $\eta/(2 - \eta)$, 8 % more
+# than in proportion at 0.2, 4 % in the root, and noise changes which move has the largest value: 20 %.
 
 for eta in (slow, fast):
     lesson.claim(f"with η = {eta} the mean error shrinks at the rate -log(1 - η(1 - γs)) a sweep", speed[eta],
@@ -221,11 +222,11 @@ lesson.claim("Q-learning overestimates: mean error in standard deviations over t
              excess[slow] / noise[slow], above=0.3)
 
 # %%
-# To get rid of the noise $\eta$ must fall. The plain average has $\eta = 1/k$ in sweep $k$. It averages all
-# targets equally, those of the beginning, too, which were computed from a $Q$ that was wrong. The factors
-# $1 - (1 - \gamma s)/k$ multiply to $k^{-(1 - \gamma s)}$, here the eighth root of $1/k$: to halve the error takes 300
-# times as many sweeps. With $\eta = 1/(1 + (1 - \gamma s)k)$, which comes to be $1/(1 - \gamma s)$ times as large, the
-# factors are $1 - 1/(k + 1/(1 - \gamma s))$, and the error of the beginning falls as $1/k$.
+# To get rid of the noise $\eta$ must fall. The plain average has $\eta = 1/k$ in sweep $k$. It averages all targets
+# equally, including the early ones, which were computed from a wrong $Q$. The product of the factors
+# $1 - (1 - \gamma s)/k$ goes as $k^{-(1 - \gamma s)}$, here the eighth root of $1/k$: halving the error takes 300 times
+# as many sweeps. With $\eta = 1/(1 + (1 - \gamma s)k)$, which for large $k$ is $1/(1 - \gamma s)$ times as large, the
+# factors are $1 - 1/(k + 1/(1 - \gamma s))$, and the initial error falls as $1/k$.
 
 contraction = discount * survival
 plain = learned(lambda k: 1 / k, 3000, lesson.rng(2, 0), tables=6)
@@ -237,8 +238,8 @@ print(f"after 100 and 3000 sweeps: plain {rms['plain'][99]:.3f}, {rms['plain'][2
 print(f"exponent {exponent:.4f}, predicted {-(1 - contraction):.4f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* The product of the factors differs from the power by terms of order $1/k$, 1 % at $k = 100$; and from
-# there on noise is a hundredth of the error. 10 %.
+# *Tolerance.* The product of the factors differs from the power by terms of order $1/k$, 1 % at $k = 100$, and from
+# there on noise is a hundredth of the error. We allow 10 %.
 
 lesson.claim("with steps 1/k the error falls as k^-(1 - γs): exponent from 100 to 3000 sweeps", exponent,
              predicted=-(1 - contraction), rtol=0.1)
@@ -265,24 +266,25 @@ lesson.figure(figure, "tables", alt="Error against the number of sweeps on logar
 # A function in place of the table
 # --------------------------------
 #
-# Atari's pictures show more states than a table has room for. A network $Q(z, a)$ with weights $w$ takes the table's
+# Atari's pictures show far more states than fit into a table. A network $Q(z, a)$ with weights $w$ takes the table's
 # place and learns from the squared error $\frac12(y - Q)^2$. The target $y$ is held constant when the gradient is
 # taken, as in the table. Now one weight serves many states, and a step towards one target moves others. The smallest
-# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The prediction for the first state is $w$, for the
-# second $2w$. The first always leads to the second, with $r = 0$, and there the game ends, with $r = 0$ again, so the
-# truth is $w = 0$. Learn from the first move alone:
+# example has two states and one weight (Tsitsiklis & Van Roy, 1997). The prediction is $w$ for the first state, and
+# $2w$ for the second. The first always leads to the second, with $r = 0$, and the game ends after the second, with
+# $r = 0$ again, so the truth is $w = 0$. Learn from the first move alone:
 #
 # $$w \leftarrow w + \eta\,(\gamma\,2w - w) = \bigl(1 + \eta(2\gamma - 1)\bigr)\,w.$$
 #
-# For $\gamma > 1/2$ it runs away: the step that raises the prediction by 1 raises its target by $2\gamma$. If the moves
-# from the second state were learned as often, each would take $\eta \cdot 2 \cdot 2w = 4\eta w$ off $w$: its target is
-# 0, its prediction $2w$, and the derivative of that another 2. This is more than the first move adds. So it matters
-# which moves are learned from, and a stream of moves in which some are missing for a while is dangerous.
+# For $\gamma > 1/2$ the weight runs away: the step that raises the prediction by 1 raises its target by $2\gamma$. If
+# the moves from the second state were learned as often, each would take $\eta \cdot 2 \cdot 2w = 4\eta w$ off $w$: its
+# target is 0, its prediction $2w$, and the derivative of the prediction contributes another 2. This is more than the
+# first move adds. So it matters which moves the network learns from, and a stream in which some moves are missing for a
+# while is dangerous.
 #
-# A *target network* is a copy of the weights, $w'$, from which targets are computed, and which is renewed every $C$
-# updates only. In between the target stays where it is. If it stayed for ever, the error of the prediction would become
-# $f$ times the copy's ($f = 2\gamma$ in the example, $\gamma s$ for the table in the long run). In a period of $C$
-# updates it becomes
+# A *target network* is a copy of the weights, $w'$, from which the targets are computed, and which is renewed only
+# every $C$ updates. In between, the target stays where it is. If it stayed for ever, the error of the prediction would
+# become $f$ times the copy's ($f = 2\gamma$ in the example, $\gamma s$ for the table in the long run). In a period of
+# $C$ updates the error becomes
 #
 # $$(1 - \eta)^C + \bigl(1 - (1 - \eta)^C\bigr)\,f \quad \text{times what it was.}$$
 
@@ -308,7 +310,7 @@ off = np.array([np.abs(Q - truth).max() for Q in tables])
 print(f"after 200 updates: w = {ran[-1]:.3g}, with a target network {held[-1]:.3g}, with all moves {both[-1]:.3g}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Rounding, but for the table, whose best moves are found within some periods, and exactly from then on.
+# *Tolerance.* Rounding. (The table's formula is exact once its best moves are found, after a few periods.)
 
 stay = (1 - eta) ** C
 lesson.claim("a prediction that is its own target runs away: factor of an update", ran[-1] / ran[-2],
@@ -321,32 +323,32 @@ lesson.claim(f"and slows down what converges: factor of {C} updates of the table
              predicted=stay + (1 - stay) * discount * survival, rtol=1e-6)
 
 # %%
-# So a target network does not stop what runs away. It slows it down: after 200 updates $w$ is 200 times as large,
-# instead of five million times. Other weights gain time to learn meanwhile. Where nothing runs away, it costs time: a
-# network that fits its targets perfectly makes one sweep of value iteration whenever they are renewed.
+# So a target network does not stop a runaway. It slows it down: after 200 updates $w$ is 200 times as large, instead of
+# five million times. Meanwhile, other weights gain time to learn. Where nothing runs away, it costs time: a network
+# that fits its targets perfectly makes one sweep of value iteration whenever they are renewed.
 #
 # Replay
 # ------
 #
-# The other part is the *replay memory*. Moves come in an order, and neighbours are alike: the same apple, the basket in
-# the same corner. A network that learns from the last moves alone forgets the others. The memory keeps the last 10,000
+# The other part is the *replay memory*. Moves come in sequence, and neighbours are alike: the same apple, the basket in
+# the same corner. A network that learns only from the latest moves forgets the others. The memory keeps the last 10,000
 # moves (a million for Atari), and minibatches are drawn from it at random. Each frame is stored once, as bytes; stacks
-# of frames, of which the network sees four in Atari, are put together when they are drawn, never across the end of an
-# episode. ``lessons/replay.py`` has 130 lines; this is the place to read them.
+# of frames (in Atari the network sees four) are put together when they are drawn, never across the end of an episode.
+# ``lessons/replay.py`` has 130 lines; this is the place to read them.
 #
-# The agent stands in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax with momentum
-# 0.5: Adam with the largest gradient, which it forgets slowly, in place of the root mean square. The loss is Huber's:
-# $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. A move
-# that is never made is never learned about, so the agent *explores*: all of its moves are random at first, and one in
+# The agent is in ``lessons/q_learning.py``, with the settings of section 5.4. Its optimizer is Adamax with momentum
+# 0.5: Adam with the largest gradient, slowly forgotten, in place of the root mean square. The loss is Huber's:
+# $\frac12 d^2$ where the prediction is off by $|d| \le 1$, $|d| - \frac12$ beyond. Rewards are clipped to ±1. The agent
+# learns nothing about a move that it never makes, so it *explores*: all of its moves are random at first, and one in
 # ten in the end. Weights are normalized, and initialized on frames from the memory (section 3). On our orchard the
-# network has one hidden layer, and sees the frame, 5 × 5 bytes. A training that was interrupted goes on bit for bit,
-# memory included:
+# network has one hidden layer, and sees the frame, 5 × 5 bytes. An interrupted training run resumes bit for bit, memory
+# included:
 
 settings = replace(ORCHARD, size=Size((), 48), capacity=10_000, start=300, exploring=1_500, target_every=50)
 
 
 def agent(seed, **changed):
-    """A new agent in its orchard; what is `changed` are settings."""
+    """A new agent in its orchard; `changed` are settings."""
     return Training(lambda: Orchard(SIDE, SIDE), "weight norm", 0.01, replace(settings, **changed), lesson.rng(3, seed))
 
 
@@ -372,11 +374,11 @@ lesson.claim("a run that was interrupted goes on bit for bit: largest difference
 # Taking parts away
 # -----------------
 #
-# Four agents: with both parts; without the target network ($C = 1$); without replay (the memory holds 34 moves, hardly
-# more than a minibatch); with neither. Since the game is known, we need no long evaluations to judge them. From the
-# network's values of all states follows its policy $\pi$, the move of the largest value in each. What the policy is
-# worth in each state, $V$, solves the linear equations $V = R_\pi + \gamma P_\pi V$. We print it as a share of what the
-# best policy is worth, for a new apple and a basket in the middle.
+# We train four agents: with both parts; without the target network ($C = 1$); without replay (the memory holds 34
+# moves, hardly more than a minibatch); with neither. Since the game is known, we need no long evaluations to judge
+# them. The network's values give its policy $\pi$: in each state, the move with the largest value. The policy's worth
+# in each state, $V$, solves the linear equations $V = R_\pi + \gamma P_\pi V$. We print it as a share of what the best
+# policy is worth, for a new apple and a basket in the middle.
 
 ARMS = {
     "both": ({}, COLOURS["weight norm"]), "no target network": ({"target_every": 1}, COLOURS["mean-only BN"]),
@@ -399,7 +401,7 @@ def share(run):
 
 
 def train(name, seed, steps=3_000, pieces=12):
-    """An agent that is trained, or goes on from its checkpoint, and the share after each piece of its training."""
+    """An agent, trained or resumed from its checkpoint, and the share after each piece of its training."""
     run, shares = agent(seed, **ARMS[name][0]), []
     checkpoint = lesson.checkpoint(f"{name}, seed {seed}", {"settings": str(run.settings)})
     if saved := checkpoint.load():
@@ -422,7 +424,7 @@ for name, found in curves.items():
 
 # %% tags=["hide-input"]
 # *Tolerance.* The last three measurements of each run, averaged over seeds. In five runs of the lesson (seeds 0 to 4)
-# the first ratio was 0.36 to 0.42, the second 0.47 to 0.55; a memory that is large enough gives 1.
+# the first ratio was 0.36 to 0.42, the second 0.47 to 0.55; if replay made no difference, both would be 1.
 
 last = {name: found[:, -3:].mean() for name, found in curves.items()}
 lesson.claim("without replay the policy is worth less: its share over that with both",
@@ -461,24 +463,25 @@ lesson.animation(figure, draw_move, range(60), "play", alt="Two agents in the or
                  "the one without replay misses many.", per_second=5)
 
 # %%
-# Replay makes the difference. The target network hardly does: in twelve pairs of runs, those of the lesson's seeds 0 to
-# 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. On this orchard nothing runs away.
-# On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in Breakout 317 points with
-# both, 241 without the target network, 10 without replay, 3 with neither.
+# Replay makes the difference. The target network hardly matters: in twelve pairs of runs, those of the lesson's seeds 0
+# to 3, the share at the end is larger by 0.05 with it, with a standard error of 0.03. On this orchard nothing runs
+# away. On Atari Mnih et al. (2015, extended data table 3) found both to matter, and replay more: in Breakout 317 points
+# with both, 241 without the target network, 10 without replay, 3 with neither.
 #
 # Whether weight normalization learns faster than the normal parameterization, each at its best rate, and what batch
-# normalization does to the agent, takes longer runs and more seeds. The chapter ``further/12_figure_5.py`` has them.
+# normalization does to the agent, takes longer runs and more seeds to find out. The chapter ``further/12_figure_5.py``
+# has them.
 #
 # Questions
 # ---------
 #
-# 1. *A longer view.* Set ``discount`` to 0.99, and predict before you run it: how many sweeps until the error of value
-#    iteration has fallen to a thousandth of what it was, and by which power of $k$ does Q-learning with steps $1/k$
+# 1. *A longer view.* Set ``discount`` to 0.99, and predict before you run it: after how many sweeps has the error of
+#    value iteration fallen to a thousandth of what it was, and with which power of $k$ does Q-learning with steps $1/k$
 #    converge?
 # 2. *Two tables.* Double Q-learning (van Hasselt, 2010) keeps two tables; each chooses the best move by itself and
-#    takes its value from the other. Change ``learned`` so, and measure what becomes of the overestimation.
+#    takes its value from the other. Change ``learned`` in this way, and measure what becomes of the overestimation.
 # 3. *A brake.* Let $C$ be 10, 50, 200 in the agent with replay. After how many moves does its share reach one half?
-# 4. *An unsafe mixture.* In the example with two states learn from the second move once for every $m$ of the first.
+# 4. *An unsafe mixture.* In the example with two states, learn from the second move once for every $m$ of the first.
 #    From which $m$ on does $w$ run away, for $\eta$ near 0?
 
 lesson.finish()

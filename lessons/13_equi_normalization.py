@@ -1,27 +1,27 @@
 r"""Equi-normalization: the smallest of many equal networks
 =======================================================
 
-Double everything that comes into a ReLU unit, halve what goes out of it, and the network computes what it computed
-before. So the same function has many sets of weights, and they are not equally good to train: SGD takes different steps
-from each, and weight decay prefers some of them for no reason that the data could know. Weight normalization takes one
-such freedom, the length of a vector, and uses it. Equi-normalization takes another, the sizes of the hidden units, and
-removes it: among all networks that are the same function it finds the smallest one.
+Double everything that comes into a ReLU unit, halve what goes out of it, and the network still computes the same
+function. So the same function has many sets of weights, and they are not equally good to train: SGD takes different
+steps from each, and weight decay prefers some of them for reasons that have nothing to do with the data. Weight
+normalization takes one such freedom, the length of a vector, and uses it. Equi-normalization takes another, the sizes
+of the hidden units, and removes it: among all networks that are the same function it finds the smallest one.
 
 Afterwards you can
 
-- derive the factor for one unit, and say why factor after factor leads to one network, whatever the start;
-- predict how fast, from a random walk on the network: for $q$ layers by a factor of $\cos^2(\pi/q)$ a cycle;
+- derive the factor for one unit, and say why repeating such steps leads to one network, whatever the start;
+- predict how fast, from a random walk on the network: for $q$ layers, by a factor of $\cos^2(\pi/q)$ a cycle;
 - say which units a shortcut ties together, and what happens if a tie is forgotten;
-- train with it, with momentum scaled along, and say what it has in common with weight normalization.
+- train with it, rescaling the momentum as well, and say what it has in common with weight normalization.
 
 Read first: lesson 03 (weight normalization), lesson 05 (norm growth); the abstract of Stock, Graham, Gribonval & Jégou
 (2019), "Equi-normalization of Neural Networks", arXiv:1902.10416.
 
 Claims checked:
 
-- rescaled networks are the same function, dense, convolutional and residual ones;
-- no cycle increases the sum of squared weights, the end is unique, and there incoming and outgoing norms are equal;
-- the rate of convergence is that of a random walk, and for Sinkhorn and Knopp's algorithm the same argument holds;
+- rescaled networks (dense, convolutional and residual) are the same function;
+- no cycle increases the sum of squared weights, the limit is unique, and there incoming and outgoing norms are equal;
+- the rate of convergence is that of a random walk, and the same argument holds for Sinkhorn and Knopp's algorithm;
 - an identity shortcut ties units, a projection frees them; with the tie the function stays, without it it changes;
 - a step of SGD changes the balance by the squared rate times a difference of squared gradients.
 
@@ -33,10 +33,10 @@ Time: quick about 30 s, full about 3 min.
 # --------------------------
 #
 # A *ReLU* replaces negative numbers by 0, so $\mathrm{relu}(d\,t) = d\,\mathrm{relu}(t)$ for every $d > 0$. Write the
-# weights between two layers as a matrix $W_k$, outputs × inputs. Unit $i$ of hidden layer $k$ has what comes in, row
-# $i$ of $W_k$ and a bias, and what goes out, column $i$ of $W_{k+1}$. Multiply what comes in by $d$, the bias included,
-# and divide what goes out by $d$: the unit puts out $d$ times what it did, and the units that read it get what they got
-# before. We do so with random factors.
+# weights between two layers as a matrix $W_k$, outputs × inputs. What comes into unit $i$ of hidden layer $k$ is row
+# $i$ of $W_k$ and a bias; what goes out is column $i$ of $W_{k+1}$. Multiply what comes in by $d$, the bias included,
+# and divide what goes out by $d$: the unit's output is $d$ times as large, and the units that read it get what they got
+# before. We try random factors.
 
 import itertools
 
@@ -107,8 +107,8 @@ print(f"rescaled:       y[0] = {other_y[0].round(4)}, Σ‖W‖² = {total(secon
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* A factor rounds a number by $\varepsilon/2$, $\varepsilon = 2.2 \cdot 10^{-16}$ in float64, and sums of
 # up to 30 products by a few $\varepsilon$ of their size. Four layers: some tens of $\varepsilon$, relative to the
-# largest output. We allow a thousand $\varepsilon$ here and for all networks below; a factor that is forgotten changes
-# the outputs by about their own size.
+# largest output. We allow a thousand $\varepsilon$ here and for all networks below; a forgotten factor changes the
+# outputs by about their own size.
 
 SAME = 1000 * EPSILON
 lesson.claim("rescaled by random factors it is the same function: largest difference, relative to the largest output",
@@ -118,9 +118,9 @@ lesson.claim("rescaled by random factors it is the same function: largest differ
 # The smallest one
 # ----------------
 #
-# Which factors make $\sum_k\|W_k\|^2$, the quantity that weight decay pulls at, smallest? Begin with one unit. Let $I$
-# be the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$.
-# Take any $p$-norm ($p = 2$ is the Euclidean one), and let what comes in count $c \ge 1$ times. Then
+# Which factors minimize $\sum_k\|W_k\|^2$, the quantity that weight decay penalizes? Begin with one unit. Let $I$ be
+# the norm of what comes in, without the bias, and $O$ that of what goes out. A factor makes them $d\,I$ and $O/d$. Take
+# any $p$-norm ($p = 2$ is the Euclidean one), and multiply the incoming norm by a constant $c \ge 1$. Then
 #
 # $$(c\,d\,I)^p + (O/d)^p \quad\text{is smallest for}\quad c\,d\,I = O/d,
 #   \quad\text{that is}\quad d = \sqrt{O/(c\,I)}.$$
@@ -130,9 +130,9 @@ lesson.claim("rescaled by random factors it is the same function: largest differ
 # $c = 1.1$ and $1.2$, so that the norms grow from layer to layer; over $q$ layers that makes
 # $\sum_k c^{p(q-k)}\|W_k\|_p^p$ smallest.
 #
-# The step lowers the sum of the two terms $X$ and $Y$ to $2\sqrt{XY}$, so by $(\sqrt X - \sqrt Y)^2$: nothing is gained
-# only if they are equal already. The units of a layer share no weights with each other, so a whole layer takes its
-# steps at once. We try it on the second of four layers, whose units enter the sum over all layers as $c^p(X + Y)$.
+# The step lowers the sum of the two terms $X$ and $Y$ to $2\sqrt{XY}$, that is, by $(\sqrt X - \sqrt Y)^2$: nothing is
+# gained only if they are already equal. The units of a layer share no weights with each other, so a whole layer takes
+# its steps at once. We try it on the second of four layers, whose units enter the sum over all layers as $c^p(X + Y)$.
 
 
 def weighted_sum(weights, p, c):
@@ -159,7 +159,7 @@ for p, c in ((2, 1.0), (1, 1.0), (3, 1.0), (2, 1.2)):
           f"c^p Σ (√X - √Y)² = {predicted[-1]:.2f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* A difference of sums of two thousand numbers in float64, of which it is a hundredth or more.
+# *Tolerance.* A difference of sums of two thousand numbers in float64; it is a hundredth of them or more.
 
 lesson.claim("a step with d = √(O/(cI)) lowers the sum by c^p Σ ((cI)^(p/2) - O^(p/2))²: p = 1, 2, 3, c = 1, 1.2",
              fallen, predicted=predicted, rtol=1e-9)
@@ -168,13 +168,13 @@ lesson.claim("a step with d = √(O/(cI)) lowers the sum by c^p Σ ((cI)^(p/2) -
 # A cycle
 # -------
 #
-# A step on the second layer unbalances the first and the third. A *cycle* takes the hidden layers one after the other,
-# front to back, and then begins anew. ``wn.EquiNormalizer`` does that for any network made of layers, ReLUs, pooling
-# and sums. For a convolution $I$ is taken over a filter, and $O$ over everything that reads a channel; where pictures
-# are flattened, all columns that come from a channel belong to it; a bias is multiplied by $d$ like the weights beside
-# it. It takes one example, reads from the tape which weights meet at which unit (``wn/scales.py``), and is then called
-# as often as one likes. Three networks, the last of them the residual one of ``lessons/resnet.py``, with two maps in
-# its first stage:
+# A step on the second layer unbalances the first and the third. A *cycle* goes through the hidden layers one after the
+# other, front to back; then the next cycle begins. ``wn.EquiNormalizer`` does this for any network made of layers,
+# ReLUs, pooling and sums. For a convolution $I$ is taken over a filter, and $O$ over everything that reads a channel;
+# where pictures are flattened, all columns that come from a channel belong to it; a bias is multiplied by $d$ like the
+# weights beside it. The normalizer takes one example, reads from the tape which weights meet at which unit
+# (``wn/scales.py``), and can then be called repeatedly. We try three networks, the last of them the residual one of
+# ``lessons/resnet.py``, with two maps in its first stage:
 
 
 def convolutional(rng):
@@ -211,10 +211,10 @@ for name, (model, example) in networks.items():
     print(f"{name:13}  {shown}")
 
 # %% tags=["hide-input"]
-# *Tolerances.* Each cycle rounds each weight, up to 20 layers of them, and a thousand of these errors add up like a
-# random walk, to thirty times one of them. A sum that has converged goes up and down by a few $\varepsilon$. How far
-# the norms are apart after a thousand cycles follows from the rate of convergence below: less than 0.96 a cycle leaves
-# nothing but rounding. We allow $10^{-9}$.
+# *Tolerances.* Each cycle rounds each weight, in up to 20 layers, and a thousand of these errors add up like a random
+# walk, to thirty times a single one. A sum that has converged goes up and down by a few $\varepsilon$. How far apart
+# the norms are after a thousand cycles follows from the rate of convergence below: a factor of less than 0.96 a cycle
+# leaves nothing but rounding. We allow $10^{-9}$.
 
 lesson.claim("a thousand cycles leave the function: largest difference, dense, convolutional and residual network",
              changed, below=30 * SAME)
@@ -229,19 +229,18 @@ lesson.claim("at the end incoming and outgoing norms are equal: largest |ln(I/O)
 #
 # Is that the smallest network, or only one where no single step helps? Write the factor of unit $u$ as $e^{s_u}$, and
 # let $a_{uv}$ be $\sum|W|^p$ over all weights that lead from unit $v$ to unit $u$. Input and output are units as well,
-# with $s = 0$ for good. In the log-scales $s$, what we minimize is a sum of exponentials of linear functions,
+# with $s$ fixed at 0. In the log-scales $s$, we minimize a sum of exponentials of linear functions,
 #
 # $$f(s) = \sum_{u,v} a_{uv}\,e^{p\,(s_u - s_v)},$$
 #
-# and so convex. Along any direction in which not all differences $s_u - s_v$ with $a_{uv} > 0$ stay what they are it is
-# strictly convex. Suppose that every hidden unit lies on a path of nonzero weights from the input to the output. Then
-# no direction leaves all differences as they are, and in each one some difference grows: $s$ is 0 at both ends of a
-# path, so where it changes along the path it must rise somewhere. Hence $f$ is strictly convex and grows without bound
-# in all directions. It has a minimum, only one, and no other stationary point: every start and every order of the
-# updates leads there.
+# which is convex. It is strictly convex along any direction that changes some difference $s_u - s_v$ with $a_{uv} > 0$.
+# Suppose that every hidden unit lies on a path of nonzero weights from the input to the output. Then every direction
+# changes some difference, and makes some difference grow: $s$ is 0 at both ends of a path, so if it changes along the
+# path it must rise somewhere. Hence $f$ is strictly convex and grows without bound in all directions. It has exactly
+# one minimum, and no other stationary point: every start and every order of the updates leads there.
 #
 # The list of the $a_{uv}$ is all that a cycle needs to know. Here is the algorithm again, on that list, one unit at a
-# time, independent of the library but for the reading of the tape.
+# time, independent of the library except for reading the tape.
 
 
 def graph(model, example, p=2):
@@ -282,8 +281,8 @@ for name, (model, example) in networks.items():
               f"the library's: {end.sum():.6f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* At less than 0.96 a cycle, a thousand cycles leave nothing but rounding, and later cycles mend that as
-# they mend any other error. We allow $10^{-9}$.
+# *Tolerance.* With a factor below 0.96 a cycle, a thousand cycles leave nothing but rounding, and later cycles correct
+# that as they do any other error. We allow $10^{-9}$.
 
 lesson.claim("six random starts, in random orders, end with the weights that wn.EquiNormalizer found: largest "
              "difference of an a, relative to the largest", apart, below=1e-9)
@@ -292,7 +291,7 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # How fast
 # --------
 #
-# Near the end $f$ is a quadratic function of the distance $e$ from it. Its Hessian is $p^2$ times
+# Near the minimum, $f$ is a quadratic function of the distance $e$ from it. Its Hessian is $p^2$ times
 #
 # $$H_{uu} = I_u^p + O_u^p, \qquad H_{uv} = -(a_{uv} + a_{vu}),$$
 #
@@ -302,11 +301,11 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 # updates, $e \leftarrow (1 - M^{-1}H)\,e$, and in the long run the error shrinks by the largest absolute eigenvalue of
 # that matrix in each cycle.
 #
-# For a chain of layers it can be had without a computer. Row $u$ of $He = 0$ makes $e_u$ a weighted mean of its
-# neighbours: the expectation of $e$ after one step of a *random walk*, which goes from $u$ to a neighbour with a
-# probability in proportion to the edge, and ends at the input or the output. At the minimum $I_u = O_u$. So a walker
-# goes to the layer before with probability 1/2, to the layer behind with probability 1/2, whatever the weights. Which
-# layer it is in is a walk on the numbers 0 to $q$, and $h_k = \sin(\pi k/q)$ has
+# For a chain of layers this eigenvalue can be found without a computer. Row $u$ of $He = 0$ makes $e_u$ a weighted mean
+# of its neighbours: the expectation of $e$ after one step of a *random walk*, which goes from $u$ to a neighbour with a
+# probability proportional to the strength of the edge, and ends at the input or the output. At the minimum $I_u = O_u$.
+# So a walker goes to the layer before with probability 1/2, and to the layer after with probability 1/2, whatever the
+# weights. Its layer is a walk on the numbers 0 to $q$, and $h_k = \sin(\pi k/q)$ has
 # $\tfrac12(h_{k-1} + h_{k+1}) = \cos(\pi/q)\,h_k$. Updating all units *at once* would therefore multiply this error by
 # $\cos(\pi/q)$, and since it is positive everywhere, no other decays more slowly (Perron and Frobenius). Updating them
 # one after the other along a chain gives the square of that factor (Young 1954):
@@ -315,7 +314,7 @@ lesson.claim("six random starts, in random orders, end with the weights that wn.
 #
 # whatever the widths, the weights, $p$ and $c$.
 #
-# One hidden layer ($q = 2$) needs one cycle, with three layers of weights the error falls to a quarter each time, and
+# One hidden layer ($q = 2$) needs one cycle; with three layers of weights the error falls to a quarter each time; and
 # for deep networks $\cos^2(\pi/q) \approx e^{-\pi^2/q^2}$: some $q^2/10$ cycles for a factor of $e$.
 
 
@@ -333,7 +332,7 @@ def errors(a, order, count, p=2):
 
 
 def measured_rate(error, largest=1e-3, smallest=1e-9):
-    """By which factor the error falls in a cycle, between two sizes."""
+    """The factor by which the error falls in a cycle, between two sizes."""
     late = np.flatnonzero((error < largest) & (error > smallest))
     return (error[late[-1]] / error[late[0]]) ** (1 / (late[-1] - late[0]))
 
@@ -355,10 +354,10 @@ for q in (3, 4, 6, 10):
               f"cos²(π/q) = {np.exp(-predicted_decays[-1]):.4f}")
 
 # %%
-# The convolutional network above is a chain of four, and has 1/2, as long as its layers come in order. For other orders
-# and other graphs there is no such formula, but the Laplacian still gives the rate. In the residual network the second
-# convolution of a block and its projection write into the same sum, so their units are one; a walker may take the
-# projection and skip the block.
+# The convolutional network above is a chain of four, with factor 1/2, as long as its layers come in order. For other
+# orders and other graphs there is no such formula, but the Laplacian still gives the rate. In the residual network the
+# second convolution of a block and its projection write into the same sum, so their units are one; a walker may take
+# the projection and skip the block.
 
 graph_decays, predicted_graph_decays = [], []
 for name in ("convolutional", "residual"):
@@ -373,10 +372,10 @@ for name in ("convolutional", "residual"):
         curves.setdefault(name, (error, np.exp(-predicted_graph_decays[-1])))
 
 # %% tags=["hide-input"]
-# *Tolerance.* The rate is measured between errors of $10^{-3}$ and $10^{-9}$. What the quadratic function leaves out is
-# a thousandth of the error at first. The next eigenvalue's share decays faster (for ten layers by 0.65 where the first
-# has 0.90) and counts for a few of some hundred cycles. We allow 1 % of the logarithm; with $\cos(\pi/q)$ for its
-# square it would be off by half.
+# *Tolerance.* The rate is measured between errors of $10^{-3}$ and $10^{-9}$. The quadratic function leaves out a
+# thousandth of the error at first. The next eigenvalue's share decays faster (for ten layers by 0.65, where the first
+# has 0.90) and matters for a few of some hundred cycles. We allow 1 % of the logarithm; with $\cos(\pi/q)$ in place of
+# its square it would be off by half.
 
 lesson.claim("rate of convergence of a chain of q layers: -ln of it = -2 ln cos(π/q), q = 3, 4, 6, 10, two p and c",
              decays, predicted=predicted_decays, rtol=0.01)
@@ -403,10 +402,10 @@ lesson.figure(figure, "convergence", note="random weights", alt="Error of the lo
 # %%
 # *Sinkhorn and Knopp.* The authors were inspired by an algorithm for a single matrix $A$ of positive numbers: divide
 # each row by its sum, then each column by its sum, and so on. It ends with a matrix $e^{r_i} A_{ij}\,e^{c_j}$ all of
-# whose rows and columns add up to 1. In $r$ and $c$ that is again the minimum, one coordinate after the other, of a sum
-# of exponentials and a linear function, $\sum_{ij} A_{ij}\,e^{r_i + c_j} - \sum_i r_i - \sum_j c_j$. So the same
-# argument gives its rate. The graph has two layers, rows and columns, and no end where a walker stops. Two steps of the
-# walk are $P P^\top$, with $P$ the limit. Its largest eigenvalue, 1, belongs to a constant added to all $r_i$ and taken
+# whose rows and columns add up to 1. In $r$ and $c$ this again minimizes, one coordinate after the other, a sum of
+# exponentials and a linear function, $\sum_{ij} A_{ij}\,e^{r_i + c_j} - \sum_i r_i - \sum_j c_j$. So the same argument
+# gives its rate. The graph has two layers, rows and columns, and no end where a walker stops. Two steps of the walk are
+# $P P^\top$, with $P$ the limit. Its largest eigenvalue, 1, belongs to a constant added to all $r_i$ and subtracted
 # from all $c_j$, which changes nothing; the next one is the square of the second singular value of $P$ (Knight 2008).
 
 A = np.exp(rng.normal(size=(6, 6)))
@@ -421,7 +420,7 @@ print(f"Sinkhorn and Knopp: error times {sinkhorn:.4f} a cycle; "
       f"second singular value squared {second_singular_value**2:.4f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* As above. The rate is faster, so fewer cycles are left to measure it: 5 %.
+# *Tolerance.* As above, but convergence is faster, so fewer cycles are left to measure its rate: 5 %.
 
 lesson.claim("Sinkhorn and Knopp's algorithm: -ln of its rate = -2 ln of the limit's second singular value",
              -np.log(sinkhorn), predicted=-2 * np.log(second_singular_value), rtol=0.05)
@@ -430,16 +429,16 @@ lesson.claim("Sinkhorn and Knopp's algorithm: -ln of its rate = -2 ln of the lim
 # Shortcuts
 # ---------
 #
-# What two layers write into one sum has to be multiplied by the same factor, or the sum changes. In a block
-# with an *identity shortcut*, $\mathrm{relu}(\mathrm{conv}(\mathrm{relu}(\mathrm{conv}(x))) + x)$, one of the summands
-# is the input itself. So the block's output has the factors of its input, and so has the next block's: all units along
-# the shortcuts are *tied*, with one factor for each map from the first block to the last. With a *projection*, a 1 × 1
+# If two layers write into one sum, both must be multiplied by the same factor, or the sum changes. In a block with an
+# *identity shortcut*, $\mathrm{relu}(\mathrm{conv}(\mathrm{relu}(\mathrm{conv}(x))) + x)$, one of the summands is the
+# input itself. So the block's output has the factors of its input, and so has the next block's: all units along the
+# shortcuts are *tied*, with one factor for each map from the first block to the last. With a *projection*, a 1 × 1
 # convolution in place of the identity, a block's output has factors of its own. The authors use projections throughout.
 #
 # How many factors are free? ResNet-18 has four stages of two blocks with $m$, $2m$, $4m$ and $8m$ maps. Inside the
-# blocks that makes $2\,(m + 2m + 4m + 8m) = 30m$ either way. Projections add $30m$ for the blocks' outputs and $m$
-# for the stem's, $61m$ together. With identity shortcuts, widened by maps of zeros, the outputs of all blocks share
-# $8m$ factors: $38m$.
+# blocks there are $2\,(m + 2m + 4m + 8m) = 30m$ factors either way. Projections add $30m$ for the blocks' outputs and
+# $m$ for the stem's, $61m$ in all. With identity shortcuts, widened by maps of zeros, the outputs of all blocks share
+# $8m$ factors, which makes $38m$ in all.
 
 freedom = []
 for m in (2, 4):
@@ -449,8 +448,8 @@ for m in (2, 4):
         print(f"{shortcut} shortcuts, m = {m}: {freedom[-1]} factors can be chosen")
 
 # %%
-# What if a tie is forgotten? A dense network with one block: the stem and the block's second layer write into the sum,
-# the block's first layer and the last one read it. All four take part, or the function is another one.
+# What if a tie is forgotten? Take a dense network with one block: the stem and the block's second layer write into the
+# sum, and the block's first layer and the last one read it. All four must be rescaled, or the function changes.
 
 
 class OneBlock(nn.Module):
@@ -482,7 +481,7 @@ print(f"outputs change by {tied:.0e} with the tie, by {untied:.2f} without it")
 
 # %% tags=["hide-input"]
 # *Tolerance.* Factors are counted, so they agree exactly. With the tie the outputs change by rounding, as above;
-# without it by something like the factors, $e^{\pm 0.3}$. We ask for a per cent at least.
+# without it they change by something like the factors, $e^{\pm 0.3}$. We ask for a per cent at least.
 
 lesson.claim("free factors of ResNet-18: 61m with projections, 38m with identity shortcuts, m = 2 and 4", freedom,
              predicted=[61 * 2, 38 * 2, 61 * 4, 38 * 4], rtol=0.0)
@@ -496,9 +495,9 @@ lesson.claim("without the tie of the identity the function changes: largest diff
 # --------------------------
 #
 # Which nonlinearities let a factor pass? If $\phi(d\,t) = d\,\phi(t)$ for all $d > 0$, then $\phi(1)$ and $\phi(-1)$
-# give all values: two straight lines that meet in the origin, as in ReLU, leaky ReLU and $|t|$, and nothing else.
-# Taking the maximum, adding up and averaging let it pass as well, so pooling does. $\tanh$ does not, nor do
-# normalizations of a layer's outputs, and a weight that is itself computed, $g\,v/\|v\|$, cannot be rescaled by itself.
+# determine all values: two straight lines that meet at the origin, as in ReLU, leaky ReLU and $|t|$, and nothing else.
+# Taking the maximum, adding up and averaging let a factor pass as well, so pooling does. $\tanh$ does not, nor do
+# normalizations of a layer's outputs, and a weight that is itself computed, $g\,v/\|v\|$, cannot be rescaled directly.
 # ``EquiNormalizer`` refuses them, and names the layer.
 
 
@@ -521,10 +520,10 @@ lesson.claim("what does not let a factor pass is refused: how many of tanh, ELU,
              len(refused), near=4, within=0)
 
 # %%
-# Batch normalization divides by the standard deviation of what it gets. The length of a row before it does not matter,
-# as that of $v$ does not in weight normalization, and there is nothing to balance. What decides the unit's size
-# is the scale $g$ behind it, so $g$ counts as the weight that comes in; $g$ and $b$ are rescaled, and the layer before
-# keeps its rows.
+# Batch normalization divides by the standard deviation of its input. The length of a row before it does not matter,
+# just as the length of $v$ does not in weight normalization, and there is nothing to balance. The unit's size is set by
+# the scale $g$ after the division, so $g$ counts as the weight that comes in; $g$ and $b$ are rescaled, and the layer
+# before keeps its rows.
 
 model = residual(lesson.rng(10), norm="batch")
 trained, evaluated = model.train()(pictures).numpy(), model.eval()(pictures).numpy()
@@ -546,23 +545,24 @@ lesson.claim("batch norm absorbs the scale: largest change of an output, in trai
 # Right angles, again
 # -------------------
 #
-# What is this to weight normalization? In lesson 05 the loss did not change along $v$, so the gradient was at a right
-# angle to $v$. Here the loss does not change if what comes in grows by a factor $e^s$ and what goes out shrinks by it.
-# The derivative at $s = 0$ says
+# What has this to do with weight normalization? In lesson 05 the loss did not change along $v$, so the gradient was at
+# a right angle to $v$. Here the loss does not change if what comes in grows by a factor $e^s$ and what goes out shrinks
+# by it. The derivative at $s = 0$ says
 #
 # $$\langle \nabla_{\text{in}}, w_{\text{in}}\rangle = \langle \nabla_{\text{out}}, w_{\text{out}}\rangle,$$
 #
-# for each hidden unit, with the bias on the side of what comes in. A step of SGD at the learning rate $\eta$ adds
-# $-2\eta\langle\nabla, w\rangle + \eta^2\|\nabla\|^2$ to a square. In the difference of the two the first terms cancel:
+# for each hidden unit, where what comes in includes the bias. A step of SGD at the learning rate $\eta$ adds
+# $-2\eta\langle\nabla, w\rangle + \eta^2\|\nabla\|^2$ to a squared norm. In the difference of two such squares the
+# first terms cancel:
 #
 # $$\Delta\bigl(\|w_{\text{in}}\|^2 - \|w_{\text{out}}\|^2\bigr) =
 #   \eta^2\bigl(\|\nabla_{\text{in}}\|^2 - \|\nabla_{\text{out}}\|^2\bigr).$$
 #
-# With infinitely small steps the difference stays for ever (Du, Hu & Lee 2018, arXiv:1806.00900). A finite step changes
-# it by a term of second order, just as a finite step lengthens $v$ by a term of second order. The two methods do
-# opposite things with a direction in which nothing changes. Weight normalization creates one, lets noise carry $v$
-# along it, and so makes its own learning rate. Equi-normalization finds one that is there, and takes back, after each
-# step, what the step did along it.
+# With infinitely small steps the difference stays the same for ever (Du, Hu & Lee 2018, arXiv:1806.00900). A finite
+# step changes it by a term of second order, just as a finite step lengthens $v$ by a term of second order. The two
+# methods do opposite things with a direction in which the loss does not change. Weight normalization creates one, lets
+# noise carry $v$ along it, and so sets its own learning rate. Equi-normalization finds one that is already there, and
+# undoes, after each step, what the step did along it.
 
 teacher, model = dense(lesson.rng(11), 10, 20, 3), dense(lesson.rng(12), *WIDTHS)
 labels = teacher(x).numpy().argmax(axis=1)
@@ -592,7 +592,7 @@ for unit in (0, 20, 50):
           f"η² Σ(‖∇in‖² - ‖∇out‖²) = {second_order[unit]:+.5f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Squares of size 1 to 10 in float64, twenty steps: rounding of $10^{-14}$ or so.
+# *Tolerance.* Squares of size 1 to 10 in float64, over twenty steps: rounding of $10^{-14}$ or so.
 
 lesson.claim("a step changes ‖in‖² - ‖out‖² by η²(‖∇in‖² - ‖∇out‖²): sum over 20 steps, all 70 hidden units", gained,
              predicted=second_order, rtol=1e-9, atol=1e-12)
@@ -601,13 +601,13 @@ lesson.claim("a step changes ‖in‖² - ‖out‖² by η²(‖∇in‖² - �
 # Momentum
 # --------
 #
-# To train with it, the authors make one cycle after each step. A cycle is a jump to other weights: $w$ becomes
-# $d\,w$, where the function is the same and the gradient is $\nabla/d$. The momentum buffer is a sum of old gradients.
-# What would it be, had the network been rescaled from the beginning? The same sum, divided by $d$. So where weights are
-# multiplied by $d$, their momentum is divided by it. (Adam's average of squares is divided by $d^2$.)
+# For training, the authors make one cycle after each step. A cycle is a jump to other weights: $w$ becomes $d\,w$,
+# where the function is the same and the gradient is $\nabla/d$. The momentum buffer is a sum of old gradients. What
+# would it be if the network had been rescaled from the beginning? The same sum, divided by $d$. So where weights are
+# multiplied by $d$, their momentum is divided by $d$. (Adam's average of squares is divided by $d^2$.)
 #
 # A network like that of the first cells, out of balance by random factors, collects ten gradients without moving, at
-# the learning rate 0. Then it is balanced, and its buffer compared with one that the balanced network collects.
+# the learning rate 0. Then it is balanced, and its buffer is compared with one that the balanced network collects.
 
 
 def collecting(model, optimizer):
@@ -637,8 +637,8 @@ print(f"the buffer scaled along is off by {np.linalg.norm(along - wanted) / np.l
       f"the forgotten one by {off:.2f} of its length")
 
 # %%
-# Does training notice if the buffer is forgotten? Thirty steps out of balance, then a complete balancing, which is the
-# worst case, and thirty more.
+# Does training suffer if the buffer is forgotten? We train thirty steps out of balance, balance completely, the worst
+# case, and train thirty more.
 
 
 def losses(forget, rate):
@@ -672,17 +672,17 @@ lesson.claim("momentum forgotten is not: how far it is off, relative to its leng
 
 # %%
 # The losses differ by 0.002 at most: in ten steps the wrong memory has faded to $0.9^{10} = 0.35$, and in training the
-# factors of a cycle are closer to 1 by far. To scale the momentum along is right; to forget it once does no harm here.
+# factors of a cycle are far closer to 1. Scaling the momentum along is right; forgetting it once does no harm here.
 #
 # Training
 # --------
 #
-# Now ResNet-18 with four maps in its first stage, on a few pictures of 16 × 16, with momentum, in four ways. They begin
-# as the same function, by data-dependent initialization (lesson 07). The usual weights, normal with variance 2/fan-in
-# (He et al. 2015), would make logits in the dozens without batch normalization. *Plain* is SGD. *Equi-normalized* is
-# balanced at the start, and makes one cycle after each step. *Balanced once* is balanced at the start only. *Weight
-# norm* trains $v$, $g$ and $b$. All have the same learning rate, which does not mean the same to them, so this is no
-# race; for one, see the chapter ``further/13_small_batches.py``.
+# Now we train ResNet-18 with four maps in its first stage, on a few pictures of 16 × 16, with momentum, in four ways.
+# They begin as the same function, by data-dependent initialization (lesson 07). Without batch normalization, the usual
+# weights, normal with variance 2/fan-in (He et al. 2015), would give logits in the dozens. *Plain* is SGD.
+# *Equi-normalized* is balanced at the start, and makes one cycle after each step. *Balanced once* is balanced at the
+# start only. *Weight norm* trains $v$, $g$ and $b$. All have the same learning rate, which does not mean the same to
+# each, so this is no race; for one, see the chapter ``further/13_small_batches.py``.
 
 SIDE, MAPS, EXAMPLES, STEPS = (32, 8, 2000, 600) if lesson.full else (16, 4, 400, 120)
 if lesson.data == "cifar10":
@@ -737,10 +737,10 @@ print(f"all {STEPS} cycles together took {np.sum(stepped - after):.4f} off a sum
 
 # %% tags=["hide-input"]
 # *Tolerances.* The sums are added up in float64, from weights in float32, which a cycle rounds: $10^{-7}$ of the sum if
-# all errors agreed, and there are thousands that do not. For ‖v‖ the rounding of float32 over a hundred steps, as in
-# lesson 05. A step leaves the squares balanced up to the second order in $\eta$; momentum, whose old gradients are not
-# quite at a right angle, and the bias, which the norms leave out, add to that. A few per cent are expected; a tenth of
-# what plain SGD has throughout is allowed.
+# all errors agreed, and there are thousands that do not. For ‖v‖ we allow the rounding of float32 over a hundred steps,
+# as in lesson 05. A step leaves the squares balanced up to the second order in $\eta$; momentum, whose old gradients
+# are not quite at a right angle, and the bias, which the norms leave out, add to that. We expect a few per cent, and
+# allow a tenth of what plain SGD has throughout.
 
 lesson.claim("in training no cycle increases Σ‖W‖², but for rounding: largest rise, relative to the sum",
              np.max((after - stepped) / stepped), below=1e-7)
@@ -772,12 +772,12 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
               "with weight norm all grow, with equi-normalization some grow and some shrink.")
 
 # %%
-# What a cycle after each step has left to do is little: the network was balanced before the step, and the step, at a
-# right angle, hardly unbalances it. In the full run, 600 steps on CIFAR-10 (JPEG-compressed), all cycles together take
-# 0.008 off a sum of 1261, and both balanced networks end at a loss of 1.57, where plain SGD has 1.67 (one seed, one
-# rate). The large difference is between a network that was ever balanced and one that was not, and the balanced one has
-# other gradients, so the same learning rate means something else to it. Whoever finds that equi-normalization improves
-# training should therefore also balance the network once and train it as usual.
+# A cycle after each step has little left to do: the network was balanced before the step, and the step, at a right
+# angle, hardly unbalances it. In the full run, 600 steps on CIFAR-10 (JPEG-compressed), all cycles together take 0.008
+# off a sum of 1261, and both balanced networks end at a loss of 1.57, where plain SGD has 1.67 (one seed, one rate).
+# The large difference is between a network that was balanced at least once and one that never was. The balanced one has
+# different gradients, so the same learning rate means something else to it. Anyone who finds that equi-normalization
+# improves training should also try balancing once and training as usual.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -785,11 +785,11 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # Quotations from the abstract of Stock et al. (2019); numbers from ``--quick --seed 0`` on synthetic pictures.
 #
 # - "Can be modified by a multiplicative factor [...] without changing the rest of the network": to $10^{-15}$, if
-#   biases go along. (The authors' code leaves biases alone, and says that training is more stable so. Then the function
-#   changes a little with each cycle.)
+#   biases are rescaled too. (The authors' code leaves biases alone, and says that training is more stable this way.
+#   Then the function changes a little with each cycle.)
 # - "Provably converges to a unique solution": six starts and orders end with the same weights to $10^{-14}$.
 # - "Fast": the error is multiplied by $\cos^2(\pi/q)$ in each cycle, so the number of cycles grows with the square of
-#   the depth. In ResNet-18 with projections the factor is 0.95: 45 cycles for a decimal digit. In training that does
+#   the depth. In ResNet-18 with projections the factor is 0.95: 45 cycles for a decimal digit. In training this does
 #   not matter once the network is balanced.
 # - "Equivalently the weight decay regularizer": the minimum is that of $\sum\|W\|^2$, among equal functions.
 # - "Interleaving our algorithm with SGD during training improves the test accuracy": on 4000 pictures
@@ -799,13 +799,14 @@ lesson.figure(figure, "training", note=note, alt="Left: the largest logarithm of
 # Questions
 # ---------
 #
-# 1. *Depth.* In how many cycles does the error of a chain of 20 layers fall to a thousandth, in the long run? And of
-#    40? Check the rate of the first with ``cycles``. What does going back to front in every other cycle change?
-# 2. *The bias.* On the side of what comes in, the right angles count the bias, and equi-normalization leaves it out of
-#    $I$. Start from balance, and take many small steps of gradient descent. What becomes of $I^2 - O^2$? What would one
-#    minimize, and would the function change, if the bias counted in $I$?
-# 3. *Rates.* In the cell on momentum, balance the network before the first step. Find the rate at which it comes as far
-#    in thirty steps as the other one at 0.003. Is the ratio that of the squared gradients at the start?
+# 1. *Depth.* In how many cycles does the error of a chain of 20 layers fall to a thousandth, in the long run? And that
+#    of 40 layers? Check the rate of the first with ``cycles``. What does going back to front in every other cycle
+#    change?
+# 2. *The bias.* On the incoming side, the right angles include the bias, while equi-normalization leaves it out of $I$.
+#    Start from balance, and take many small steps of gradient descent. What becomes of $I^2 - O^2$? If the bias counted
+#    in $I$, what would be minimized, and would the function change?
+# 3. *Rates.* In the cell on momentum, balance the network before the first step. Find the rate at which it gets as far
+#    in thirty steps as the other one does at 0.003. Is the ratio that of the squared gradients at the start?
 # 4. *Both.* Can a network with weight normalization be balanced by changing the $g$ alone? By changing $v$ and $g$?
 
 lesson.finish()

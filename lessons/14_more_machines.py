@@ -2,49 +2,49 @@ r"""More machines, and what a normalization costs there
 ===================================================
 
 One machine trains for a week; a hundred might need two hours. The simplest way to use them is to give each a part of
-every batch, and to add up the gradients. With weight normalization that changes nothing but the time: no example knows
-of the others, so it does not matter where they are. Batch normalization makes every example depend on its whole batch,
-and this batch now lies on a hundred machines. A mean and a deviation, which one machine hardly notices, have become
-messages that everybody waits for.
+every batch, and to add up the gradients. With weight normalization that changes nothing but the time: no example
+depends on the others, so it does not matter where they are. Batch normalization makes every example depend on its whole
+batch, and this batch now lies on a hundred machines. A mean and a deviation, which one machine hardly notices, have
+become messages that everybody waits for.
 
 Afterwards you can
 
-- divide a batch among workers so that the step is that of one machine, to rounding or bit for bit;
-- say which normalizations need their statistics from the others, and count the messages and bytes that this takes;
+- divide a batch among workers so that the step is the same as on one machine, to rounding or bit for bit;
+- say which normalizations need statistics from the other workers, and count the messages and bytes that this takes;
 - predict the time of a step from the time to compute, the latency and the bandwidth, for rings and for trees;
-- say what it costs to wait for the slowest worker, and what a step loses that goes on without one.
+- say what it costs to wait for the slowest worker, and what a step loses if it goes on without one.
 
 Read first: lesson 03 (weight normalization), lesson 07 (data-dependent initialization), lesson 08 (batch
-normalization). ``minigrad/workers.py`` is less than 300 lines, and worth reading beside this.
+normalization). ``minigrad/workers.py`` is less than 300 lines, and worth reading alongside.
 
 Claims checked:
 
 - training with weight normalization on 1, 2 and 4 workers is the same to rounding, and bit for bit if sums are taken in
-  one order; with batch normalization it is not, unless statistics are summed in both passes;
+  a fixed order; with batch normalization it is not, unless statistics are summed in both passes;
 - bytes: of gradients, of statistics (mean-only batch normalization sends half of what batch normalization does), and of
   data-dependent initialization;
 - rounds and bytes of all-reduce in a ring and in a tree;
-- the time to wait for the slowest of P workers; the gradient that is left without one worker is unbiased with weight
-  normalization, and is not with batch normalization.
+- the time to wait for the slowest of P workers; the gradient without one worker's part is unbiased with weight
+  normalization, but not with batch normalization.
 
 Time: quick about 30 s, full about 1 min. With the extra ``workers`` (mpi4py and Open MPI: ``pip install -e
-'.[workers]'``) the workers are processes. Without it they are simulated, to the same bits.
+'.[workers]'``) the workers are processes. Without it they are simulated, with the same results bit for bit.
 """
 
 # %%
 # The same step
 # -------------
 #
-# A *worker* is a process, on the same machine or on another, with a copy of the model. Of a batch of $B$ examples
-# worker $r$ gets $B_r$. It computes the mean loss $L_r$ of those and the gradient. The mean loss of the batch and its
-# gradient are
+# A *worker* is a process, on the same machine or on another, with a copy of the model. Of a batch of $B$ examples,
+# worker $r$ gets $B_r$. It computes their mean loss $L_r$ and its gradient. The mean loss of the batch and its gradient
+# are
 #
 # $$L = \sum_r \frac{B_r}{B} L_r, \qquad \nabla L = \sum_r \frac{B_r}{B} \nabla L_r,$$
 #
-# if $L_r$ depends on the worker's own examples only. So each worker weighs its loss by its share of the batch, and what
-# they need from each other is one sum over all parameters: an *all-reduce*, since afterwards all have it. Then all take
-# the same step, and their copies stay equal. In minigrad (MPI, the message passing interface, is the usual standard by
-# which programs on several machines send each other arrays):
+# if $L_r$ depends on the worker's own examples only. So each worker weights its loss by its share of the batch, and all
+# they need from each other is a sum over workers, for every parameter: an *all-reduce*, since afterwards all of them
+# have it. Then all take the same step, and their copies stay equal. In minigrad (MPI, the message passing interface, is
+# the usual standard by which programs on several machines send each other arrays):
 #
 # ```python
 # with mg.workers.MPI() as workers:  # mpiexec -n 4 python program.py
@@ -88,7 +88,7 @@ print("workers are processes, started by mpiexec" if with_mpi else
 
 # %%
 # Each kind is trained on 1, 2 and 4 workers. In the last two rows each worker normalizes by its own part of the batch.
-# The second row, in float32, is for bits; we come to it.
+# The second row, in float32, is for the next part, on bits.
 
 KINDS = {
     "weight norm": {"parameterization": "weight norm"},
@@ -108,7 +108,7 @@ for size in SIZES:
 
 
 def apart(kind, size):
-    """How far the weights end from those of one worker, relative to the way that those have gone."""
+    """How far the weights end from those of one worker, relative to the distance that those have gone."""
     one, many = runs[kind, 1], runs[kind, size]
     return np.linalg.norm(many["end"] - one["end"]) / np.linalg.norm(one["end"] - one["start"])
 
@@ -119,10 +119,10 @@ for kind in KINDS:
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Sums in another order round differently, by some $\varepsilon = 2 \cdot 10^{-16}$ of their terms. Where
 # the terms of a gradient nearly cancel, more of its digits are lost, and Adam, which divides a gradient by its size,
-# makes that a step as long as any other. Over so few steps it does not accumulate: after 1 and after 20 steps the
-# distance is some $10^{-13}$. $10^{-9}$ leaves room for another BLAS, and is far below what a wrong share or statistic
-# does: where a worker uses its own statistics, of 24 or 12 pictures in the last layer, they are off by $1/\sqrt{24}$ or
-# so. A hundredth of the way gone is the least that must be seen.
+# makes of it a step as long as any other. Over so few steps this does not accumulate: after 1 and after 20 steps the
+# distance is some $10^{-13}$. $10^{-9}$ leaves room for another BLAS, and is far below the effect of a wrong share or
+# statistic: where a worker uses its own statistics, of 24 or 12 pictures in the last layer, they are off by
+# $1/\sqrt{24}$ or so. The difference must then be at least a hundredth of the way gone.
 
 EXACT = 1e-9
 lesson.claim("weight norm, on 2 and 4 workers: distance from the weights of one, relative to the way gone",
@@ -132,12 +132,12 @@ lesson.claim("weight norm, on 2 and 4 workers: distance from the weights of one,
 # Bit for bit
 # -----------
 #
-# *To rounding* is not the same. Additions round, $(a + b) + c \neq a + (b + c)$ in the last bit, and with more steps
-# training may carry such a bit into all digits. To find a mistake that shows on 4 machines, one wants to repeat it on
-# one, exactly. So fix the order: each batch is always computed in four pieces, and neighbours are added first,
-# $(1 + 2) + (3 + 4)$. One worker has all four pieces. Of two, each adds up two, and then they add what they have. With
-# four workers, the workers are the pieces. The additions are the same ones, and shares of 1/2 and 1/4 round nothing.
-# ``MPI()`` adds in this order; the all-reduce of the MPI library (``ordered=False``) chooses for itself.
+# Equal *to rounding* is not equal. Additions round, $(a + b) + c \neq a + (b + c)$ in the last bit, and with more steps
+# training may carry such a bit into all digits. To find a bug that shows on 4 machines, we want to repeat it on one,
+# exactly. So fix the order: each batch is always computed in four pieces, and neighbours are added first,
+# $(1 + 2) + (3 + 4)$. One worker has all four pieces. Two workers add up two pieces each, and then add their sums. With
+# four workers, each has one piece. The additions are the same ones, and shares of 1/2 and 1/4 do not round. ``MPI()``
+# adds in this order; the all-reduce of the MPI library (``ordered=False``) chooses for itself.
 
 bits = max(np.abs(runs["weight norm, four pieces", size]["end"] - runs["weight norm, four pieces", 1]["end"]).max()
            for size in (2, 4))
@@ -153,21 +153,21 @@ lesson.claim("four pieces, added by neighbours: largest difference between weigh
 # What depends on the batch
 # -------------------------
 #
-# With batch normalization $L_r$ does depend on all examples: through the mean and the deviation. If each worker takes
-# its own, the function is another one, that of a smaller batch (last two rows of the table). To have the same function,
-# the workers have to add up their sums of $t$ and of $(t - \mathrm{mean})^2$. And the gradient has to go back the same
-# way: my example moves the mean, and the mean moves your loss. What is the derivative of a sum over workers? Each
-# worker's output depends equally on each worker's input. So the gradient for an input is the sum of all workers'
-# gradients: the derivative of an all-reduce is an all-reduce. That is one line in ``minigrad/workers.py``,
+# With batch normalization, $L_r$ does depend on all examples, through the mean and the deviation. If each worker takes
+# its own statistics, the function is a different one, that of a smaller batch (last two rows of the table). To compute
+# the same function, the workers have to add up their sums of $t$ and of $(t - \mathrm{mean})^2$. And the gradient has
+# to go back the same way: my example moves the mean, and the mean moves your loss. What is the derivative of a sum over
+# workers? Each worker's output depends equally on each worker's input. So the gradient for an input is the sum of all
+# workers' gradients: the derivative of an all-reduce is an all-reduce. That is one line in ``minigrad/workers.py``,
 #
 # ```python
 # total = op("total", "...", lambda xp, x, workers: workers.sum(x), lambda g, y, x, workers: total(g, workers))
 # ```
 #
 # and from it autograd makes derivatives of every order. ``BatchNorm(..., workers=workers)`` and
-# ``wn.MeanOnlyBatchNorm(..., workers=workers)`` use it. Count what they send in a layer of $C$ channels, in numbers.
-# (On the way back each array meets its derivative, of the same shape, the last first; that of the count is sent in
-# vain.)
+# ``wn.MeanOnlyBatchNorm(..., workers=workers)`` use it. Count the numbers that they send in a layer of $C$ channels.
+# (The backward pass sends each array's derivative, of the same shape, in reverse order; the derivative of the count is
+# sent in vain.)
 #
 # | | forward | backward |
 # |---|---|---|
@@ -192,7 +192,7 @@ for channels in (1, 8, 96, 192):
         print(f"{name:10} {channels:3} channels: {sums} sums, {count} bytes")
 
 # %% tags=["hide-input"]
-# *Tolerances.* Counts are exact. The same holds as above for the distances.
+# *Tolerances.* Counts are exact. For the distances the same holds as above.
 
 CASES = [(kind, size) for kind in ("batch norm", "WN + mean-only BN") for size in (2, 4)]
 lesson.claim("batch norm and mean-only batch norm, synchronized: distance from one worker, relative to the way gone",
@@ -207,7 +207,7 @@ lesson.claim("messages that a layer waits for: four with batch norm, half as man
              predicted=[4 if name == "batch norm" else 2 for name, _ in by_layer], rtol=0)
 
 # %%
-# In bytes that is little beside the gradients. In the whole network, per step:
+# In bytes that is little compared with the gradients. In the whole network, per step:
 
 model = data_parallel.built(mg.workers.Alone(), "normal", False, WIDTHS, 0)
 weights = sum(layer.weight.size for layer in weight_layers(model))
@@ -221,9 +221,9 @@ for kind in ("weight norm", "batch norm, synchronized", "WN + mean-only BN, sync
 
 # %%
 # All three have as many parameters: the weights, and two for each unit, a scale and a shift ($g$ and $b$).
-# With the gradients goes one number for each array of them, three in a layer: whether this worker has it.
-# Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer one value of
-# each unit that the others are taken relative to, then sums, then squares, the last two in float64. It happens once.
+# With each array of gradients, three in a layer, goes one more number, which says whether this worker has it.
+# Data-dependent initialization, equations 5 and 6, is one forward pass with statistics: for each layer, first one value
+# of each unit as a reference for the others, then sums, then squares, the last two in float64. It happens once.
 
 gradients = [runs[kind, 2]["gradients"][1] / STEPS for kind in ("weight norm", "batch norm, synchronized")]
 statistics = [runs[f"{kind}, synchronized", 4]["statistics"][1] / STEPS for kind in ("batch norm", "WN + mean-only BN")]
@@ -245,10 +245,11 @@ lesson.claim("data-dependent initialization sends, once, 3 sums a layer of 8 Σ(
 # ---------------
 #
 # How do $P$ workers add up $n$ bytes? A message takes $\tau + n/R$ seconds: the *latency* $\tau$, however short it is,
-# and $n$ bytes at the *bandwidth* $R$. In a *tree* neighbours are added first, then the sums of neighbours, and then
-# the result goes back the same way: $2\lceil\log_2 P\rceil$ rounds, each with all $n$ bytes. In a *ring* the array is
-# cut into $P$ parts. In each round every worker passes one part on to its neighbour, which adds its own. After $P - 1$
-# rounds each has one part complete, and after $P - 1$ more everybody has everything: $2(P - 1)$ rounds of $n/P$ bytes.
+# and $n$ bytes at the *bandwidth* $R$. In a *tree* neighbours are added first, then their sums, and so on; then the
+# result goes back the same way: $2\lceil\log_2 P\rceil$ rounds, each with all $n$ bytes. In a *ring* the array is cut
+# into $P$ parts. In each round every worker passes one part on to its neighbour, which adds its own. After $P - 1$
+# rounds each worker has one part complete, and after $P - 1$ more everybody has everything: $2(P - 1)$ rounds of $n/P$
+# bytes.
 
 
 def ring(arrays):
@@ -319,7 +320,7 @@ lesson.claim("rounds, and bytes after each other, of all-reduce in rings and tre
 lesson.claim("in rings and trees every worker ends with the sum: largest error", wrong, below=1e-13)
 
 # %%
-# Short messages want a tree, long ones a ring. The gradient of the paper's network is one message of 5.6 MB, and its
+# Short messages favour a tree, long ones a ring. The gradient of the paper's network is one message of 5.6 MB, and its
 # bytes set the time. The statistics of batch normalization are 40 messages of less than a kilobyte, four for each of
 # ten layers, and their latencies set the time.
 #
@@ -327,13 +328,13 @@ lesson.claim("in rings and trees every worker ends with the sum: largest error",
 # -----------------
 #
 # Now the whole step, for the paper's network at full size. With $B$ examples a worker computes for $c_0 + c_1 B$
-# seconds, a third of it forward. Synchronized statistics stop it: 2 messages a layer in the forward pass with batch
-# normalization, 1 mean-only, and as many backward. Gradients need not stop it. Those of the last layer are ready first,
-# and can be on their way while the layer below is still computing. (minigrad does not do this; larger libraries do. In
-# the model statistics overtake gradients on their way, messages of one round do not slow each other down, and all
-# workers are equally fast.) The constants are measured here, by two workers that share this machine's cores and memory:
-# $c_0$ and $c_1$ of the normal parameterization for all five, whose differences are not the subject; $\tau$ and $R$
-# from a short and a long sum. Claims contain none of these seconds.
+# seconds, a third of it in the forward pass. Synchronized statistics stop it: 2 messages a layer in the forward pass
+# with batch normalization, 1 mean-only, and as many in the backward pass. Gradients need not stop it. Those of the last
+# layer are ready first, and can be on their way while the layer below is still computing. (minigrad does not do this;
+# larger libraries do. In the model, statistics overtake gradients on the way, messages of one round do not slow each
+# other down, and all workers are equally fast.) The constants are measured here, by two workers that share this
+# machine's cores and memory: $c_0$ and $c_1$ with the normal parameterization, and used for all five, whose differences
+# are not the subject here; $\tau$ and $R$ from a short and a long sum. No claim contains any of these seconds.
 
 COUNTS, LENGTHS = (2, 4), (8, 4_000_000)
 TOGETHER = ("weight norm", "batch norm", "WN + mean-only BN")
@@ -383,11 +384,11 @@ def step_seconds(kind, size, batch, link, overlap=True):
 
 
 # %%
-# Is the model any good? Two workers on this machine, four examples each, against its prediction. They share memory and
-# caches, and perhaps cores with other programs, which the model does not know. What is measured may be off by more than
-# the sums take, so this checks the order of magnitude of a step; ``python -m benchmarks workers`` measures with
-# more care. Then further: to 4,096 workers with the latency and bandwidth measured here, and on the internet, with 50
-# ms and 100 Mbit/s.
+# Is the model any good? We compare its prediction with two workers on this machine, four examples each. They share
+# memory and caches, and perhaps cores with other programs, which the model does not include. The measurement may be off
+# by more than the sums take, so this checks only the order of magnitude of a step; ``python -m benchmarks workers``
+# measures with more care. Then we extrapolate: to 4,096 workers with the latency and bandwidth measured here, and to
+# the internet, with 50 ms and 100 Mbit/s.
 
 for kind, [(computing, whole)] in zip(TOGETHER, measured, strict=True):
     sums = step_seconds(kind, 2, 0, here, overlap=False) - fixed
@@ -433,31 +434,31 @@ lesson.figure(figure, "cost", alt="The share of a step's time that is computing,
 
 # %%
 # With two workers, on two cores that others used as well, the benchmark's steps took 1.00 to 1.07 times what the model
-# predicts (22 November 2026, ``results/benchmarks/workers.json``), in a run before 0.98 to 1.28, batch norm most: its
-# synchronized form is made of single operations.
+# predicts (22 November 2026, ``results/benchmarks/workers.json``), and 0.98 to 1.28 in an earlier run, with batch norm
+# the furthest off: its synchronized form is made of single operations.
 #
-# The lines of weight normalization and of the normal parameterization lie on each other: one number more for each unit
-# is nothing. With latencies of microseconds, and computing as slow as here, statistics hardly matter either. (The left
+# The lines of weight normalization and of the normal parameterization coincide: one more number for each unit costs
+# nothing. With latencies of microseconds, and computing as slow as here, statistics hardly matter either. (The left
 # panel bends where a ring has so many rounds that a message for each layer takes longer than the computing that hides
 # it. In the middle, overlap gains weight normalization nothing, and its thin line lies under the other: ten messages
 # take longer than one.) Over the internet statistics decide: batch normalization waits 40 times for a tree of 50 ms
 # hops, and these waits cannot be overlapped, since the next layer cannot begin without them. Its way out is to leave
-# statistics unsynchronized, which is the other function of the table above, and no longer the same for every number of
-# workers. More examples a worker help all of them, but then the batch is large, and a larger batch needs fewer steps
+# the statistics unsynchronized. That is the different function of the table above, and it changes with the number of
+# workers. More examples per worker help all of them, but then the batch is large, and a larger batch needs fewer steps
 # only up to a point.
 #
 # Waiting for the slowest
 # -----------------------
 #
-# A sum waits for everybody. Say that a worker takes a second, and then, since somebody else uses the machine, a random
-# time more, exponential with a mean of one second. The first of $P$ exponential times is over after $1/P$ on average;
-# then $P - 1$ are left, and the next takes $1/(P - 1)$ more, since an exponential time has no memory: what is left of
-# it is distributed as the whole was. So the last comes after
+# A sum waits for everybody. Say that a worker takes a second, and then, because somebody else uses the machine, an
+# additional random time, exponential with a mean of one second. The first of $P$ exponential times is over after $1/P$
+# on average; then $P - 1$ are left, and the next takes $1/(P - 1)$ more, since an exponential time has no memory: what
+# is left of it is distributed as the whole was. So the average wait for the last is
 #
 # $$H_P = 1 + \tfrac12 + \tfrac13 + \dots + \tfrac1P,$$
 #
 # about $\ln P + 0.58$: 1,000 workers, each of which loses one second on average, all wait for 7.5 s. Without the last
-# $k$ it is $H_P - H_k$: not waiting for 10 of the 1,000 brings 7.5 s down to 4.6 s.
+# $k$ the wait is $H_P - H_k$: not waiting for 10 of the 1,000 brings 7.5 s down to 4.6 s.
 
 
 def harmonic(size):
@@ -475,7 +476,7 @@ for size, without in CASES:
 
 # %% tags=["hide-input"]
 # *Tolerance.* The last of many exponential times has a standard deviation of $\pi/\sqrt 6 = 1.3$ s at most, so the mean
-# of 4,000 one of 0.02 s. Five of these are allowed. (Of the cases with more left out it is smaller.)
+# of 4,000 has one of 0.02 s. We allow five of these. (Of the cases with more left out it is smaller.)
 
 lesson.claim("waiting for the slowest of P workers but k takes H_P - H_k: P = 8, 64, 512, k = 0, 1, 5", waited,
              predicted=expected, rtol=0, atol=5 * math.pi / math.sqrt(6 * 4000))
@@ -484,14 +485,16 @@ lesson.claim("waiting for the slowest of P workers but k takes H_P - H_k: P = 8,
 # A step without one
 # ------------------
 #
-# So a step should do with those that are there, even if one has died. The others divide the batch's weight among them:
-# ``share`` counts who is there. Is that still the gradient? If all had equal parts, the mean without worker $r$ is
+# So a step should make do with the workers that are there, even if one has died. The others divide the batch's weight
+# among themselves: ``share`` counts who is there. Is that still the gradient? If all had equal parts, the mean without
+# worker $r$ is
 #
 # $$\nabla_{-r} = \frac{P \nabla - \nabla_r}{P - 1} = \nabla + \frac{\nabla - \nabla_r}{P - 1}.$$
 #
-# Averaged over $r$ the last term is 0: if who is lost does not depend on the examples, the gradient is *unbiased*. And
-# it is off by what one worker's gradient is off, divided by $P - 1$. All this needs that $\nabla_r$ does not depend on
-# the others. With synchronized batch normalization it does: a lost worker takes its part of mean and variance along.
+# Averaged over $r$ the last term is 0: if it does not depend on the examples which worker is lost, the gradient is
+# *unbiased*. And its error is that of the lost worker's gradient, divided by $P - 1$. All this requires that $\nabla_r$
+# does not depend on the other workers. With synchronized batch normalization it does: a lost worker takes its part of
+# the mean and variance with it.
 
 P, LOST = 8, ("weight norm", "batch norm")
 shards = np.split(np.arange(BATCH), P)
@@ -530,9 +533,8 @@ print(f"weight norm: with one worker alone it is off by {one_off:.2f}")
 
 # %% tags=["hide-input"]
 # *Tolerances.* With weight normalization both are identities of float64: $10^{-14}$, times some thousands of additions.
-# With batch normalization, means and variances over 42 instead of 48 pictures differ a little; averaged over who is
-# lost that cancels in the first order and stays in the second, and layers amplify it. A thousandth is the least to be
-# seen.
+# With batch normalization, means and variances over 42 instead of 48 pictures differ a little; averaged over the lost
+# workers this cancels to first order but not to second, and the layers amplify it. It must be at least a thousandth.
 
 lesson.claim("weight norm: averaged over the lost worker, the gradient of the others is that of all: relative error",
              bias["weight norm"], below=1e-11)
@@ -545,27 +547,27 @@ lesson.claim("synchronized batch norm: averaged over the lost worker it is anoth
 # What we found
 # -------------
 #
-# - Weight normalization divides among machines without a message of its own: 1, 2 and 4 workers end with the same
-#   weights, bit for bit if one wishes.
-# - Batch normalization divides too, for four messages a layer and step, two in each direction; mean-only batch
-#   normalization for half of them. It is not the bytes that cost, but the waiting.
-# - With messages of microseconds, and computing as slow as here, that is next to nothing. Where a message takes
-#   milliseconds, or computing is much faster (question 3), it decides which normalization one can afford.
+# - Weight normalization runs on several machines without a message of its own: 1, 2 and 4 workers end with the same
+#   weights, bit for bit if desired.
+# - Batch normalization does too, at the price of four messages per layer and step, two in each direction; mean-only
+#   batch normalization needs half as many. The cost is not the bytes, but the waiting.
+# - With messages of microseconds, and computing as slow as here, the waiting is next to nothing. Where a message takes
+#   milliseconds, or computing is much faster (question 3), it decides which normalization is affordable.
 # - A lost worker costs weight normalization some noise, and batch normalization a bias as well.
 #
 # In minigrad a worker that dies, or whose numbers are no longer finite, ends all of them, with a line that names it;
-# they go on from the last checkpoint, which worker 0 has written. To go on without it, as here in simulation, is left
-# to larger libraries.
+# training resumes from the last checkpoint, which worker 0 has written. Continuing without the worker, as in the
+# simulation here, is left to larger libraries.
 #
 # Questions
 # ---------
 #
 # 1. *Noise and dropout.* Each worker draws its own. Is the step still unbiased? What would have to be the same for a
-#    step on 4 workers to be that on one, bit for bit?
+#    step on 4 workers to equal that on one, bit for bit?
 # 2. *The size of the batch.* With $P$ workers and $B$ examples each the batch has $PB$ examples. Which $P$ makes the
 #    fastest step for $PB = 1024$ on the internet, with weight norm and with batch norm? Use ``step_seconds``.
 # 3. *Faster machines.* A GPU computes a hundred times faster than one core. Divide ``fixed`` and ``each`` by 100. What
-#    is left of the figure's three panels, and what has become of the difference between the normalizations?
+#    remains of the figure's three panels, and what becomes of the difference between the normalizations?
 # 4. *How many not to wait for.* The gradient's variance is proportional to $1/(P - k)$. Which $k$ gives the most
 #    examples a second for $P = 64$, if a step takes $1 + H_P - H_k$ seconds?
 

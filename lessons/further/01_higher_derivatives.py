@@ -1,10 +1,10 @@
 r"""Higher derivatives: the whole Hessian, and the twentieth derivative
 ==================================================================
 
-A backward pass that is itself recorded can be differentiated again, and so forth without end. So much for the
-principle; in practice the tape grows with every order, and for a function of many inputs the result does, too. Open
-this chapter when you need more than a gradient: the Hessian of a small model, a derivative in a loss (the slope of a
-network in a differential equation, the penalty on a gradient), or the coefficients of a Taylor series.
+A backward pass that is itself recorded can be differentiated again, and so on without end. That is the principle; in
+practice the tape grows with every order, and for a function of many inputs so does the result. Open this chapter when
+you need more than a gradient: the Hessian of a small model, a derivative in a loss (the slope of a network in a
+differential equation, the penalty on a gradient), or the coefficients of a Taylor series.
 
 Afterwards you can
 
@@ -55,11 +55,11 @@ for name in ("cos x", "-sin x"):
     print(mg.draw.text(y, {"x": x}), "\n")
 
 # %%
-# The sum over the entries is there because one starts from a single number. Since entry $i$ of $y$ depends on entry $i$
-# of $x$ only, the gradient of the sum is the derivative at each of the points. (The constant of 5 entries takes 8
-# bytes in the first table: the derivative of the sum is a 1 for each entry, one number repeated without a copy. The
-# last line, ``astype`` to the dtype that the numbers have already, copies them: a gradient that is handed out gets
-# memory of its own.)
+# The sum over the entries is there because a backward pass starts from a single number. Since entry $i$ of $y$ depends
+# on entry $i$ of $x$ only, the gradient of the sum is the derivative at each of the points. (The constant of 5 entries
+# takes 8 bytes in the first table: the derivative of the sum is a 1 for each entry, one number repeated without a copy.
+# The last line, ``astype`` to the dtype that the numbers already have, copies them: a gradient that is handed out gets
+# its own memory.)
 #
 # A harder case is the bell curve $f(x) = e^{-x^2/2}$. Its derivatives are known:
 # $f^{(k)}(x) = (-1)^k \mathrm{He}_k(x)\, f(x)$ with Hermite's polynomials $\mathrm{He}_1 = x$,
@@ -100,15 +100,15 @@ lesson.figure(figure, "four_derivatives", alt="Five plots one above the other: a
 
 # %%
 # The tape grows with each order, since each backward pass adds its own steps to what it goes through. First derivatives
-# are cheap, second ones affordable; high orders of large programs are better not computed like this.
+# are cheap, second ones affordable; high orders of large programs are better computed in another way.
 #
 # A whole Hessian
 # ---------------
 #
-# For a function of $n$ inputs the second derivatives are a matrix $H$ of $n \times n$ numbers. One product $Hv$ takes a
-# few times the price of a gradient, whatever $n$ is (lesson 01, part 7), and the product with the $i$-th unit vector is
+# For a function of $n$ inputs the second derivatives are a matrix $H$ of $n \times n$ numbers. One product $Hv$ costs a
+# few times as much as a gradient, whatever $n$ is (lesson 01, part 7), and the product with the $i$-th unit vector is
 # column $i$. So a Hessian takes $n$ products: fine for a hundred weights, out of the question for a million. Here is
-# that of a network of 17 weights, with a smooth loss, as a function of all its weights in one vector.
+# the Hessian of a network of 17 weights, with a smooth loss, as a function of all its weights in one vector.
 
 INPUTS, HIDDEN, EXAMPLES = 3, 4, 50
 rng = lesson.rng(1)
@@ -135,7 +135,7 @@ print(f"{whole.shape[0]} x {whole.shape[1]} second derivatives from {whole[0, 0]
 # %%
 # Is it right? It should be symmetric, $\partial^2 L/\partial w_i\,\partial w_j = \partial^2 L/\partial w_j\,\partial
 # w_i$. And a small step $hv$ of the weights should change the gradient by $hHv$. We take the central difference of
-# *gradients*, which are exact: that loses far fewer digits than a second difference of losses would.
+# *gradients*, which are exact: this loses far fewer digits than a second difference of losses would.
 
 step = np.finfo(float).eps ** (1 / 3)
 v = rng.normal(size=len(weights))
@@ -165,7 +165,7 @@ lesson.claim("Hv = change of the gradient along v (relative to the largest entry
 # ----------------------
 #
 # Dual numbers carry a value and one derivative. Nothing keeps us from carrying more. A *truncated Taylor series*
-# $a(d) = a_0 + a_1 d + \dots + a_m d^m$ is a number of $m + 1$ coefficients, and the arithmetic of series is known:
+# $a(d) = a_0 + a_1 d + \dots + a_m d^m$ is a number with $m + 1$ coefficients, and the arithmetic of series is known:
 #
 # $$(ab)_k = \sum_{j=0}^k a_j\,b_{k-j}, \qquad
 # (e^a)_k = \frac1k \sum_{j=1}^k j\,a_j\,(e^a)_{k-j} .$$
@@ -245,16 +245,16 @@ lesson.claim("products of Taylor arithmetic to order m: (m + 1)(m + 2)/2 + m(m +
 
 # %%
 # The tape for four derivatives by repeated reverse mode had more nodes than the series has products for six. Series win
-# wherever there is one input and many orders. With several inputs one takes a series along each of several directions
+# wherever there is one input and many orders. With several inputs, take a series along each of several directions
 # (Griewank, Utke & Walther 2000, *Evaluating higher derivative tensors by forward propagation of univariate Taylor
 # series*).
 #
 # Questions
 # ---------
 #
-# 1. Which derivative rule does ``Series`` need for the quotient? Derive it from $(a/b)\,b = a$, and check it on
-#    $1/(1 + x^2)$, whose Taylor series about 0 you know.
-# 2. A network $t(x)$ of one input shall satisfy $t'' = -t$. Write a loss for that with ``create_graph=True``, add
+# 1. Which rule does ``Series`` need for the quotient? Derive it from $(a/b)\,b = a$, and check it on $1/(1 + x^2)$,
+#    whose Taylor series about 0 you know.
+# 2. A network $t(x)$ of one input is to satisfy $t'' = -t$. Write a loss for that with ``create_graph=True``, add
 #    $t(0) = 0$ and $t'(0) = 1$, and train it on the interval from 0 to $\pi$. What should it become?
 
 lesson.finish()

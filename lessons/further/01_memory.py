@@ -2,14 +2,14 @@ r"""What a tape keeps, and how to make it keep less
 ==============================================
 
 Training a network takes many times the memory of using it. The reason is the tape: until the backward pass has come by,
-it holds on to what the rules will need, for every layer and every example of the minibatch. Open this chapter when
-training runs out of memory, or when you have to say beforehand whether it will. It predicts the bytes from the rules,
-checks them against what Python really holds, and then trades them for time.
+it keeps what the rules will need, for every layer and every example of the minibatch. Open this chapter when training
+runs out of memory, or when you have to say beforehand whether it will. It predicts the bytes from the rules, checks
+them against what Python really holds, and then trades them for time.
 
 Afterwards you can
 
 - predict the memory of a training step from depth, width and number of examples;
-- say how the wording of one backward rule can double it;
+- say how the wording of one backward rule can double that memory;
 - reduce it from $m$ layers to about $2\sqrt m$, for one more forward pass.
 
 Read first: lesson 01 (tensors and the tape), parts 5 and 6.
@@ -82,9 +82,9 @@ print(mg.draw.text(value, {"x": x, "W1": weights[0], "W2": weights[1], "W3": wei
 # $$\underbrace{2N}_{\text{points}} + \underbrace{m\,N\,n}_{\text{hidden layers}}
 #   + \underbrace{(m - 1)\,n^2 + n}_{\text{weights}}$$
 #
-# numbers of four bytes. Does the tape say so, for other depths and other $N$? And is it what Python really allocates?
-# ``tracemalloc`` counts every byte that is allocated and not yet freed, NumPy's included. Inputs and weights are made
-# inside the function, so that nothing but the tape keeps them alive.
+# numbers of four bytes. Does the tape's account agree, for other depths and other $N$? And is that what Python really
+# allocates? ``tracemalloc`` counts every byte that is allocated and not yet freed, NumPy's included. Inputs and weights
+# are made inside the function, so that nothing but the tape keeps them alive.
 
 
 def only_the_result(m, width, count, rng):
@@ -133,9 +133,9 @@ print(f"m = 8, N = 4096: {held[-1]:,} bytes for training, {without:,} under no_g
 # The wording of a rule
 # ---------------------
 #
-# The library's rule for tanh is ``g * (1 - y * y)``. One could as well write ``g * (1 - tanh(x) ** 2)``. It is the same
-# number, but a rule keeps what it names. The input of tanh is needed by nobody else, and so each layer is now in
-# memory twice: once as the input of tanh, once as the input of the next ``matmul``.
+# The library's rule for tanh is ``g * (1 - y * y)``. One could as well write ``g * (1 - tanh(x) ** 2)``. The number is
+# the same, but a rule keeps what it names. Nothing else needs the input of tanh, and so each layer is now in memory
+# twice: once as the input of tanh, once as the input of the next ``matmul``.
 
 tanh_by_input = op("tanh_by_input", "Hyperbolic tangent, differentiated through its input.",
                    lambda xp, x: xp.tanh(x), lambda g, _y, x: g * (1 - mg.tanh(x) ** 2))  # fmt: skip
@@ -157,11 +157,11 @@ lesson.claim("tanh differentiated through its input keeps so many bytes more, m 
 #
 # What has been forgotten can be computed again. Cut the $m$ layers into $p$ pieces, and keep only what goes into each
 # piece: $p$ arrays. When the backward pass reaches a piece, run the piece once more with a tape: $m/p$ arrays, until
-# the pass is through with it. At the worst moment
+# the pass is through with it. At the peak,
 #
 # $$p + \frac mp \;\ge\; 2\sqrt m$$
 #
-# arrays are in memory, least for $p = \sqrt m$. The price is one more forward pass. ``mg.checkpoint(piece, x)`` does
+# arrays are in memory, fewest for $p = \sqrt m$. The price is one more forward pass. ``mg.checkpoint(piece, x)`` does
 # this. One case: 64 layers in 8 pieces.
 
 M, COUNT, NARROW = (144, 8192, 16) if lesson.full else (64, 4096, 16)
@@ -220,9 +220,10 @@ for p in divisors:
     print(f"p = {p:3}: {peak:6.1f} activations, p + m/p = {p + M / p:6.1f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* What the formula leaves out is the work itself: while the rule of tanh runs, the gradient that came in,
-# $y^2$, $1 - y^2$ and the product are there, four more arrays. Whether one of them is freed a moment earlier or later
-# makes one array; the gradients of the weights are 0.25 of one. So we predict $p + m/p + 4$, give or take one.
+# *Tolerance.* The formula leaves out the work itself: while the rule of tanh runs, the incoming gradient, $y^2$,
+# $1 - y^2$ and the product are in memory, four more arrays. Whether one of them is freed a moment earlier or later
+# makes a difference of one array; the gradients of the weights are 0.25 of one. So we predict $p + m/p + 4$, give or
+# take one.
 
 lesson.claim("most activations in memory with checkpoints: p + m/p, and 4 for the rule at work, all p", peaks,
              predicted=divisors + M / divisors + 4, rtol=0.0, atol=1.0)
@@ -248,9 +249,9 @@ lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in act
               "above that line.")
 
 # %%
-# At both ends nothing is gained: with $p = 1$ the whole tape comes back in the backward pass, with $p = m$ every
-# activation is an input that is kept. In the middle, 64 layers take the memory of about 20. And as the second forward
-# pass is one of about four (lesson 01 measured the price of a gradient), training takes about a quarter longer.
+# At both ends nothing is gained: with $p = 1$ the whole tape comes back in the backward pass; with $p = m$ every
+# activation is an input that is kept. In the middle, 64 layers take the memory of about 20. And as a gradient costs
+# about four forward passes (lesson 01 measured it), one more makes training about a quarter longer.
 #
 # If that is still too much, put checkpoints into the pieces, and so on: with $\log_2 m$ levels the memory grows as
 # $\log m$, and so does the number of forward passes (Griewank & Walther 2000, *Algorithm 799*; Chen et al. 2016,
@@ -261,7 +262,7 @@ lesson.figure(figure, "checkpoints", alt="Peak memory of a training step, in act
 #
 # 1. Give the network biases, ``x @ W + b``. What do they add to the bytes kept? Answer first, from the rule of ``add``
 #    (lesson 01, part 6), then measure.
-# 2. Draw the bytes kept against depth, and against the number of points, with biases and with five hidden layers of
+# 2. Plot the bytes kept against depth, and against the number of points, with biases and with five hidden layers of
 #    width 16. Look for straight lines, and say what their slopes are before you measure them.
 # 3. Make the layers residual, ``x = x + tanh(x @ W)`` from the second on. How many arrays does a layer keep now, and
 #    who keeps them?

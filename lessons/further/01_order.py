@@ -2,8 +2,8 @@ r"""Loops, branches, and the order of the backward pass
 ===================================================
 
 The tape of lesson 01 is a list, and its backward pass goes through the list from the end. That looks like a detail. It
-seems just as natural to do without a list and to walk from the result to what it was made from. Many a first attempt at
-an autograd library does so, passes its tests, and then takes a minute for a network of 24 layers, or returns
+seems just as natural to do without a list, and to walk from the result back to what it was made from. Many a first
+attempt at an autograd library does so, passes its tests, and then takes a minute for a network of 24 layers, or returns
 gradients that are nearly right. This chapter shows what goes wrong, and by how much. Open it when you write a backward
 pass of your own, when you read ``minigrad/graph.py`` and ask why it sorts by age, or when you want to differentiate a
 program with loops and branches in it.
@@ -87,9 +87,9 @@ def go_back(result):
 # ------------------
 #
 # A tape does not care how the steps came about. A loop leaves one group of entries for each pass, a branch leaves
-# those of the side that was taken: it is the *run* that is differentiated, not the text of the program. Newton's
-# method for $\sqrt a$ repeats $y \leftarrow (y + a/y)/2$ until $y$ no longer moves. Through this loop the tape must
-# find $\mathrm d\sqrt a/\mathrm da = 1/(2\sqrt a)$. Here is what it finds after each pass.
+# those of the side that was taken: what is differentiated is the *run*, not the text of the program. Newton's method
+# for $\sqrt a$ repeats $y \leftarrow (y + a/y)/2$ until $y$ no longer moves. Through this loop the tape must find
+# $\mathrm d\sqrt a/\mathrm da = 1/(2\sqrt a)$. Here is what it finds after each pass.
 
 tape.clear()
 a, two, y = Number(2.0), Number(2.0), Number(1.0)
@@ -108,7 +108,7 @@ print(f"{len(tape)} entries on the tape")
 # $$\frac{e\,e'}{y} - \frac{e^2}{2y^2}\,\frac{\mathrm dy}{\mathrm da} .$$
 #
 # The first term is the larger one. It makes $e'/e$ twice as large in each pass. A loop that stops as soon as its value
-# is good enough may return a derivative that is not; a pass or two more will mend that. (And a loop that starts at the
+# is good enough may return a derivative that is not; a pass or two more will fix that. (And a loop that starts at the
 # solution and makes no pass at all returns the right value with the derivative of a constant, 0.)
 
 # %% Tolerance tags=["hide-input"]
@@ -126,8 +126,8 @@ lesson.claim("error of the derivative after the next pass of Newton's loop, pass
 # Adding up
 # ---------
 #
-# A number that is used twice reaches the result along two paths, and the chain rule of several variables adds the
-# paths up. Overwriting instead of adding loses all but one. For $x\cdot x + x$ at 3 the derivative is $2x + 1 = 7$:
+# A number that is used twice reaches the result along two paths, and the chain rule for several variables adds up the
+# paths. Overwriting instead of adding loses all but one. For $x\cdot x + x$ at 3 the derivative is $2x + 1 = 7$:
 
 
 def go_back_overwriting(result):
@@ -147,7 +147,7 @@ for backward_pass in (go_back, go_back_overwriting):
 # Too slow: recursion
 # -------------------
 #
-# Now do without the list, and walk from the result along its inputs, their inputs, and so on. The first way to do so is
+# Now do without the list, and walk from the result along its inputs, their inputs, and so on. The first way is
 # recursion: each number hands on a share as soon as it gets it. The result is right, but a value that is used twice is
 # entered twice, and so is everything before it. In a row of $n$ diamonds, $y \leftarrow \sin y + \cos y$, the number of
 # visits doubles with each: $v(n) = 2 v(n-1) + 3$ with $v(0) = 1$, which is $4\cdot 2^n - 3$.
@@ -199,8 +199,8 @@ lesson.figure(figure, "diamonds", alt="The numbers visited in a backward pass ag
               "than a hundred thousand; with a tape they stay below a hundred.")
 
 # %%
-# A residual network has a diamond in every block, $x + f(x)$, a recurrent network one in every time step. So the
-# mistake does not show in a test of three layers, and stops everything later.
+# A residual network has a diamond in every block, $x + f(x)$, and a recurrent network one in every time step. So the
+# mistake does not show in a test of three layers, but makes deep networks impossible.
 #
 # Too early: the order of arrival
 # -------------------------------
@@ -244,10 +244,10 @@ lesson.claim("visiting in the order of arrival loses exactly the late share, 2 c
 # Two orders that work
 # --------------------
 #
-# The rule that is both fast and right: *visit each number once, after everything that was made from it.* That is a
+# This rule is both fast and right: *visit each number once, after everything that was made from it.* That is a
 # topological order of the graph, and there are two usual ways to get one.
 #
-# - *By age.* A number is always younger than what it was made from, so the youngest first is such an order. It needs a
+# - *By age.* A number is always younger than what it was made from, so "youngest first" is such an order. It needs a
 #   list of all numbers, or an age in each and a sort. This is what ``graph.py`` does.
 # - *By counting.* First count, for each number, how many steps lead out of it towards the result. Then a number is
 #   visited when all of them have been used. It needs a first walk to count, and no ages. PyTorch's engine counts.
@@ -310,7 +310,7 @@ lesson.claim("derivative along 2^60 paths: by counting, by age, by the engine", 
 #
 # 1. Start Newton's loop at ``y = Number(math.sqrt(2.0))`` and stop it before the first pass if $y^2 = a$ to rounding.
 #    What is $\mathrm dy/\mathrm da$? How many passes must it make from there to find the right derivative?
-# 2. Write the recursion of "Too slow" such that it remembers which numbers it has entered, and returns at once from
+# 2. Rewrite the recursion of "Too slow" so that it remembers which numbers it has entered, and returns at once from
 #    those. Which of the two faults does it then have?
 
 lesson.finish()

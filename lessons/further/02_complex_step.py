@@ -3,8 +3,8 @@ r"""The complex step: a derivative to all sixteen digits
 
 Central differences leave ten digits of a derivative at best, because they subtract two numbers that are nearly equal.
 Evaluate the function at a complex number instead, and there is nothing to subtract: the step may be 1e-200, and all
-sixteen digits are right. It takes one line of code. It also fails without a word on functions that look harmless, so
-read on before you use it.
+sixteen digits are right. It takes one line of code. It also fails silently on functions that look harmless, so read on
+before you use it.
 
 Afterwards you can
 
@@ -47,7 +47,7 @@ threadpoolctl.threadpool_limits(1)
 # f'(x) = \frac{\operatorname{Im} f(x+ih)}h + \frac{h^2}6 f''' - \dots$$
 #
 # The imaginary part holds $h f'$ alone. Nothing is subtracted, so nothing cancels, and $h$ may be so small that $h^2$
-# is nothing at all. One function, $f = e^x/(\sin^3 x + \cos^3 x)$, whose derivative one can still write down:
+# vanishes. We try it on $f = e^x/(\sin^3 x + \cos^3 x)$, whose derivative can still be written down:
 
 
 def complex_step(f, x, h=1e-200):
@@ -123,11 +123,11 @@ lesson.figure(figure, "complex_step", alt="Relative error of a derivative agains
 # The functions of ``minigrad`` take plain arrays, too, complex ones among them, so the forward functions can be used as
 # they are to check the backward rules. But the series holds only where the *program* is a smooth function of
 # a complex number. The absolute value is not: for $a + ib$ it is $\sqrt{a^2 + b^2}$. Comparisons, and with them
-# branches and maxima, have no meaning for complex numbers. (NumPy compares real parts first, which is what one wants
-# here as long as they differ.) And some functions do not take complex numbers at all.
+# branches and maxima, have no meaning for complex numbers. (NumPy compares real parts first, which is right here as
+# long as they differ.) And some functions do not take complex numbers at all.
 #
-# ``mg.jacobian`` makes the whole Jacobian by backward. The candidates include two programs for one function,
-# $\log(1 + e^x)$: ``mg.softplus``, and a formula that is often seen because it cannot overflow.
+# ``mg.jacobian`` computes the whole Jacobian by backward. The candidates include two programs for one function,
+# $\log(1 + e^x)$: ``mg.softplus``, and a common formula that cannot overflow.
 
 z = lesson.rng(2).uniform(0.3, 1.5, 4) * np.array([1, -1, 1, -1])
 smooth = {"tanh": mg.tanh, "sigmoid": mg.sigmoid, "softmax": mg.softmax, "logsumexp": mg.logsumexp, "norm": mg.norm,
@@ -167,8 +167,8 @@ lesson.claim("max(x, 0) + log(1 + e^-|x|): the complex step is wrong by 1/(1 + e
 # ``relu`` and ``max`` are right, since the entries differ in their real parts. ``abs`` is wrong: the imaginary part
 # is lost, and the derivative comes out as 0. The last line is the case to remember. As a function, $\log(1 + e^x)$ is
 # perfectly smooth. But the formula contains an absolute value, whose two kinks cancel, and the complex step sees the
-# program. It fails without a word, and here the backward rule is right and the check wrong. (``mg.softplus`` is
-# computed without an absolute value.)
+# program. It fails silently, and here the backward rule is right and the check wrong. (``mg.softplus`` is computed
+# without an absolute value.)
 #
 # 3. Small mistakes
 # -----------------
@@ -215,6 +215,6 @@ lesson.claim("A rule wrong by 1e-2 to 1e-11: the relative error that the complex
 # ---------
 #
 # 1. Write ``softplus`` so that the complex step is right for it. Does it still not overflow at $x = 1000$?
-# 2. How large may $h$ be, such that the truncation error of $\tanh$ at 1 is below $\varepsilon$? Check it.
+# 2. How large may $h$ be if the truncation error of $\tanh$ at 1 is to stay below $\varepsilon$? Check it.
 
 lesson.finish()

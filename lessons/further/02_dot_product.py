@@ -1,8 +1,8 @@
 r"""The dot-product test: all entries of a gradient at once
 =======================================================
 
-A layer of 256 × 256 weights has 65,536 derivatives, and differences need two evaluations for each. Usually one then
-checks a few of them and hopes for the best. The dot-product test looks at all of them at once, for two evaluations and
+A layer of 256 × 256 weights has 65,536 derivatives, and differences need two evaluations for each. So people usually
+check a few of them and hope for the best. The dot-product test looks at all of them at once, for two evaluations and
 one backward pass, and finds a single wrong one. But it has a trap: build it from parts of one library, and it checks
 nothing.
 
@@ -54,9 +54,9 @@ STEP = np.finfo(float).eps ** (1 / 3)
 # for both are $u^\top J v$. So take random $u$ and $v$ and compute both sides, one by backward and the other in some
 # way that does not use the backward rules: by one central difference along $v$.
 #
-# For $u$ and $v$ we take random signs, divided by their length: no entry is small, so none is overlooked. The patient
-# is a layer $W \mapsto \tanh(AW)$, once with its right rule, once with *one* of the 65,536 entries twice as large, and
-# once with the wrong sign.
+# For $u$ and $v$ we take vectors of random signs, divided by their length: no entry is small, so none is overlooked.
+# The patient is a layer $W \mapsto \tanh(AW)$, once with its right rule, once with *one* of the 65,536 entries doubled,
+# and once with the wrong sign.
 
 
 def along(f, x, v):
@@ -113,8 +113,8 @@ for name, layer in layers.items():
 # How large should the gap be? If one entry $k$ of $J^\top u$ is doubled, the right-hand side is wrong by the share of
 # that entry, $(J^\top u)_k\,v_k$. If the sign is flipped, it is wrong by twice the whole, $2\langle u, Jv\rangle$.
 # (Both are compared with $\|Jv\|$. Since $u$ and $Jv$ are nearly orthogonal, like all random directions in a space of
-# so many dimensions, the second stays far below 1, too.) More trials, with both ways to compute $Jv$; the other way,
-# ``mg.jvp``, is the next part's.
+# so many dimensions, the second stays far below 1, too.) Now for more trials, with two ways to compute $Jv$; the
+# second, ``mg.jvp``, is the subject of the next part.
 
 TRIALS = 100 if lesson.full else 25
 gaps, share_of_entry, whole = {}, [], []
@@ -166,19 +166,19 @@ lesson.figure(figure, "dot_product", alt="Gap between the two sides of the dot-p
               "three lie near 1e-17.")
 
 # %%
-# Blue, the difference along $v$, does its work. The gap of one wrong entry depends on $u$, and may by chance be small;
-# two or three trials make that unlikely. Looking at one entry chosen at random would find it once in 65,536 times.
+# The difference along $v$ (blue) works. The gap of one wrong entry depends on $u$, and may by chance be small; two or
+# three trials make that unlikely. Looking at one entry chosen at random would find it once in 65,536 times.
 #
 # 2. Two sides from one source
 # ----------------------------
 #
-# Orange is a surprise: with ``mg.jvp``, a flipped sign passes. ``minigrad`` has no rules of its own for
-# $J v$. It derives them: $u \mapsto J^\top u$ is linear in $u$, and differentiating it for $u$ gives $v \mapsto J v$
-# (``transforms.py``). If the rule is wrong, $\tilde J^\top u$ instead of $J^\top u$, then out comes $\tilde J v$, and
-# $\langle u, \tilde J v\rangle = \langle\tilde J^\top u, v\rangle$ holds perfectly. *A test whose two sides come from
-# one source tests nothing but their bookkeeping*: here, that the rule is linear in $u$ and can be differentiated.
-# Where the two directions have rules of their own, as in PyTorch's forward mode, it is a real test of one against the
-# other.
+# ``mg.jvp`` (orange) is a surprise: with it, a flipped sign passes. ``minigrad`` has no rules of its own for $J v$. It
+# derives this product: $u \mapsto J^\top u$ is linear in $u$, and differentiating it with respect to $u$ gives
+# $v \mapsto J v$ (``transforms.py``). If the rule is wrong, $\tilde J^\top u$ instead of $J^\top u$, the result is
+# $\tilde J v$, and $\langle u, \tilde J v\rangle = \langle\tilde J^\top u, v\rangle$ holds perfectly. *A test whose two
+# sides come from one source tests nothing but their bookkeeping*: here, that the rule is linear in $u$ and can be
+# differentiated. Where the two directions have rules of their own, as with PyTorch's forward mode, it is a real test of
+# one against the other.
 
 lesson.claim("With mg.jvp on the left neither a flipped sign nor a doubled entry is seen (largest gap)",
              max(abs(gaps[name, by_engine]).max() for name in layers), below=1e-12)
@@ -236,9 +236,9 @@ for row, (name, (f, shapes)) in enumerate(PLANTED.items()):
     print(f"{name:29} {measured[0]:10.0e} {measured[1]:12.0e}")
 
 # %%
-# With a difference, the test finds the first five: what is wrong at the example, like a comparison of every entry. It
-# sees neither a rule that is wrong at second order only nor a wrong *function* with a rule that fits it. With
-# ``mg.jvp`` it finds the one rule that is not linear in $u$, and no other.
+# With a difference, the test finds the first five: like a comparison of every entry, it finds what is wrong at the
+# example. It sees neither a rule that is wrong only at second order nor a wrong *function* with a rule that fits it.
+# With ``mg.jvp`` it finds the one rule that is not linear in $u$, and no other.
 
 lesson.claim("Of seven mistakes, the dot product with a difference finds the five that are wrong at the example",
              sum(found[name][0] for name in list(PLANTED)[:5]) - sum(found[name][0] for name in list(PLANTED)[5:]),

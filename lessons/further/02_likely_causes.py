@@ -4,7 +4,7 @@ r"""Likely causes: what a wrong gradient looks like
 ``check_grads`` has raised, and its message ends with "Likely cause: …". Should you believe it? The numbers of a wrong
 gradient often say what is wrong: all of one factor, the right ones in another order, zeros in one place. Here weight
 normalization, whose backward rule is easy to get wrong, is the patient. We break it in six ways and read the messages;
-the sixth shows what no pattern can name, and how a law finds it.
+the sixth mistake fits no pattern, but a law finds it.
 
 Afterwards you can
 
@@ -42,9 +42,9 @@ threadpoolctl.threadpool_limits(1)
 # --------------
 #
 # Weight normalization writes a weight vector $w$ as $w = g\, v / \lVert v\rVert$, a length times a direction, with one
-# pair $(g, v)$ for each row of a layer's weight matrix. Lesson 03 is about what that is good for; here it is only a
-# function. Its backward rule is not obvious, for each entry of $v$ moves the norm, and with it the whole row. First
-# the library's own, in a layer with inputs, for all of its four arguments.
+# pair $(g, v)$ for each row of a layer's weight matrix. Lesson 03 says what that is good for; here it is only a
+# function. Its backward rule is not obvious, because each entry of $v$ moves the norm, and with it the whole row. First
+# we check the library's own rule, in a layer with inputs, for all of its four arguments.
 
 rng = lesson.rng(1)
 x, v, g, b = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), rng.uniform(0.5, 2, 4), rng.normal(size=4)
@@ -75,9 +75,9 @@ lesson.claim("Alarms about a weight-normalized layer, first and second order",
 #
 # $$\nabla_v = \frac{1}{\lVert v\rVert}\left(\nabla_w - \frac{\nabla_w \cdot v}{\lVert v\rVert^2}\, v\right),$$
 #
-# for each row by itself. The mistakes are changes of what it returns. After the numbers, ``check_grads`` compares them:
-# are the wrong entries all off by one factor? Are they the right ones, transposed? Are they zero? A cause is named only
-# if it explains *every* wrong entry to within the tolerance.
+# for each row by itself. Each mistake changes what the rule returns. When the numbers differ, ``check_grads`` compares
+# them: are the wrong entries all off by one factor? Are they the right ones, transposed? Are they zero? A cause is
+# named only if it explains *every* wrong entry to within the tolerance.
 
 
 def weight_norm_with(change):
@@ -111,17 +111,17 @@ lesson.claim("Causes named rightly, or rightly not named, of 6", named, near=len
 # %%
 # Read the second message: "half the difference quotient at every wrong entry". The hint rests on exactly that. A factor
 # that is the same for nine entries to within $10^{-6}$ is no coincidence; for a single entry, only simple numbers such
-# as 2 or 1/2 count. The transposition leaves the diagonal right: 6 of 9 entries are wrong. The dropped row leaves six
-# right.
+# as 2 or 1/2 count. The transposition leaves the diagonal right, so 6 of 9 entries are wrong. The dropped row leaves
+# six right.
 #
-# For the last mistake, where the norm has been taken for a constant, no pattern fits. Then no cause is named: a wrong
-# hint is worse than none.
+# For the last mistake, which takes the norm for a constant, no pattern fits. So no cause is named: a wrong hint is
+# worse than none.
 #
 # 3. A law for what has no name
 # -----------------------------
 #
 # The function does not change when $v$ is made longer, so its gradient has no component along $v$:
-# $v \cdot \nabla_v = 0$ in each row. That holds up to rounding, without any step size, and it says where to look. If
+# $v \cdot \nabla_v = 0$ in each row. This holds up to rounding, without any step size, and it says where to look. If
 # the norm is taken for a constant, $\nabla_v = \nabla_w/\lVert v\rVert$, and what is left is
 #
 # $$v \cdot \nabla_v = \frac{v \cdot \nabla_w}{\lVert v\rVert} .$$
@@ -148,9 +148,9 @@ lesson.claim("With the norm taken for a constant, v·∇_v = v·∇_w/‖v‖", 
              predicted=np.sum(square_v * grad_w, axis=1) / lengths, rtol=0.0, atol=1e-14)
 
 # %%
-# Lesson 03 makes much of this law. A law of this kind is there more often than one thinks: softmax does not change when
-# all its inputs grow by the same amount (so its gradients add up to zero), and a mean over a minibatch does not care
-# for its order.
+# Lesson 03 makes much of this law. Such laws are more common than one might think: softmax does not change when all its
+# inputs grow by the same amount (so its gradients add up to zero), and a mean over a minibatch does not depend on its
+# order.
 #
 # Questions
 # ---------
@@ -158,6 +158,6 @@ lesson.claim("With the norm taken for a constant, v·∇_v = v·∇_w/‖v‖", 
 # 1. Two mistakes at once: flip the sign *and* drop the last row. What does ``check_grads`` say, and why? What if the
 #    sign is flipped in the last row only?
 # 2. A rule for ``mg.logsumexp`` returns 1 for the largest entry and 0 for the others, the gradient of ``mg.max``. Find
-#    a law that the right gradient obeys and this one, too; then one that only the right gradient obeys.
+#    a law that both the right gradient and this one obey; then one that only the right gradient obeys.
 
 lesson.finish()

@@ -7,9 +7,9 @@ The answer is a formula, in bytes, and one question: how often is each weight us
 
 Afterwards you can
 
-- say which arrays the backward pass keeps because of weight normalization, with equation 2 in ordinary operations and
-  as one op, and count their bytes;
-- explain why this does not depend on the minibatch, and what it is that depends on it in batch normalization.
+- say which arrays are kept for the backward pass because of weight normalization, with equation 2 in ordinary
+  operations and as one op, and count their bytes;
+- explain why this does not depend on the minibatch, and what does depend on it in batch normalization.
 
 Read first: lesson 03 (weight normalization); of lesson 01, what the tape keeps (``mg.draw``).
 
@@ -29,8 +29,8 @@ Time: quick about 2 s, full about 2 s.
 # Equation 2 is $w = g\,v/\|v\|$ for each weight vector: a direction $v$ and a length $g$. Each operation in it leaves a
 # node on the tape, and a node keeps the arrays that its backward rule will need. ``wn.weight_norm_composite`` is
 # equation 2 in ordinary operations; ``wn.weight_norm`` is the same function as a single op, whose backward rule is
-# equation 3. ``mg.draw`` says what the tape of $w$ keeps, and which of it is $v$ and $g$ themselves (``of_leaf``). A
-# layer of 100 neurons with 500 inputs, float32 as in training:
+# equation 3. ``mg.draw`` says what the tape of $w$ keeps, and which of these arrays are $v$ and $g$ themselves
+# (``of_leaf``). A layer of 100 neurons with 500 inputs, float32 as in training:
 
 import time
 
@@ -67,16 +67,16 @@ lesson.claim("In ordinary ops: one more array of the size of the weights, and tw
              kept["ordinary ops"], predicted=FLOAT32 * NEURONS * (INPUTS + 2), rtol=0)
 
 # %%
-# The four operations keep the quotient or product of the size of $v$, and the norms and $g$ in the shape in which they
-# are broadcast. The single op computes the norms again in the backward pass.
+# The four operations keep one array of the size of $v$, the quotient or product, and the norms and $g$ in the shape in
+# which they are broadcast. The single op computes the norms again in the backward pass.
 #
 # A whole layer
 # -------------
 #
 # Now the whole layer, $t = X w^{\mathsf T}$, for several sizes $B$ of the *minibatch*: the examples, a row of $X$ each,
-# that one step of training looks at. With weight normalization the product needs $w$, which is not a parameter any
-# more and has to be kept beside $v$; and the op keeps $g$. That makes $4\,(\text{neurons} \cdot \text{inputs} +
-# \text{neurons})$ bytes, whatever $B$ is.
+# that one step of training looks at. With weight normalization the product needs $w$, which is no longer a parameter
+# and has to be kept beside $v$; and the op keeps $g$. That makes
+# $4\,(\text{neurons} \cdot \text{inputs} + \text{neurons})$ bytes, whatever $B$ is.
 
 
 def bytes_for_layer(batch, neurons, inputs, normalized):
@@ -106,17 +106,17 @@ lesson.claim("The memory that weight normalization adds: w and g, the same for m
              extra, predicted=formula, rtol=0)
 
 # %%
-# So "no additional memory" is not quite true: $w$ has to exist beside $v$, one array of the size of the weights. What
-# the authors compare with is batch normalization, which keeps arrays of the size of the *pre-activations* $t$; those
-# grow with the minibatch, as the last column shows. "Independent of the minibatch size" (section 2.1) is exact.
+# So "no additional memory" is not quite true: $w$ has to exist beside $v$, one array of the size of the weights. The
+# authors compare with batch normalization, which keeps arrays of the size of the *pre-activations* $t$; those grow with
+# the minibatch, as the last column shows. "Independent of the minibatch size" (section 2.1) is exact.
 #
 # Time
 # ----
 #
-# Reading and writing the weights a few times more is the whole overhead. It is the same for each minibatch, while the
+# The whole overhead is reading and writing the weights a few more times. It is the same for each minibatch, while the
 # layer's own work, two products in the backward pass and one in the forward pass, grows with it. So the overhead per
-# example falls as $1/B$. Time on a shared machine is too noisy for a claim; here it is as measured, the fastest of
-# many passes, which the machine's other work disturbs least.
+# example falls as $1/B$. Time on a shared machine is too noisy for a claim; we print the fastest of many passes, which
+# the machine's other work disturbs least.
 
 
 def seconds(make_weight, batch, repeats=40):
@@ -145,10 +145,11 @@ for batch in (10, 100, 1000):
 # Questions
 # ---------
 #
-# 1. *A convolution.* Take ``mg.nn.Conv2d(16, 32, 3)`` on pictures of 16 × 16 and ``wn.WeightNorm``. How many bytes does
-#    weight normalization add by the formula, and what share of what the layer keeps is that for 10 and 100 pictures?
+# 1. *A convolution.* Take ``mg.nn.Conv2d(16, 32, 3)`` on pictures of 16 × 16 and ``wn.WeightNorm``. By the formula, how
+#    many bytes does weight normalization add, and what share is that of all that the layer keeps, for 10 and for 100
+#    pictures?
 # 2. *Recompute instead of keeping.* ``mg.checkpoint`` drops what a function keeps and computes it again in the backward
-#    pass. Wrap the layer's product together with equation 2 in it. What is left of the extra bytes, and what does it
-#    cost in time?
+#    pass. Wrap the layer's product, together with equation 2, in it. How many of the extra bytes are left, and what
+#    does it cost in time?
 
 lesson.finish()

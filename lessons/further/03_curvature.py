@@ -30,7 +30,7 @@ Time: quick about 5 s, full about 5 s.
 #
 # $$L(w) = \tfrac12 (w - w^*)^{\mathsf T} H\,(w - w^*)$$
 #
-# with eigenvalues 1 and 0.1. How fast gradient descent can be is a matter of their ratio, the *condition number*
+# with eigenvalues 1 and 0.1. How fast gradient descent can be depends on their ratio, the *condition number*
 # $\kappa = h_{\max}/h_{\min}$: the best constant learning rate, $\eta = 2/(h_{\max} + h_{\min})$, multiplies the error
 # by $(\kappa - 1)/(\kappa + 1)$ in each step.
 #
@@ -41,8 +41,8 @@ Time: quick about 5 s, full about 5 s.
 # $$H_{uu} \text{ for } g, \qquad \frac{g^2}{\|v\|^2}\,H_{\perp\perp} \text{ for } v \text{ across } u, \qquad
 #   \frac{g}{\|v\|}\,H_{u\perp} \text{ between them}, \qquad 0 \text{ for } v \text{ along } u,$$
 #
-# with $H_{uu} = u^{\mathsf T} H u$ and so on. The last one is the length of $v$, which the loss does not see and
-# gradient descent does not use. What is left is a matrix of two rows, with one knob in it: $g/\|v\|$.
+# with $H_{uu} = u^{\mathsf T} H u$ and so on. The last one belongs to the length of $v$, on which the loss does not
+# depend and along which gradient descent does not step. What is left is a 2 × 2 matrix with one knob in it: $g/\|v\|$.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -98,8 +98,8 @@ for length in (1.0, 2.0, 2 * np.sqrt(10), 20.0):
 
 # %%
 # So $\|v\|$ is a knob on the condition number. At $\|v\| = g$ nothing is gained. Here a longer $v$ *improves* the
-# condition number, up to a perfect 1 at $\|v\| = g\sqrt{10}$; with the steep side along $w^*$ it makes it worse. Now
-# ten directions of the valley and five $\|v\|$.
+# condition number, down to a perfect 1 at $\|v\| = g\sqrt{10}$; with the steep side along $w^*$ a longer $v$ makes it
+# worse. Now we try ten directions of the valley and five $\|v\|$.
 
 angles, lengths = np.arange(0, 100, 10), (0.5, 1.0, 2.0, 6.0, 20.0)
 computed, formula = ([[f(valley(30 + angle), length) for length in lengths] for angle in angles]
@@ -118,19 +118,19 @@ lesson.claim("At ‖v‖ = g the eigenvalues are 0.1 and 1, those of H, whatever
 # The best length of v
 # --------------------
 #
-# Which $g/\|v\|$ makes the condition number of the two rows least? Turning the knob multiplies the entry for $v$ by
+# Which $g/\|v\|$ minimizes the condition number of this matrix? Turning the knob multiplies the entry for $v$ by
 # $g^2/\|v\|^2$ and the two others by $g/\|v\|$ each. Divide the matrix by $g/\|v\|$, which changes no condition number:
 # the entries off the diagonal are then fixed, and so is the product of those on it, $H_{uu}\,H_{\perp\perp}$. Hence the
-# determinant is fixed, the product of the eigenvalues. Their ratio is least when their sum is, the sum of the diagonal,
-# and that is when its two entries are equal:
+# determinant, the product of the eigenvalues, is fixed. Their ratio is least when their sum is least. That sum is the
+# sum of the diagonal, which is least when its two entries are equal:
 #
 # $$\frac{\|v\|^2}{g^2} = \frac{H_{\perp\perp}}{H_{uu}}, \qquad
 #   \kappa_{\text{best}} = \frac{\sqrt{H_{uu}\,H_{\perp\perp}} + |H_{u\perp}|}
 #                               {\sqrt{H_{uu}\,H_{\perp\perp}} - |H_{u\perp}|}.$$
 #
 # If the valley runs along or across $w^*$, $H_{u\perp} = 0$ and the knob removes ill-conditioning altogether. At 45°
-# the two curvatures are equal already, and it can do nothing: length and direction are the wrong pair of coordinates.
-# We let the computer search for the best length among 2000.
+# the two curvatures are already equal, and the knob can do nothing: length and direction are the wrong pair of
+# coordinates. We let the computer search for the best length among 2000.
 
 
 def search(H):
@@ -193,7 +193,7 @@ lesson.figure(figure, "condition", alt="Left: the condition number against ‖v�
 # Near the minimum, and far from it
 # ---------------------------------
 #
-# Is it worth anything? Close to $w^*$, yes: $\|v\|$ hardly changes there, and gradient descent with
+# Is this of any use? Close to $w^*$, yes: $\|v\|$ hardly changes there, and gradient descent with
 # $\eta = 2/(h_{\max} + h_{\min})$ should multiply the error by $(\kappa - 1)/(\kappa + 1)$ in each step. We start a
 # millionth off, in length and direction, and measure the factor of the distance over 8 steps.
 
@@ -231,9 +231,9 @@ lesson.claim("Close to w*, best η: the error is multiplied by (κ - 1)/(κ + 1)
              predicted=predicted_speeds, rtol=1e-4)
 
 # %%
-# From far away it is another matter. 24 starts, in random directions within 90° of $w^*$ and with the right length
-# already; five $\|v\|$; for each the best of 15 rates. We count the steps until the distance is a thousandth of the
-# first.
+# From far away it is another matter. We take 24 starts, in random directions within 90° of $w^*$ and already with the
+# right length; five $\|v\|$; and for each the best of 15 rates. We count the steps until the distance is a thousandth
+# of the first.
 
 starts = [unit_vector(30 + angle) for angle in lesson.rng(1).uniform(-90, 90, 24)]
 rates, most = np.geomspace(0.3, 30, 15), 120
@@ -255,8 +255,8 @@ for ratio in (0.32, 1.0, 1.8, np.sqrt(10), 5.6):
     print(f"‖v‖/g = {ratio:4.2f}: {from_afar[ratio]:5.1f} ± {counts[best].std():4.1f} steps at η = {rates[best]:.1f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* The counts scatter by 40 of 50 steps at most, the mean of 24 by 8 steps, or 16 %, and a ratio of two by
-# 20 %. "Worse" is a ratio above 1 in spite of that.
+# *Tolerance.* The counts scatter by 40 of 50 steps at most, the mean of 24 by 8 steps, or 16 %, and a ratio of two
+# means by 20 %. "Worse" means a ratio above 1 in spite of that.
 
 others = min(steps for ratio, steps in from_afar.items() if ratio < 3)
 lesson.claim("From afar the best ‖v‖ of the Hessian is worse than a shorter one: mean steps / fewest of the others",
@@ -265,9 +265,9 @@ lesson.claim("From afar the best ‖v‖ of the Hessian is worse than a shorter 
 # %%
 # The Hessian's best length, where a single step would do close to $w^*$, is worse from afar than $\|v\| = g$. The
 # reason is that a step at a right angle lengthens $v$, and nothing makes it shorter again. The direction has up to 90°
-# to go, not a millionth; on the way $v$ grows, and a $v$ that was right for the end at the start is too long when it
-# gets there. A very short $v$ is no remedy: its first step throws it out, by chance not far enough or too far, which is
-# why the counts scatter so much.
+# to go, not a millionth; on the way $v$ grows, and a $v$ that had the best length for the minimum at the start is too
+# long when it gets there. A very short $v$ is no remedy: its first step lengthens it, by chance too little or too much,
+# which is why the counts scatter so much.
 #
 # So "improves the conditioning" holds in one direction of the valley, at one length of $v$, close to the minimum. In
 # general the reparameterization *changes* the condition number, and leaves it alone where training begins, at
@@ -277,7 +277,7 @@ lesson.claim("From afar the best ‖v‖ of the Hessian is worse than a shorter 
 # ---------
 #
 # 1. *One rate for all.* Repeat the count from afar with $\eta = 1$ for all $\|v\|/g$ from 0.1 to 10 and 3000 steps.
-#    How do the steps grow with a large $\|v\|/g$, and why do they not with a small one?
+#    How does the number of steps grow with a large $\|v\|/g$, and why not in the same way with a small one?
 # 2. *Three weights.* In three dimensions $v$ has two directions across $w$. For which $H$ can $\|v\|$ bring the
 #    condition number to 1, and what is the best it can do otherwise, if $w^*$ is an eigenvector?
 

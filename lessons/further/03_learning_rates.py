@@ -3,12 +3,12 @@ r"""How wide is the range of learning rates?
 
 "Neural networks with weight normalization therefore work well with a much wider range of learning rates than when using
 the normal parameterization" (section 2.1). If that is so, it saves you a search. Open this chapter when you want to
-know how much wider, with minibatches and noisy targets instead of a plane and a quadratic loss, and which of your
-parameters will diverge first.
+know how much wider the range is, with minibatches and noisy targets instead of a plane and a quadratic loss, and which
+of your parameters will diverge first.
 
 Afterwards you can
 
-- measure a range of learning rates so that it can be compared, each method at each rate of a grid;
+- measure ranges of learning rates so that they can be compared, each method at each rate of a grid;
 - say which part of a network is protected by the growth of ‖v‖, and which is not;
 - name a bound on η that no normalization of weights can lift.
 
@@ -143,9 +143,9 @@ for (task, kind), losses in final.items():
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerances.* The grid has four rates per decade (eight in a full run), so one range is known to 1/4 of a decade, and
-# the mean gain of 12 problems to less than 0.1. "Wider" must mean two rates of the grid; "less than a decade" is what
-# separates the second claim from the third. A bias with the second derivative 1 diverges at every $\eta$ above 2, in
-# every run: above 2 no run with one $\eta$ may stay finite.
+# the mean gain of 12 problems to less than 0.1. "Wider" must mean two rates of the grid; "less than a decade" separates
+# the second claim from the third. A bias with second derivative 1 diverges at every $\eta$ above 2, in every run: above
+# 2 no run with one $\eta$ may stay finite.
 
 lesson.claim("One neuron: weight norm widens the usable range of η, mean gain in decades",
              gain("one neuron", "weight norm").mean(), above=0.5)
@@ -194,18 +194,18 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median and mi
 # %%
 # What was measured:
 #
-# - For *one neuron* the range widens by the better part of a decade, at the side of large $\eta$, as the paper says.
+# - For *one neuron* the range widens by the better part of a decade, on the side of large $\eta$, as the paper says.
 #   The best loss is the same to a few per cent.
 # - For the *small network* with one $\eta$ for everything, the range widens by a factor of two or so: a gain, but
 #   hardly "a much wider range". The paper's experiments use deep networks and Adam; this is neither, so it is no
 #   refutation.
 # - The dotted curve says why. Where $\eta$ acts on $v$ alone, the curve is flat over three decades and no run diverges:
-#   the mechanism of section 2.1 works, for the direction. What blows up at large $\eta$ are $g$ and $b$: no norm grows
-#   that would slow *them* down. The output's $b$ is the clearest case. The squared error has the second derivative 1 by
-#   it, whatever the rest of the network does, so every $\eta$ above $2/1$ must diverge, and does. (Most runs are lost
-#   earlier, near 1 and 1.8: $g$, or $w$, has larger second derivatives in some units.) The argument in section 2.1 is
-#   about $v$, and does not cover the other parameters.
-# - The noise matters. Without it, and with so few examples that the network can fit them exactly, the loss has no
+#   the mechanism of section 2.1 works, for the direction. At large $\eta$, $g$ and $b$ blow up: no norm grows that
+#   would slow *them* down. The output's $b$ is the clearest case. The second derivative of the squared error with
+#   respect to it is 1, whatever the rest of the network does, so every $\eta$ above $2/1$ must diverge, and does. (Most
+#   runs are lost earlier, near 1 and 1.8: $g$, or $w$, has larger second derivatives in some units.) The argument in
+#   section 2.1 is about $v$, and does not cover the other parameters.
+# - The noise matters. Without noise, and with so few examples that the network can fit them exactly, the loss has no
 #   floor. With 512 examples, and otherwise the full run's 24 problems and 1000 steps, the normal parameterization at
 #   its best $\eta$ then ended at a loss about 1.4 times lower than weight normalization at its best (question 2).
 #
@@ -214,7 +214,7 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median and mi
 #
 # 1. *Two rates.* In the small network, give $g$ and $b$ the rate $\min(\eta, \eta_0)$. How large can $\eta_0$ be before
 #    the flat curve breaks off? Is it the second derivative for $g$ that decides?
-# 2. *No floor.* Take the noise out of the small network's targets and leave 512 examples. What happens to the usable
+# 2. *No floor.* Remove the noise from the small network's targets and keep 512 examples. What happens to the usable
 #    range as defined here when you train for 300, 1000, 3000 steps, and why? Find a definition that says something
 #    useful there.
 

@@ -2,15 +2,15 @@ r"""The log-scale: g = eˢ
 =====================
 
 Nothing keeps the length g positive. With $g = e^s$ it cannot change its sign, and multiplying it by two is the same
-step wherever it starts, which sounds like what a scale should do. Section 2 offers that, and reports that it was no
-advantage: final results alike, and "optimization was slightly slower". Open this chapter when you consider it all the
-same, or when you ask why a parameterization that only renames a number should be slower.
+step wherever it starts, which sounds like what a scale should do. Section 2 offers this variant, and reports that it
+was no advantage: the final results were alike, and "optimization was slightly slower". Open this chapter when you
+consider it all the same, or when you ask why a parameterization that only renames a number should be slower.
 
 Afterwards you can
 
 - say at which learning rate the length learns with $s$ instead of $g$, and when that is too much;
-- tell what of "slightly slower" is a law and what is a choice of units;
-- name the one thing that the log-scale does give.
+- tell how much of "slightly slower" is a law and how much a choice of units;
+- name the one advantage that the log-scale does have.
 
 Read first: lesson 03 (weight normalization).
 
@@ -80,9 +80,9 @@ lesson.claim("With s the length learns at the rate η g²: Δg/(-η ∇_g L), g 
              predicted=lengths**2, rtol=1e-4)
 
 # %%
-# A neuron that has grown long, $g > 1$, thus turns $\eta$ into a larger rate for its length, and a short one into a
-# smaller. Lesson 03 found the limit $\eta < 2/h$ for the length, where $h$ is the second derivative of the loss by $g$.
-# With $s$ it becomes $\eta < 2/(h g^2)$.
+# So a neuron that has grown long, $g > 1$, turns $\eta$ into a larger rate for its length, and a short one into a
+# smaller one. Lesson 03 found the limit $\eta < 2/h$ for the length, where $h$ is the second derivative of the loss
+# with respect to $g$. With $s$ it becomes $\eta < 2/(h g^2)$.
 #
 # The range of learning rates
 # ---------------------------
@@ -187,10 +187,10 @@ for task in ("one neuron", "small network"):
 # -----------------------
 #
 # "Slightly slower" should not be a law: the rate $\eta\,g^2$ is larger or smaller than $\eta$ according to whether $g$
-# is above or below 1. And $g$ is in the units of the inputs. Multiply every input by a factor $a$ and divide $g$ by
-# $a$: the same function, the same direction, in other units. With $s$ that is a shift of $s$ by a constant, which no
-# gradient sees: training must be *identical*. With $g$, its own second derivative changes by $a^2$. One neuron, all
-# 2048 examples in each step, $a$ = 1/2, 1 and 4.
+# is above or below 1. And $g$ depends on the units of the inputs. Multiply every input by a factor $a$ and divide $g$
+# by $a$: that is the same function and the same direction, in other units. With $s$ this shifts $s$ by a constant,
+# which changes no gradient: training must be *identical*. With $g$, the second derivative for $g$ changes by $a^2$. We
+# train one neuron, with all 2048 examples in each step, and $a$ = 1/2, 1 and 4.
 
 SCALES, STEPS, ETA = (0.5, 1.0, 4.0), 800, 0.3
 drawn = [draw_problem("one neuron", lesson.rng(4, i)) for i in range(problems)]
@@ -231,7 +231,7 @@ for a in SCALES:
           f"ratio {ratio[a].mean():.2f} ± {ratio[a].std():.2f}")
 
 # %%
-# How much slower is $g$ with small inputs? In the end only the length is still on its way. Its error shrinks by
+# How much slower is $g$ with small inputs? Towards the end only the length is still moving. Its error shrinks by
 # $1 - \eta h$ a step, and $h$ is proportional to $a^2$: half the inputs, four times the steps. We count those from 3 %
 # of the way left to 1 %.
 
@@ -248,7 +248,7 @@ print(f"with g, steps at a = 1/2 / steps at a = 1: {slower.mean():.2f} ± {slowe
 # *Tolerances.* Shifting $s$ changes roundings only, some $10^{-16}$ in each of 800 steps of a training that converges:
 # $10^{-12}$ at most, and we allow $10^{-10}$. The factor of 4: a stretch of 20 steps or more is counted to one step, 5
 # %, and what is left of the direction's error may shorten it by as much; we allow 10 % for the mean. The last two
-# claims take the sides of 1 on which theory sees them, and leave the standard deviation of a single problem as room.
+# claims ask for the side of 1 that theory predicts, and leave the standard deviation of a single problem as a margin.
 
 lesson.claim("With g = e^s the units of the inputs do not matter: losses of all steps, a = 1/2 and 4, over those of 1",
              [curves[a, "e^s"] / curves[1.0, "e^s"] for a in (0.5, 4.0)], predicted=1, rtol=1e-10)
@@ -291,9 +291,9 @@ lesson.figure(figure, "log_scale", note=f"synthetic problems: median (left: and 
               "inputs give three curves, the slowest for small inputs; with g = eˢ they give a single one.")
 
 # %%
-# So $g = e^s$ is no advantage at the best learning rate, and it takes away part of the range of learning rates, because
-# a neuron that has grown long turns $\eta$ into $\eta\,g^2$. But "slower" is a matter of units: slower for $g < 1$,
-# faster for $g > 1$. What the log-scale does give is independence of those units. The paper fixes the units in another
+# So $g = e^s$ is no advantage at the best learning rate, and it loses part of the range of learning rates, because a
+# neuron that has grown long turns $\eta$ into $\eta\,g^2$. But "slower" is a matter of units: slower for $g < 1$,
+# faster for $g > 1$. What the log-scale does offer is independence of those units. The paper fixes the units in another
 # way, by setting $g$ from data (equation 6, lesson 07).
 #
 # Questions
@@ -301,7 +301,7 @@ lesson.figure(figure, "log_scale", note=f"synthetic problems: median (left: and 
 #
 # 1. *In the plane.* Take ``path`` from lesson 03 and let $g = e^s$ learn. Close to $w^*$, by which factor does a step
 #    multiply the error of the length, and what is the largest $\eta$ in the first valley, at $g = 2$?
-# 2. *A rate that cancels.* Which learning rate for $s$ gives the first-order step of $g$? What does it do where $g$ is
-#    close to 0?
+# 2. *A rate that cancels.* Which learning rate for $s$ gives, to first order, the same step as $g$ takes? What does it
+#    do where $g$ is close to 0?
 
 lesson.finish()

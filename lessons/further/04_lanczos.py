@@ -2,9 +2,9 @@ r"""Lanczos: the largest eigenvalues of a Hessian too large to write down
 =====================================================================
 
 The steepest direction of a loss decides which learning rates are stable. In a network with a few thousand weights the
-Hessian that would tell has millions of entries; in a large one it would not fit into any memory. Its largest eigenvalue
-can be had all the same, for the price of some twenty gradients. Open this chapter if you want to measure the sharpness
-of a network of your own.
+Hessian, which would show that direction, has millions of entries; in a large one it would not fit into any memory. Its
+largest eigenvalue can still be found, at the price of some twenty gradients. Open this chapter if you want to measure
+the sharpness of a network of your own.
 
 Afterwards you can explain
 
@@ -76,9 +76,8 @@ lesson.claim("mg.hvp = the Hessian times the vector, entry by entry", product(d)
 # The eigenvalues of $S$ are the estimates (*Ritz values*).
 #
 # Each estimate comes with a bound. Let $c$ be the length of what the last product added to the space, and $s$ the last
-# entry of the estimate's unit eigenvector of $S$. Then $H$ has an eigenvalue within $c\,|s|$ of the estimate:
-# after two or three products not always the outermost one.
-# ``wn.covariance`` has the method as ``lanczos``.
+# entry of the estimate's unit eigenvector of $S$. Then $H$ has an eigenvalue within $c\,|s|$ of the estimate (after two
+# or three products not always the outermost one). ``wn.covariance.lanczos`` is the method.
 
 exact = np.linalg.eigvalsh(H)
 start = lesson.rng(81).normal(size=33)
@@ -99,8 +98,8 @@ lesson.claim("Every estimate is within its bound: largest distance to an eigenva
 # Dense networks
 # --------------
 #
-# Now three dense ReLU networks with 2,442 weights and biases, which learn ten classes with one label in ten wrong:
-# inputs of mean 0 or 1, SGD with a learning rate $\eta$ of 0.5 or 0.03, always with weight normalization.
+# Now we train three dense ReLU networks with 2,442 weights and biases, which learn ten classes with one label in ten
+# wrong: inputs of mean 0 or 1, SGD with a learning rate $\eta$ of 0.5 or 0.03, always with weight normalization.
 
 
 def dense_task(mean, rng, examples=2000, inputs=32):
@@ -139,9 +138,9 @@ for name, (mean, rate) in SETTINGS.items():
 
 # %%
 # The same network can be described by its weights $w$ and biases, or by $v$, their length $g$, and the biases. Along
-# each $v$ there is nothing to see: the network does not change. To stay off these directions we start from a vector
-# with no part along any $v$, and take that part out of each product. The eigenvalue 0 that this makes is never found,
-# because Lanczos's method does not leave the space that it starts in.
+# each $v$ the network does not change, so we leave these directions out: we start from a vector with no part along any
+# $v$, and remove that part from each product. The resulting eigenvalue 0 is never found, because Lanczos's method does
+# not leave the space that it starts in.
 
 
 def dense_loss(parameters, x, y, normalized):
@@ -205,9 +204,9 @@ for name, (model, x, y) in trained.items():
     print(f"{'':27}median of g²/‖v‖² over all neurons: {np.median(np.square(np.concatenate(factors))):.2f}")
 
 # %%
-# Is that right? If all $g/\|v\|$ were 1, both descriptions would have the same spectrum at a minimum, and the factor
-# $g^2/\|v\|^2$ multiplies the curvature of the directions across each $v$. So the largest eigenvalue should be lowered
-# where the factors have become small, and raised where $g$ has outgrown $\|v\|$. A second look checks the machinery:
+# Is that plausible? If all $g/\|v\|$ were 1, both descriptions would have the same spectrum at a minimum; and the
+# factor $g^2/\|v\|^2$ multiplies the curvature of the directions across each $v$. So the largest eigenvalue should be
+# lowered where the factors have become small, and raised where $g$ has outgrown $\|v\|$. A second test checks the code:
 # with each $v$ rescaled to $\|v\| = g$, which leaves the network as it is, the largest eigenvalue must be nearly that
 # of ordinary weights (the networks are near no minimum, so not exactly).
 
@@ -222,7 +221,7 @@ print(f"largest eigenvalue: {before[False]:.3f} with w, {before[True]:.3f} with 
 # %% tags=["hide-input"]
 # *Tolerance.* The second term of the Hessian, which makes the difference at $\|v\| = g$, is of the order of
 # the gradient divided by $g$: a few per cent of the largest eigenvalue at most. We allow 5 %. That growth lowers the
-# largest eigenvalue is a statement about a sign; we ask for a tenth.
+# largest eigenvalue is a statement about a sign; we ask for a tenth at least.
 
 lesson.claim("Dense network, mean 1, η = 0.5, v rescaled to ‖v‖ = g: largest eigenvalue as with ordinary weights",
              rescaled, predicted=before[False], rtol=0.05)
@@ -264,7 +263,7 @@ lesson.figure(figure, "lanczos", note="right: the same networks in two descripti
 # (Numbers of the quick run, seed 0.) With a large $\eta$, $\|v\|$ has grown, and in the coordinates $(v, g)$ the
 # largest eigenvalue is far smaller than with ordinary weights: for inputs of mean 1 $\eta h_{\max}$ is 2.1 in place of
 # 6.4, at the limit of stability instead of far above it. (Both fluctuate: one step of SGD later they are 1.1 and 4.4.)
-# With a small $\eta$ nothing has been gained, 0.21 in place of 0.17. The chapter ``04_spectra.py`` shows the same for
+# With a small $\eta$ nothing has been gained: 0.21 in place of 0.17. The chapter ``04_spectra.py`` shows the same for
 # small networks, with whole spectra.
 #
 # Questions

@@ -2,13 +2,13 @@ r"""Where is w the dominant eigenvector? Neuron by neuron
 =====================================================
 
 Lesson 04 found that the weight vector $w$ is a dominant eigenvector of its gradient's covariance in one place: the
-first convolution on whitened pictures. Open this chapter if you want to know about the others. The answer decides
+first convolution on whitened pictures. Open this chapter if you want to know about other places. The answer decides
 whether the projection can help a given layer at all.
 
 Afterwards you can explain
 
 - for four kinds of neurons, when the noise of the gradient along $w$ is above average, and when below;
-- why the inputs' mean takes over as the leading eigenvector behind a ReLU;
+- why the inputs' mean takes over as the leading eigenvector after a ReLU;
 - which outputs learn to point along that mean, and so fit the paper's sentence after all.
 
 Read first: lesson 04. Adam (lesson 05) and data-dependent initialization (lesson 07) are used, not explained.
@@ -30,10 +30,10 @@ Time: quick about 15 s, full about 2 min.
 #
 # $$r = \frac{\mathrm E[\delta^2 z^2] - \mathrm E[\delta z]^2}{\mathrm E[\delta^2]} > 1, \qquad z = u \cdot x .$$
 #
-# So all depends on whether large $\delta$ come together with large $|t|$ or with small ones. Four kinds of neurons,
-# each of length $g = \|w\|$:
+# So everything depends on whether large $\delta$ go with large $|t|$ or with small ones. We compare four kinds of
+# neurons, each of length $g = \|w\|$:
 #
-# - *linear*, squared error, targets $y \sim N(0, 1)$ that $x$ says nothing about: $\delta = t - y$;
+# - *linear*, squared error, targets $y \sim N(0, 1)$ that do not depend on $x$: $\delta = t - y$;
 # - *ReLU*, whose output has a gradient $\xi \sim N(0, 1)$ that does not depend on $t$: $\delta = \xi$ if $t > 0$,
 #   else 0;
 # - *tanh*, squared error, the same targets: $\delta = (\tanh t - y)(1 - \tanh^2 t)$;
@@ -98,8 +98,8 @@ def predicted_ratio(kind, g):
 
 
 # %%
-# The samples: 200,000 examples in $n = 16$ dimensions for each neuron. Next to $r$ we look at the spectrum across $w$,
-# which should be perfectly round.
+# We draw 200,000 examples in $n = 16$ dimensions for each neuron. Besides $r$ we look at the spectrum across $w$, which
+# should be perfectly round.
 
 n, examples, lengths = 16, 200_000, (0.5, 1.0, 2.0, 4.0)
 theory_rng = lesson.rng(2)
@@ -126,8 +126,8 @@ for kind, (_, _, draw) in KINDS.items():
 # *Tolerances.* 16 samples should lie within 4.5 standard errors of theory all but once in 10,000 times; the errors are
 # computed from the samples (conservatively, as if numerator and denominator erred independently). They are 2 % at most,
 # for tanh with $g = 4$ 5 %, so a relative tolerance of 25 % is no stricter; the test with teeth is the one in standard
-# errors, and both are asked for. The sampled eigenvalues across $w$ are not exactly equal: even for a covariance $I$,
-# $N$ samples give a condition number up to $((1 + c)/(1 - c))^2$ with $c = \sqrt{n/N}$ (Marchenko and Pastur 1967; the
+# errors, and both must pass. The sampled eigenvalues across $w$ are not exactly equal: even for a covariance $I$, $N$
+# samples give a condition number up to $((1 + c)/(1 - c))^2$ with $c = \sqrt{n/N}$ (Marchenko and Pastur 1967; the
 # chapter ``04_spectra.py`` shows it). Here the examples have unequal weights $\delta^2$, which lowers $N$ to about
 # $N\,\mathrm E[\delta^2]^2/\mathrm E[\delta^4]$. We ask that no condition number exceeds that bound by more than 10 %.
 
@@ -141,7 +141,7 @@ lesson.claim("White inputs: D is a multiple of the identity across w: largest κ
 
 # %%
 # So $w$ is dominant where a neuron's output is *too large*: then the error grows with $|t|$. Where the output
-# saturates, or the neuron is sure of itself and right, large $|t|$ mean small gradients, and $w$ has the *least* noise
+# saturates, or the neuron is confident and right, a large $|t|$ means a small gradient, and $w$ has the *least* noise
 # of all directions. A ReLU neuron is exactly in between: $r = 1$, because $\mathrm E[z^2 \mid z > 0] = 1$. In each case
 # the projection leaves a perfectly round rest, whether the eigenvalue that it removes is the largest or the smallest.
 
@@ -165,10 +165,10 @@ lesson.figure(figure, "kinds", note="lines: theory; dots: samples",
 # Inputs with a mean
 # ------------------
 #
-# Now let $x = m + \text{noise}$ with a fixed mean $m$, as behind every ReLU. Then
-# $\mathrm E[\delta^2 x x^{\mathsf T}]$ contains $\mathrm E[\delta^2]\,m m^{\mathsf T}$, and for a large $\|m\|$ the
-# leading eigenvector is $m/\|m\|$, whatever $w$ is. $w$ is close to it only if $w$ is close to $m$: if the neuron's
-# main task is to add a *constant*. We come back to this at the end.
+# Now let $x = m + \text{noise}$ with a fixed mean $m$, as after every ReLU. Then $\mathrm E[\delta^2 x x^{\mathsf T}]$
+# contains $\mathrm E[\delta^2]\,m m^{\mathsf T}$, and for a large $\|m\|$ the leading eigenvector is $m/\|m\|$,
+# whatever $w$ is. $w$ is close to it only if $w$ is close to $m$: if the neuron's main task is to add a *constant*. We
+# come back to this at the end.
 #
 # How large is $|\cos|$ by chance? A random direction in $n$ dimensions has $\cos^2\theta = c/(c + d)$ with any fixed
 # one, where $\theta$ is the angle between them, $c$ is chi-squared with 1 degree of freedom and $d$ with $n - 1$. The
@@ -240,13 +240,13 @@ def factors(layer, units):
 # ------------
 #
 # The first is a small relative of the paper's network for CIFAR-10: four convolutions with leaky ReLU, global average
-# pooling, a dense layer; data-dependent initialization, and Adam. The pictures are 16 × 16 pixels in three colours, and
-# come to the network either whitened, as in section 5.1 (lesson 09 says how), or only scaled. On white pictures it is
-# also trained without weight normalization.
+# pooling and a dense layer, with data-dependent initialization and Adam. The pictures are 16 × 16 pixels in three
+# colours, either whitened, as in section 5.1 (lesson 09 says how), or only scaled. On whitened pictures it is also
+# trained without weight normalization.
 #
-# The second is a dense network with ReLU that learns the classes given by a random network from 32 inputs of variance
-# 1, whose mean is 0 or 1, by plain SGD with a learning rate η of 0.5 or 0.03. One label in ten is wrong at random, so
-# that the gradients do not vanish.
+# The second is a dense ReLU network that learns the classes given by a random network, from 32 inputs of variance 1 and
+# mean 0 or 1, by plain SGD with a learning rate η of 0.5 or 0.03. One label in ten is wrong at random, so that the
+# gradients do not vanish.
 
 conv_steps, conv_widths, nets = (1500, (16, 32), 3) if lesson.full else (300, (8, 12), 1)
 dense_steps = 6000 if lesson.full else 1500
@@ -304,7 +304,7 @@ def dense_network(rng, sizes=(32, 32, 32, 10)):
 # - the *participation ratio* of $C$, of $D$, and without a random direction in place of $w$. It is
 #   $(\operatorname{tr} A)^2/(n \operatorname{tr} A^2)$ for an $n \times n$ matrix $A$: 1 for a multiple of the
 #   identity, and $m/n$ if $m$ directions share all the variance evenly and the others have none. The condition number
-#   looks at the two ends of a spectrum only; the participation ratio looks at where the variance is.
+#   depends only on the two ends of a spectrum; the participation ratio shows where the variance is.
 
 COLUMNS = ("cos", "along", "part C", "part D", "part random", "cos, not centered")
 
@@ -451,10 +451,10 @@ lesson.figure(figure, "alignment", note=f"pictures: {pictures.description}; a do
                   "all lie within it.")
 
 # %% tags=["hide-input"]
-# *Bounds.* By chance 1 % of the neurons lie beyond the 99 % quantile; the probability that 3 or more of 8 do is $5
-# \cdot 10^{-5}$. So a share above 0.3 cannot be put down to chance. Elsewhere a share below 0.1 means: a few neurons,
-# no rule. A projection removes one of $n = 27$ directions, which may change a participation ratio by some $1/n = 4\,\%$
-# even where $w$ is nothing special.
+# *Bounds.* By chance 1 % of the neurons lie beyond the 99 % quantile; the probability that 3 or more of 8 do is
+# $5 \cdot 10^{-5}$. So a share above 0.3 cannot be put down to chance. Elsewhere a share below 0.1 means a few
+# neurons, but no rule. A projection removes one of $n = 27$ directions, which may change a participation ratio by some
+# $1/n = 4\,\%$ even where $w$ is nothing special.
 
 for when, step in (("start", 0), ("end", -1)):
     medians = np.array([[np.median(column(name, layer, which, step)) for which in ("cos", "cos, not centered")]
@@ -490,23 +490,23 @@ lesson.claim("Hidden dense layers: noise along w / noise in the average directio
 # lesson 04, part 4: inputs without a mean, equal in all directions, and one weight vector shared by 256 positions.
 #
 # Whether $C$ is centered makes little difference. In the first dense layer, with white inputs and a single position,
-# theory has nothing to offer to $w$ either: $r = 1$ for a ReLU whose $\delta$ does not depend on $t$, and less where
-# large $t$ mean confident, correct answers.
+# theory does not favour $w$ either: $r = 1$ for a ReLU whose $\delta$ does not depend on $t$, and less where large $t$
+# mean confident, correct answers.
 #
-# In the hidden layers the inputs come out of a ReLU. They are positive, their mean $m$ is large, and $m$ is the leading
-# eigenvector. A weight vector that began at random has no reason to lie along $m$. In the dense networks the noise
-# along $w$ is even *less* than average: the few dominant directions take most of the variance, and $w$ is nearly at a
-# right angle to them.
+# In the hidden layers the inputs come out of a ReLU. They are positive or 0, their mean $m$ is large, and $m$ is the
+# leading eigenvector. A weight vector that began at random has no reason to lie along $m$. In the dense networks the
+# noise along $w$ is even *less* than average: the few dominant directions take most of the variance, and $w$ is nearly
+# at a right angle to them.
 #
 # Where w learns a constant
 # -------------------------
 #
-# $w$ can be close to $m$ where the neuron's main task is to add a constant. Consider an output neuron $t = w \cdot x +
-# b$ behind a ReLU layer, and targets around a constant $c$. Gradient descent puts the constant into $b$ and into $w$ at
-# rates of 1 and $\|m\|^2$: the share of $\|m\|^2/(1 + \|m\|^2)$ ends up in $w$, along $m$. With some tens of hidden
-# units $\|m\|^2$ is far above 1. So for targets far from zero $w$ should turn towards $m$, and the paper's sentence
-# should hold. Such outputs are not rare: the action values of the paper's section 5.4 are an example. We train 16-32-1
-# networks by SGD on targets of variance 1 around $c$.
+# $w$ can be close to $m$ where the neuron's main task is to add a constant. Consider an output neuron
+# $t = w \cdot x + b$ after a ReLU layer, and targets around a constant $c$. Gradient descent puts the constant into $b$
+# and into $w$ at the rates 1 and $\|m\|^2$: the share $\|m\|^2/(1 + \|m\|^2)$ ends up in $w$, along $m$. With some tens
+# of hidden units $\|m\|^2$ is far above 1. So for targets far from zero $w$ should turn towards $m$, and the paper's
+# sentence should hold. Such outputs are not rare: the action values of the paper's section 5.4 are an example. We train
+# 16-32-1 networks by SGD on targets of variance 1 around $c$.
 
 offsets, networks = (0.0, 1.0, 3.0, 10.0), 8 if lesson.full else 3
 output_cos = {}
@@ -545,7 +545,7 @@ lesson.claim("Output neuron, targets around 0: it is not, |cos| after 50 steps, 
 # (Numbers of the quick run, seed 0.) $w$ is close to a dominant eigenvector in two kinds of places.
 #
 # 1. The first convolution on whitened pictures. With Adam and the paper's initialization, all 8 neurons lie beyond what
-#    99 % of random directions reach (with seeds 1 and 2 no fewer than 5 of 8). The median $|\cos|$ is 0.76 with weight
+#    99 % of random directions reach (with seeds 1 and 2, no fewer than 5 of 8). The median $|\cos|$ is 0.76 with weight
 #    normalization and 0.74 without (chance: 0.13). The participation ratio rises by 30 % in the median, and by 2 % when
 #    a random direction is removed instead. On photographs the effect is weaker: with CIFAR-10, JPEG-compressed, 5 of 8
 #    neurons with and 4 of 8 without weight normalization, medians 0.58 and 0.49.

@@ -9,7 +9,7 @@ whether it does, and by how much.
 Afterwards you can explain
 
 - why a weight vector with noisy gradients gets a small factor $g/\|v\|$, and after how many steps;
-- why this halves the scatter of the noise between neurons on a logarithmic scale, whatever that scatter was;
+- why, on a logarithmic scale, this halves the scatter of the noise between neurons, whatever that scatter was;
 - why nothing of the kind happens while the learning rate $\eta$ is small.
 
 Read first: lessons 04 and 05 (the growth of $\|v\|$).
@@ -79,7 +79,7 @@ for T in (20, 200, 2000, 20_000):
 # Halving the scatter
 # -------------------
 #
-# As long as $\|v_0\|^4$ dominates, all factors $g/\|v\|$ are alike. When the growth has outweighed the beginning,
+# As long as $\|v_0\|^4$ dominates, all factors $g/\|v\|$ are alike. Once the growth has outweighed the start,
 # $\|v\|^2 \propto G$. The noise of $v$'s gradient is then $\operatorname{tr} D = G^2/\|v\|^2 \propto G$ (for $g = 1$;
 # $D$ is its covariance, the trace the sum of the variances). So neurons whose noise differed as $G^2$ now differ as
 # $G$: on a logarithmic scale the slope of $\operatorname{tr} D$ against $\operatorname{tr} M_w C M_w = G^2$ falls from
@@ -189,9 +189,9 @@ for name, layers in noise.items():
 
 # %% tags=["hide-input"]
 # *Bounds.* A projection removes one of 32 directions, some 3 % of the variance, more or less of it from one neuron to
-# the next: the scatter of its logarithm changes by a few hundredths. For the scaling theory gives a factor of 1/2 for
-# pure, steady noise. Networks have neither, so we ask only that the scatter falls by a tenth or more for
-# $\eta = 0.5$, and that it does not for $\eta = 0.03$.
+# the next: the scatter of its logarithm changes by a few hundredths. For the scaling, theory gives a factor of 1/2 for
+# pure, steady noise. The noise in networks is neither pure nor steady, so we ask only that the scatter falls by a tenth
+# or more for $\eta = 0.5$, and that it does not for $\eta = 0.03$.
 
 fast, other, slow = SETTINGS
 lesson.claim("Projecting alone leaves the scatter between neurons as it was, η = 0.5: of M C M / of C",
@@ -239,9 +239,9 @@ lesson.figure(figure, "scaling", note="right: relative to the geometric mean of 
 # Questions
 # ---------
 #
-# 1. *When?* From the law, after how many steps does a weight vector with $\eta = 0.1$ and $G = 1$ have half of its
-#    first factor $g/\|v\|$? And with $\eta = 0.01$?
-# 2. *A longer start.* Let all vectors start with $\|v_0\| = 3$. After how many steps is the slope what it is here after
-#    200? Predict, then run.
+# 1. *When?* By the law, after how many steps has the factor $g/\|v\|$ of a weight vector with $\eta = 0.1$ and $G = 1$
+#    fallen to half of its first value? And with $\eta = 0.01$?
+# 2. *A longer start.* Let all vectors start with $\|v_0\| = 3$. After how many steps does the slope reach the value
+#    that it has here after 200? Predict, then run.
 
 lesson.finish()

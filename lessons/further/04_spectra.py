@@ -61,8 +61,8 @@ lesson.claim("Marchenko-Pastur: smallest and largest eigenvalue of a sample's co
              [spectra[N][[0, -1]] for N in spectra], predicted=[edges[N] for N in spectra], rtol=0.2)
 
 # %%
-# So a condition number above 30 from 800 gradients in 400 dimensions means nothing: the truth is 1. Before a spectrum
-# is called uneven it must be wider than this interval.
+# So a condition number above 30 from 800 gradients in 400 dimensions means nothing: the truth is 1. A spectrum may be
+# called uneven only if it is wider than this interval.
 #
 # Interlacing
 # -----------
@@ -73,8 +73,8 @@ lesson.claim("Marchenko-Pastur: smallest and largest eigenvalue of a sample's co
 #
 # $$\Lambda_1 \le \Lambda'_1 \le \Lambda_2 \le \Lambda'_2 \le \dots \le \Lambda'_{n-1} \le \Lambda_n ,$$
 #
-# whatever $w$ is: between two eigenvalues of $C$ there is exactly one of the rest. So the largest can fall to the
-# second largest, and no further.
+# whatever $w$ is: between two neighbouring eigenvalues of $C$ there is exactly one of the rest. So the largest
+# eigenvalue can fall to the second largest, and no further.
 
 
 def across(w, C):
@@ -100,7 +100,7 @@ lesson.claim("Without the leading eigenvector: largest eigenvalue = second large
 #
 # In lesson 04 the covariance of a linear neuron's gradient was a multiple of its Hessian. The reason is general. Let
 # the loss be $L = -\log p(y \mid x, w)$, and let the examples really be drawn from $p$. Since $\int p\,dy = 1$ for
-# every $w$, its derivatives by $w$ vanish: the first says that the mean gradient is 0, the second that
+# every $w$, its derivatives with respect to $w$ vanish: the first says that the mean gradient is 0, the second that
 #
 # $$\mathrm E\bigl[\nabla L\,(\nabla L)^{\mathsf T}\bigr] = \mathrm E\bigl[\nabla^2 L\bigr] .$$
 #
@@ -136,9 +136,9 @@ print("far from the truth, at 2w, covariance / Hessian:",
 # $$\nabla^2_q L = J^{\mathsf T}\,(\nabla^2_p L)\,J + \sum_i \frac{\partial L}{\partial p_i}\,\nabla^2_q\, p_i,
 #   \qquad J = \frac{\partial p}{\partial q}.$$
 #
-# For one weight vector, $dw = u\,dg + (g/\|v\|)\,M_w\,dv$ (lesson 03). $J$ takes a step of $v$ along $v$ to 0: that
-# is no direction of the network, and we leave it out of $q$ by describing $dv$ in a tangent basis $Q$. Then $J$ has the
-# square blocks $R = \bigl((g/\|v\|)\,Q,\; u\bigr)$.
+# For one weight vector, $dw = u\,dg + (g/\|v\|)\,M_w\,dv$ (lesson 03). $J$ maps a step along $v$ to 0: it does not
+# change the network, and we leave it out of $q$ by describing $dv$ in a tangent basis $Q$. Then $J$ has the square
+# blocks $R = \bigl((g/\|v\|)\,Q,\; u\bigr)$.
 #
 # *If* $\|v\| = g$, *the columns of* $R$ *are orthonormal.* The new coordinates are then the old ones, rotated. A
 # rotation changes no eigenvalue. So the first term of the Hessian, which is all of it at a minimum, has the same
@@ -149,7 +149,7 @@ print("far from the truth, at 2w, covariance / Hessian:",
 # The same holds, everywhere and not only at minima, for the *Gauss-Newton matrix* $J_f^{\mathsf T} J_f/N$ of a squared
 # error, with $J_f$ the derivatives of the $N$ outputs. (It is the Fisher information for targets with Gaussian noise of
 # variance 1.) It has no negative eigenvalues, so its condition number $\kappa$ always means something. Away from minima
-# Hessians of networks have negative eigenvalues, and then it does not.
+# the Hessians of networks have negative eigenvalues, and then their condition number does not.
 #
 # The second term, for one weight vector, from the second derivatives of $g\,v/\|v\|$ (question 1):
 #
@@ -159,9 +159,9 @@ print("far from the truth, at 2w, covariance / Hessian:",
 # The networks
 # ------------
 #
-# We check all of this on 6-4-1 tanh networks. The data: 1000 examples, inputs with mean $m$ and variance 1, targets
-# from another such network plus noise of deviation 0.3. (Each unit of that network matters to its output, so that there
-# is a proper minimum to be found near it.) Several problems and learning rates $\eta$ run side by side, along the first
+# We check all of this on 6-4-1 tanh networks. The data are 1000 examples: inputs with mean $m$ and variance 1, and
+# targets from another such network plus noise of deviation 0.3. (Each unit of that network matters to its output, so
+# that there is a proper minimum near it.) Several problems and learning rates $\eta$ run side by side, along the first
 # axis of every array.
 
 INPUTS, UNITS, EXAMPLES = 6, 4, 1000
@@ -307,9 +307,9 @@ def take(step, run):
 # %%
 # Does the formula give what ``mg.hessian`` finds when it differentiates the weight-normalized network itself, twice? We
 # take a partly trained one, where the second term matters. The comparison also shows why the direction of $v$ had to be
-# left out. The curvature along it is zero, $v^{\mathsf T} H v = 0$. But away from a minimum $v$ is no eigenvector:
-# stretching $v$ shrinks the gradient, so $H v = -\nabla_v L$ (differentiate $\nabla_v L(a v) = \nabla_v L(v)/a$ by $a$
-# at $a = 1$).
+# left out. The curvature along it is zero, $v^{\mathsf T} H v = 0$. But away from a minimum $v$ is not an eigenvector:
+# stretching $v$ shrinks the gradient, so $H v = -\nabla_v L$ (differentiate $\nabla_v L(a v) = \nabla_v L(v)/a$ with
+# respect to $a$ at $a = 1$).
 
 x, y, *_ = small_problem(1.0, 0)
 p, scales = flat_weights(take(small_steps // 10, runs.index((1.0, 0.3, 0))))
@@ -356,7 +356,8 @@ lesson.claim("∂f/∂p by hand = mg.jacobian, entry by entry", output_jacobian(
 
 # %%
 # Next, the spectra at the start, after a tenth of the training, and at the end, for this run ($\eta = 0.3$, $m = 1$):
-# with ordinary weights, with weight normalization at $\|v\| = g$, and at the $g/\|v\|$ that training has led to.
+# with ordinary weights, with weight normalization at $\|v\| = g$, and with weight normalization at the trained
+# $g/\|v\|$.
 
 ones = np.ones(len(scales))
 
@@ -392,10 +393,10 @@ for step in kept:
 # At minima
 # ---------
 #
-# At a minimum the second term is zero. SGD does not get there, so we go another way: from the network that made the
-# targets, which the noise has moved a little away from the minimum, by damped Gauss-Newton steps (Levenberg 1944,
-# Marquardt 1963), $\Delta p = -(J_f^{\mathsf T} J_f/N + d\,I)^{-1} \nabla_p L$. The damping $d$ is lowered after
-# each step that succeeds and raised after each that does not.
+# At a minimum the second term is zero. SGD does not get there, so we start from the network that made the targets,
+# which is a little off the minimum because of the noise, and take damped Gauss-Newton steps (Levenberg 1944, Marquardt
+# 1963), $\Delta p = -(J_f^{\mathsf T} J_f/N + d\,I)^{-1} \nabla_p L$. The damping $d$ is lowered after each step that
+# succeeds and raised after each that does not.
 
 
 def minimum(p, x, y):
@@ -460,9 +461,9 @@ lesson.claim("Minima, inputs of mean 1: a g/‖v‖ below 1 is better, κ at the
 # What training makes of it
 # -------------------------
 #
-# For every run we compare, at the network that it has arrived at, ordinary weights with weight normalization at the
-# trained $g/\|v\|$. Two numbers matter: the condition number of the Gauss-Newton matrix, and the largest eigenvalue
-# $h_{\max}$ of the Hessian times $\eta$. Gradient descent is stable along an eigenvector only if $\eta h < 2$.
+# For every run we compare, at its final network, ordinary weights with weight normalization at the trained $g/\|v\|$.
+# Two numbers matter: the condition number of the Gauss-Newton matrix, and the largest eigenvalue $h_{\max}$ of the
+# Hessian times $\eta$. Gradient descent is stable along an eigenvector only if $\eta h < 2$.
 
 ratio, sharp = {}, {}
 for (m, rate, i), run in zip(runs, range(len(runs)), strict=True):
@@ -545,12 +546,12 @@ lesson.figure(figure, "curvature", note=f"6-4-1 tanh networks, {problems} proble
 # that ordinary training must diverge.)
 #
 # The condition number is another matter. It improves where the steep directions are tangent ones and $\eta$ is large
-# enough to make $\|v\|$ grow. With white inputs the growth shrinks what was not too large, and with small $\eta$ the
-# weights $g$ can outgrow $\|v\|$: then the condition number gets worse. For white inputs it became larger, by 4 to
-# 47 % (geometric means for each $\eta$; after the full run's longer training at $\eta = 1$ even 2.1 times); for inputs
-# of mean 1 it fell to 66 % for $\eta = 0.3$ and to 79 % for $\eta = 1$. What weight normalization did control is
-# $\eta h_{\max}$: for $\eta = 1$ and mean 1 it is 3.53 with ordinary weights and 1.84 with weight normalization, at
-# the same networks (medians).
+# enough to make $\|v\|$ grow. With white inputs the growth shrinks eigenvalues that were not too large, and with small
+# $\eta$ the lengths $g$ can outgrow $\|v\|$: then the condition number gets worse. For white inputs it became larger,
+# by 4 to 47 % (geometric means for each $\eta$; after the full run's longer training at $\eta = 1$ even 2.1 times); for
+# inputs of mean 1 it fell to 66 % for $\eta = 0.3$ and to 79 % for $\eta = 1$. What weight normalization did control is
+# $\eta h_{\max}$: for $\eta = 1$ and mean 1 it is 3.53 with ordinary weights and 1.84 with weight normalization, at the
+# same networks (medians).
 #
 # Questions
 # ---------

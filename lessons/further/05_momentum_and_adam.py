@@ -4,8 +4,9 @@ r"""Momentum and Adam: how much longer they make v
 "This property does not strictly hold for optimizers that use separate learning rates for individual parameters, like
 Adam, or when using momentum. However, qualitatively we still find the same effect to hold." That is all that section
 2.1 of the paper has to say about the optimizers that nearly everybody uses. If you train with one of them and want to
-know how far the norms of your weights will have grown, and with them the effective learning rate have fallen, you need
-numbers. For momentum there is an exact law; for Adam there is one for noisy gradients, and none for smooth ones.
+know how far the norms of your weights will have grown, and how far the effective learning rate will have fallen with
+them, you need numbers. For momentum there is an exact law; for Adam there is one for noisy gradients, and none for
+smooth ones.
 
 Afterwards you can
 
@@ -17,7 +18,7 @@ Read first: lesson 05 (norm growth).
 
 Claims checked, and where they are made:
 
-- with momentum growth is monotone, by an exact law (Heo et al. 2020, arXiv:2006.08217);
+- with momentum, growth is monotone, by an exact law (Heo et al. 2020, arXiv:2006.08217);
 - against plain descent of the same total rate it is larger by 1 + 2Σμ^kρ_k, with the correlation ρ_k of gradients that
   are k steps apart (derived here);
 - with Adam, monotone growth "does not strictly hold", but "qualitatively" (section 2.1): true if gradients are noisy,
@@ -28,8 +29,8 @@ Time: quick about 20 s, full about 3 min.
 
 # %% tags=["hide-input"]
 # The network, its data and the loop are those of lesson 05: one hidden layer of ReLU units, weight normalization with
-# $g = 1$ and $b$ fixed, only $v$ learns. The tracker notes $\|v\|$, the gradient $\|\nabla_v L\|$ of the loss, and the
-# relative step $c = \|\Delta v\|/\|v\|$.
+# $g = 1$ and $b$ fixed, only $v$ learns. The tracker records $\|v\|$, the gradient $\|\nabla_v L\|$ of the loss, and
+# the relative step $c = \|\Delta v\|/\|v\|$.
 
 from types import SimpleNamespace
 
@@ -101,22 +102,22 @@ epsilon = float(np.finfo(float).eps)
 # ----------------------------
 #
 # Gradient descent with momentum $\mu$ keeps a sum of past gradients, $p_t = \mu\,p_{t-1} + \nabla_t$ with
-# $p_0 = \nabla_0$, and steps by $v_{t+1} = v_t - \eta\,p_t$. Take the product of $v_t$ with $p_t$. The gradient is at a
-# right angle to $v_t$ and drops out; what it remembers stays:
+# $p_0 = \nabla_0$, and steps by $v_{t+1} = v_t - \eta\,p_t$. Take the product of $v_t$ with $p_t$. The newest gradient
+# is at a right angle to $v_t$ and drops out; the remembered ones stay:
 #
 # $$v_t \cdot p_t = \mu\,v_t \cdot p_{t-1} = \mu\,(v_{t-1} - \eta\,p_{t-1}) \cdot p_{t-1}
 #   = \mu\,\bigl(v_{t-1} \cdot p_{t-1} - \eta\,\|p_{t-1}\|^2\bigr) = \dots
 #   = -\eta \sum_{k<t} \mu^{t-k} \|p_k\|^2.$$
 #
-# So the step $-\eta\,p_t$ always has a part that points *outward*. The old gradients were tangent to where $v$ was, and
-# $v$ has turned on since: a stone leaves the sling along the tangent, and gets away from the center. Put the product
-# into $\|v_t - \eta\,p_t\|^2$ (Heo et al. 2020):
+# So the step $-\eta\,p_t$ always has a part that points *outward*. The old gradients were tangent where $v$ was then,
+# and $v$ has turned since: a stone leaves the sling along the tangent, and so moves away from the center. Put the
+# product into $\|v_t - \eta\,p_t\|^2$ (Heo et al. 2020):
 #
 # $$\|v_{t+1}\|^2 = \|v_t\|^2 + \eta^2 \|p_t\|^2 + 2\,\eta^2 \sum_{k<t} \mu^{t-k} \|p_k\|^2 .$$
 #
 # No term is negative. With momentum $v$ grows in every step, and by *more* than $\sqrt{1 + c^2}$. If "this property" is
-# monotone growth, it does hold strictly; only the right angle is lost. One run with $\mu = 0.9$; the sum over $k$ is
-# carried along as ``memory``:
+# monotone growth, it does hold strictly; only the right angle is lost. We make one run with $\mu = 0.9$; the sum over
+# $k$ is carried along as ``memory``:
 
 STEPS = 500 * LONGER
 
@@ -140,22 +141,22 @@ print(f"first unit, ‖v‖² after {STEPS} steps: {run.norm[-1, 0] ** 2:.8f}; l
 # -----------------
 #
 # Summed over all steps, each $\|p_k\|^2$ counts $1 + 2\mu + 2\mu^2 + \dots$ times, in the end $(1 + \mu)/(1 - \mu)$
-# times: 19 times for $\mu = 0.9$. But $p$ is not $\nabla$, and with momentum one takes a smaller $\eta$. A fair
-# comparison is with plain descent of the same *total rate* $\bar\eta = \eta/(1 - \mu)$, which moves as far in the
-# long run. How long $p$ is depends on whether successive gradients agree. Let $\rho_k$ be the *correlation* between
-# gradients $k$ steps apart: the mean of $\nabla_t \cdot \nabla_{t-k}$ over that of $\|\nabla_t\|^2$. Expand the
-# square of $p_t = \sum_k \mu^k \nabla_{t-k}$: $\mathbb{E}\,\|p\|^2 = \mathbb{E}\,\|\nabla\|^2\,(1 + 2\sum_k \mu^k
-# \rho_k)/(1 - \mu^2)$. So
+# times: 19 times for $\mu = 0.9$. But $p$ is not $\nabla$, and with momentum one uses a smaller $\eta$. A fair
+# comparison is with plain descent of the same *total rate* $\bar\eta = \eta/(1 - \mu)$, which moves as far in the long
+# run. How long $p$ is depends on whether successive gradients agree. Let $\rho_k$ be the *correlation* between
+# gradients $k$ steps apart: the mean of $\nabla_t \cdot \nabla_{t-k}$ over that of $\|\nabla_t\|^2$. Expand the square
+# of $p_t = \sum_k \mu^k \nabla_{t-k}$:
+# $\mathbb{E}\,\|p\|^2 = \mathbb{E}\,\|\nabla\|^2\,(1 + 2\sum_k \mu^k \rho_k)/(1 - \mu^2)$. So
 #
 # $$\frac{\text{growth with momentum}}{\bar\eta^2 \sum \|\nabla\|^2}
 #   = \frac{1 + \mu}{1 - \mu} \cdot \frac{(1 - \mu)^2}{1 - \mu^2} \Bigl(1 + 2\sum_{k\ge1} \mu^k \rho_k\Bigr)
 #   = 1 + 2\sum_{k\ge1} \mu^k \rho_k .$$
 #
 # Three cases. *Pure noise*, $\rho_k = 0$: the factor is 1, and at the same total rate momentum does not change the
-# growth at all. *All gradients alike*, $\rho_k = 1$: it is $(1 + \mu)/(1 - \mu)$, and more it can never be. (In $p$,
-# copies of the gradients, shifted and weighted by $\mu^k$, are added; lengths at most add up, so $\sum\|p\|^2 \le
-# \sum\|\nabla\|^2/(1 - \mu)^2$.) *In between*, $\rho_k = \rho^k$ with the correlation $\rho$ of neighbours: it is
-# $(1 + \mu\rho)/(1 - \mu\rho)$.
+# growth at all. *All gradients alike*, $\rho_k = 1$: it is $(1 + \mu)/(1 - \mu)$, and it can never be more. (In $p$,
+# copies of the gradients, shifted and weighted by $\mu^k$, are added; lengths at most add up, so
+# $\sum\|p\|^2 \le \sum\|\nabla\|^2/(1 - \mu)^2$.) *In between*, $\rho_k = \rho^k$ with the correlation $\rho$ of
+# neighbours: it is $(1 + \mu\rho)/(1 - \mu\rho)$.
 #
 # We make random gradients of that kind, $z_t = \rho\,z_{t-1} + \sqrt{1 - \rho^2}\;\text{noise}$, take the part at a
 # right angle to $v$, and make the steps so small that $v$ stays where it is.
@@ -233,14 +234,14 @@ lesson.claim("Momentum 0.9, smooth gradients: growth / η̄²Σ‖∇‖², on t
              below=19)
 
 # %%
-# So with minibatches momentum costs little: at the same total rate, the growth is nearly that of plain descent. On all
-# examples at once, gradients stay alike for many steps, and the growth is most of the way to its bound.
+# So with minibatches momentum adds little: at the same total rate, the growth is nearly that of plain descent. On all
+# examples at once, gradients stay alike for many steps, and the growth comes close to its bound.
 #
 # Adam: the right angle is lost
 # -----------------------------
 #
-# Adam divides each entry of the gradient by the root of a running mean of its square. Two numbers suffice to see what
-# that does. Let $v = (2, 1)$, and let the gradient be at a right angle to it, $(1, -2)$. Adam's first step is
+# Adam divides each entry of the gradient by the root of a running mean of its square. Two numbers suffice to show the
+# effect. Let $v = (2, 1)$, and let the gradient be at a right angle to it, $(1, -2)$. Adam's first step is
 # $-\eta\,(1, -1)$: not at a right angle to $v$, and it makes $v$ shorter.
 
 v, gradient = np.array([2.0, 1.0]), np.array([1.0, -2.0])
@@ -363,22 +364,21 @@ lesson.figure(figure, "momentum_and_adam", note="synthetic problem, random teach
 #   descent where minibatch noise rules (up to 1.25 with other seeds), and 13 times where gradients are smooth, of at
 #   most 19. The correlations of the gradients account for it within four per cent.
 # - *Adam with noise.* Two or three steps in a hundred shorten a $v$ with $\beta_1 = 0.9$, where the sling of momentum
-#   helps, and three in ten with $\beta_1 = 0$. Over the run every unit grows, by $\eta^2 n\,t$ but for what the
-#   memory of $\beta_2$ takes off or adds. "Qualitatively we still find the same effect" holds.
+#   helps, and three in ten with $\beta_1 = 0$. Over the run every unit grows, by $\eta^2 n\,t$ except for the
+#   correction by the memory of $\beta_2$. "Qualitatively we still find the same effect" holds.
 # - *Adam without noise.* Here the mechanism is hardly there: nearly half of the steps shorten a $v$, and single norms
-#   fall by a sixth or more from where they were. It is so with $\beta_1 = 0$, too: the division is to blame. In the
+#   fall by a sixth or more from where they were. The same happens with $\beta_1 = 0$: the division is to blame. In the
 #   quick run some $v$ end shorter than they began; in the longer full run all end longer, with a tenth to a third of
 #   $\eta^2n\,t$. This does not contradict what the authors saw: all their experiments have minibatches, hence noise.
 #
 # Questions
 # ---------
 #
-# 1. *Without the sling.* Take the part of $p_t$ along $v$ away before the step, as AdamP does (Heo et al. 2020).
-#    Which of the laws come back? Measure the growth for $\mu = 0.9$ without noise: which two numbers do you expect it
-#    to lie between?
+# 1. *Without the sling.* Remove the part of $p_t$ along $v$ before the step, as AdamP does (Heo et al. 2020). Which of
+#    the laws come back? Measure the growth for $\mu = 0.9$ without noise: between which two numbers do you expect it to
+#    lie?
 # 2. *Read the correlation off the norms.* The network without noise grew 12.7 times as much with $\mu = 0.9$ as plain
-#    descent. Which $\rho$ does $(1 + \mu\rho)/(1 - \mu\rho)$ make of that? Does it predict the factors for 0.5 and
-#    0.95?
+#    descent. Which $\rho$ follows from $(1 + \mu\rho)/(1 - \mu\rho)$? Does it predict the factors for 0.5 and 0.95?
 # 3. *Adam's clock.* From $\|v_t\|^2 = \|v_0\|^2 + \eta^2nt$, how large is $c$ after many steps with $\beta_1 = 0$?
 #    Does $\eta$ cancel?
 

@@ -4,7 +4,7 @@ r"""Small steps: gradient flow, float32, and what a constant norm does
 You log ‖v‖ during training, as lesson 05 told you to, and nothing happens: the norm stays where it is, or even falls a
 little. Is the law wrong, or the code? Often neither. Growth is an effect of the *size* of the steps, so small steps
 have little of it, and float32 loses what is left in rounding. This chapter says how small is too small. And it shows
-that a norm which stays constant is not without effect either: it makes gradient descent prefer short solutions.
+that a constant norm has an effect, too: it makes gradient descent prefer short solutions.
 
 Afterwards you can
 
@@ -27,7 +27,7 @@ Time: quick about 8 s, full about 40 s.
 # %% tags=["hide-input"]
 # The network is that of lesson 05: one hidden layer of ReLU units, weight normalization with the length $g = 1$
 # fixed, only $v$ learns. Here it learns on all examples at once, none of them mislabelled: the smoothest training
-# that there is.
+# possible.
 
 import math
 
@@ -76,7 +76,7 @@ def network():
 # all.
 #
 # Gradient descent with a finite $\eta$ follows about the same curve, in straight pieces. Each piece is a tangent, and
-# ends a little outside of the curve. By Pythagoras
+# ends a little outside the curve. By Pythagoras
 #
 # $$\|v\|^2 - \|v_0\|^2 = \sum \eta^2\,\|\nabla_v L\|^2 = \eta \sum \eta\,\|\nabla_v L\|^2
 #   \;\approx\; \eta \int_0^T \|\nabla_v L\|^2\,dT :$$
@@ -123,16 +123,15 @@ lesson.claim("Gradient flow keeps ‖v‖: growth of Σ‖v‖² up to T = ηt =
 # --------------------
 #
 # The relative step $c$ may be small, and the growth of a step is $c^2/2$: for $c = 10^{-4}$ that is
-# $5 \cdot 10^{-9}$, far below the precision of float32. In float32 each entry of $v'$ is rounded to the nearest number
-# that float32 has. Neighbours are one *ulp* (unit in the last place) apart, so the error is like a random number
-# between -½ and ½ ulp, with the variance $\mathrm{ulp}^2/12$. An error $z_i$ in entry $i$ changes $\|v\|^2$ by
-# $2 v_i z_i$, hence $\|v\|$ relatively by $v_i z_i/\|v\|^2$. For all entries together that is a random number
-# with the standard deviation
+# $5 \cdot 10^{-9}$, far below the precision of float32. In float32 each entry of $v'$ is rounded to the nearest float32
+# number. Neighbours are one *ulp* (unit in the last place) apart, so the error is like a random number between -½ and ½
+# ulp, with the variance $\mathrm{ulp}^2/12$. An error $z_i$ in entry $i$ changes $\|v\|^2$ by $2 v_i z_i$, hence
+# $\|v\|$ relatively by $v_i z_i/\|v\|^2$. For all entries together that is a random number with the standard deviation
 #
 # $$\sigma = \frac{1}{\|v\|^2} \sqrt{\textstyle\sum_i v_i^2\,\mathrm{ulp}(v_i)^2/12}\;.$$
 #
-# The step comes out *shorter* when the rounding takes away more than $c^2/2$. If the sum of the errors is close to a
-# normal random number, that has the probability $\Phi(-c^2/2\sigma)$, where $\Phi$ is the normal distribution
+# The result is *shorter* than before when the rounding takes away more than $c^2/2$. If the sum of the errors is close
+# to a normal random number, that has the probability $\Phi(-c^2/2\sigma)$, where $\Phi$ is the normal distribution
 # function. Below $c \approx \sqrt{2\sigma}$ a single step no longer shows that $v$ grows. We try random vectors with
 # $n = 20$ entries, and steps at a right angle to them.
 
@@ -205,9 +204,9 @@ lesson.figure(figure, "small_steps", alt="Left: growth of the squared norm again
 # descent on $w$ never touches $w_\perp$, the part of $w$ that is orthogonal to all of them. That part stays what it was
 # at the beginning, and spoils the prediction for new inputs.
 #
-# With weight normalization it is different. By equation 3, $v_\perp$ has the gradient $-(g\,\nabla_g
-# L/\|v\|^2)\,v_\perp$:
-# it comes from the projection, which takes away the part along $w$. Under gradient flow $dg/dT = -\nabla_g L$, hence
+# With weight normalization it is different. By equation 3, $v_\perp$ has the gradient
+# $-(g\,\nabla_g L/\|v\|^2)\,v_\perp$: this comes from the projection, which removes the part along $w$. Under gradient
+# flow $dg/dT = -\nabla_g L$, hence
 #
 # $$\frac{d \ln \|v_\perp\|}{dT} = \frac{g\,\nabla_g L}{\|v\|^2} = -\frac{g}{\|v\|^2}\frac{dg}{dT}, \qquad
 #   \|w_\perp\| = \frac{g}{\|v\|}\|v_\perp\|
@@ -215,7 +214,7 @@ lesson.figure(figure, "small_steps", alt="Left: growth of the squared norm again
 #
 # where the constancy of $\|v\|$ was used (Wu et al. 2019, arXiv:1911.07956). Start from a small $g_0$ and a small
 # $\|v\|$: then $g$ has to grow, and the exponential wipes $w_\perp$ out. What is left is close to the *shortest* $w$
-# that fits. Ten examples, 20 inputs, $g_0 = \|v_0\|$, and steps so small that they are almost a flow.
+# that fits. We take ten examples, 20 inputs, $g_0 = \|v_0\|$, and steps so small that they are almost a flow.
 
 
 def perpendicular_part(length, rate, time=20.0):
@@ -244,8 +243,8 @@ for length, (law, now, plain, first, g) in zip((4.0, 2.0, 1.0), table, strict=Tr
 # %% tags=["hide-input"]
 # *Tolerance.* A finite $\eta$ makes $\|v\|$ grow a little, in proportion to $\eta$: here by less than one per cent of
 # $\|v\|^2$. That changes the exponent by as much, relatively. Where $\|w_\perp\|$ falls to a twentieth the exponent is
-# about -3, so we allow 3 per cent. That the error is due to $\eta$ shows in the second claim: half the $\eta$ halves
-# it, but for terms of the next order.
+# about -3, so we allow 3 per cent. The second claim shows that the error is due to $\eta$: half the $\eta$ halves it,
+# except for terms of the next order.
 
 laws, measured, plain, first, _ = np.transpose(table)
 lesson.claim("Gradient flow: ‖w⊥‖ by the law of Wu et al. (2019), ‖v₀‖ = 4, 2 and 1, relative to the start",
@@ -264,8 +263,8 @@ lesson.claim("Gradient descent on w leaves ‖w⊥‖ as it was: largest relativ
 # Questions
 # ---------
 #
-# 1. *Half precision.* Do the sums of "What float32 can see" for float16, which keeps 11 significant bits instead of 24.
-#    Below which $c$ does a single step hide its growth? Check it with ``np.float16``.
+# 1. *Half precision.* Do the calculation of "What float32 can see" for float16, which keeps 11 significant bits instead
+#    of 24. Below which $c$ does a single step hide its growth? Check it with ``np.float16``.
 # 2. *How long until it shows?* With $c = 10^{-5}$ and $\sigma = 10^{-8}$, after how many steps does growth exceed four
 #    standard deviations of the rounding errors?
 

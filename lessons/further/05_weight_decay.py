@@ -1,16 +1,16 @@
 r"""Weight decay on a normalized weight: a balance, and a trap
 ===========================================================
 
-Weight decay is added to most training runs by habit, often to every parameter. On a vector v whose length has no
-effect it cannot do what it is meant to do, keep the function simple. It does something else: it sets the effective
-learning rate. That is useful to know, because λ then has to be tuned together with η, and can be traded for it. And it
-is dangerous where gradients vanish: decay then goes on alone, until a single step destroys what a unit has learned.
+Weight decay is added to most training runs by habit, often to every parameter. On a vector v whose length has no effect
+it cannot do what it is meant to do, keep the function simple. It does something else: it sets the effective learning
+rate. That is useful to know, because λ then has to be tuned together with η, and can be traded for it. And decay is
+dangerous where gradients vanish: then it goes on alone, until a single step destroys what a unit has learned.
 
 Afterwards you can
 
 - turn any weight decay on v into a learning-rate schedule without decay, and the other way round;
-- predict at which ‖v‖ decay and growth come to rest, and by which angle every unit then turns per step: for SGD,
-  momentum and AdamW;
+- predict at which ‖v‖ decay and growth balance, and by which angle every unit then turns per step: for SGD, momentum
+  and AdamW;
 - say how a unit without gradients ends in an overflow, and what to do about it.
 
 Read first: lesson 05 (norm growth). The laws for momentum and AdamW use the growth found in
@@ -112,7 +112,7 @@ noisy, clean = problem(0.2), problem(0.0, 256)
 #
 # The factor may change from step to step, too. Let $\tilde v_t = v_t/(1 - \eta\lambda)^t$. In terms of $\tilde v$ the
 # decay drops out: $\tilde v_{t+1} = \tilde v_t - \eta\,(1 - \eta\lambda)^{-2t-1}\,\nabla L(\tilde v_t)$. Decay at a
-# constant learning rate *is* no decay, at a learning rate that grows exponentially (Li & Arora 2019).
+# constant learning rate *is* no decay with a learning rate that grows exponentially (Li & Arora 2019).
 
 
 class GrowingSGD(mg.optim.SGD):
@@ -156,16 +156,16 @@ lesson.claim("Control: without decay, at a constant rate, the losses are others,
 # The balance
 # -----------
 #
-# So decay acts through the effective learning rate $\eta/\|v\|^2$ alone. Without decay that falls as $t^{-1/2}$. With
-# it, growth and shrinking come to a balance. For plain descent and noise of norm $G/\|v\|$ (lesson 05),
+# So decay acts only through the effective learning rate $\eta/\|v\|^2$. Without decay this falls as $t^{-1/2}$. With
+# decay, growth and shrinking come to a balance. For plain descent and noise of norm $G/\|v\|$ (lesson 05),
 #
 # $$\|v'\|^2 = (1 - \eta\lambda)^2 \|v\|^2 + \frac{\eta^2 G^2}{\|v\|^2}
 #   \quad\Longrightarrow\quad 2\eta\lambda\,\|v\|^2 \approx \frac{\eta^2 G^2}{\|v\|^2}
 #   \quad\Longrightarrow\quad \|v\| = \Bigl(\frac{\eta\,G^2}{2\lambda}\Bigr)^{1/4}.$$
 #
 # There the relative step is $c = \eta G/\|v\|^2 = \sqrt{2\eta\lambda}$. That is the angle by which $v$ turns in a
-# step, and $G$ has dropped out: every unit of every layer turns equally fast, whatever its gradients are. The way
-# there takes some $1/(4\eta\lambda)$ steps, since $d(\|v\|^4)/dt = 2\eta^2G^2 - 4\eta\lambda\|v\|^4$.
+# step, and $G$ has dropped out: every unit of every layer turns equally fast, whatever its gradients are. Getting there
+# takes some $1/(4\eta\lambda)$ steps, since $d(\|v\|^4)/dt = 2\eta^2G^2 - 4\eta\lambda\|v\|^4$.
 #
 # *Momentum* $\mu$ makes noise grow $v$ like plain descent of the rate $\eta/(1 - \mu)$, and decay acts at that rate
 # too: $\|v\| = (\eta G^2/(2\lambda(1 - \mu)))^{1/4}$. A step adds up the noise of several gradients, with the
@@ -176,8 +176,8 @@ lesson.claim("Control: without decay, at a constant rate, the losses are others,
 # gradients with the memory $\beta_1$ has $(1 - \beta_1)/(1 + \beta_1)$ of their variance, so $c =
 # \sqrt{2\eta\lambda\,(1 - \beta_1)/(1 + \beta_1)}$.
 #
-# First random gradients at a right angle to $v$, with $G = 1$: 16 vectors from a quarter of the predicted length, from
-# that length, and from four times as much.
+# First we try random gradients at a right angle to $v$, with $G = 1$: 16 vectors that start from a quarter of the
+# predicted length, from that length, and from four times that length.
 
 MU, BETA2, n = 0.9, 0.99, 50
 
@@ -225,19 +225,19 @@ for rule, rate, decay in (("SGD", 0.1, 0.005), ("momentum", 0.1, 0.005), ("AdamW
     print(f"{rule:15} {length:15.4f}   {np.round(lengths, 4)!s:35} {turn:13.5f}   {np.round(turns, 5)}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* $\|v\|^4$ forgets its past in $1/(4\eta\lambda) = 500$ steps (momentum: 50; AdamW about 500). What
-# moves it are the random lengths of the gradients: a mean over 5000 steps, 16 vectors and 49 dimensions scatters by
-# less than a thousandth. The predictions are for small $\eta\lambda$; with momentum $\eta\lambda/(1 - \mu) = 5 \cdot
-# 10^{-3}$. For AdamW they ignore that the mean of squares is itself a noisy mean over some $1/(1 - \beta_2) = 100$
-# steps, which matters at the order of 1 per cent. We allow 1 per cent, and 2 for AdamW.
+# *Tolerance.* $\|v\|^4$ forgets its past in $1/(4\eta\lambda) = 500$ steps (momentum: 50; AdamW about 500). The random
+# lengths of the gradients move it: a mean over 5000 steps, 16 vectors and 49 dimensions scatters by less than a
+# thousandth. The predictions are for small $\eta\lambda$; with momentum $\eta\lambda/(1 - \mu) = 5 \cdot 10^{-3}$. For
+# AdamW they ignore that the mean of squares is itself a noisy mean over some $1/(1 - \beta_2) = 100$ steps, which
+# matters at the order of 1 per cent. We allow 1 per cent, and 2 for AdamW.
 
 for rule, rtol in (("SGD", 0.01), ("momentum", 0.01), ("AdamW", 0.02)):
     lesson.claim(f"Balance under decay, tangent noise, {rule}: ‖v‖ and c from three starts", measured[rule],
                  predicted=np.reshape(predicted[rule], (2, 1)), rtol=rtol)
 
 # %%
-# And the network, with $v$ a quarter, once and four times as long as usual at the start. $G$ is measured for each unit,
-# over the second half of the run.
+# Now the network, with $v$ a quarter as long as usual at the start, as usual, and four times as long. $G$ is measured
+# for each unit, over the second half of the run.
 
 decay_steps, adamw_decay = 1600 * LONGER, 0.03 * INPUTS
 n_of_unit = np.append(np.full(HIDDEN, INPUTS), HIDDEN)
@@ -260,9 +260,9 @@ for rule, (rate, decay) in rules.items():
 
 # %% tags=["hide-input"]
 # *Tolerance.* With constant $G$ the law would be as good as for random gradients. Here $G$ changes with the
-# direction, and gradients are somewhat correlated, which momentum and Adam turn into growth: a correlation that adds
-# 10 per cent to it changes the fourth root by 2.5. We allow 5 per cent, and 12 for AdamW, where the mean of squares
-# is noisier for gradients with many small and a few large entries.
+# direction, and gradients are somewhat correlated, which momentum and Adam turn into growth: a correlation that adds 10
+# per cent to the growth changes the fourth root by 2.5. We allow 5 per cent, and 12 for AdamW, where the mean of
+# squares is noisier for gradients with many small and a few large entries.
 
 for rule, rtol in (("SGD", 0.05), ("momentum", 0.05), ("AdamW", 0.12)):
     lesson.claim(f"Balance in the network, {rule}: ‖v‖ and c / predicted, median over units, three starts",
@@ -276,15 +276,14 @@ for rule, rtol in (("SGD", 0.05), ("momentum", 0.05), ("AdamW", 0.12)):
 # short, and ten in the full run, where decay is stronger; question 2 looks for the reason. All of them forget where
 # they started. (From the shortest start momentum overshoots: its memory still holds the long gradients of a short
 # $v$.) So with decay "the effective learning rate stabilizes" (section 2.1) comes true after all, at a level that
-# $\eta\lambda$ sets, and "the norm of v grows monotonically" is a sentence about training without decay.
+# $\eta\lambda$ sets, and "the norm of v grows monotonically" holds only for training without decay.
 #
 # When the gradients vanish
 # -------------------------
 #
-# The balance needs gradients. Without them decay is alone: $\|v_t\| = (1 - \eta\lambda)^t\,\|v_0\| \to 0$. From
-# outside nothing can be seen of that, because $w = g\,v/\|v\|$ stays what it is. But the next gradient has the length
-# $G/\|v\|$ and makes a step of relative size $c = \eta G/\|v\|^2$ (Li et al. 2019). When $\|v\|$ is small, three
-# things happen:
+# The balance needs gradients. Without them decay acts alone: $\|v_t\| = (1 - \eta\lambda)^t\,\|v_0\| \to 0$. From
+# outside this cannot be seen, because $w = g\,v/\|v\|$ stays what it is. But the next gradient has the length $G/\|v\|$
+# and makes a step of relative size $c = \eta G/\|v\|^2$ (Li et al. 2019). When $\|v\|$ is small, three things happen:
 #
 # - the direction turns by $\arctan c$, close to 90°: what the unit had learned is gone;
 # - the length becomes $\eta G/\|v\|$, huge. The unit is frozen, until decay has brought it back,
@@ -346,8 +345,8 @@ with np.errstate(over="ignore", invalid="ignore"):  # the point is to see what c
 
 # %% tags=["hide-input"]
 # *Tolerance.* 2000 steps in float32, two roundings of up to $6 \cdot 10^{-8}$ in each: at most $2.4 \cdot 10^{-4}$.
-# The step after: $G$ is the same whenever the unit wakes up, because it depends on the direction only; what is left
-# of the old $v$ after 200 steps is a ten-thousandth of the step.
+# The step after: $G$ is the same whenever the unit wakes up, because it depends only on the direction; after 200 steps
+# the old $v$ is only a ten-thousandth of the step.
 
 law = slept[0] * (1 - RATE * DECAY) ** np.arange(2001)
 lesson.claim("Decay without gradients: ‖v‖ = (1 - ηλ)^t ‖v₀‖, 2000 steps, relative to the law",
@@ -361,7 +360,7 @@ lesson.claim("Decay for 4450 steps without gradients: float32 outputs are finite
              woken[4450].sane, near=0, within=0)
 
 # %%
-# Can that happen to a unit that is awake, when the network has learned its task and gradients vanish? We train the
+# Can this happen to a unit that is awake, when the network has learned its task and gradients vanish? We train the
 # network without noise, on all examples at once, with the same $\eta\lambda$. Its gradients become smaller and smaller,
 # but never exactly zero. As $\|v\|$ shrinks, the effective rate $\eta/\|v\|^2$ rises, until it is too large for the
 # curvature of the loss. From there on the smallest deviation is amplified, gradients come back, and push $\|v\|$ out
@@ -419,7 +418,8 @@ lesson.figure(figure, "decay", alt="Left: mean norm against the step for SGD, mo
               "settles at a third of its start.")
 
 # %%
-# On the right: the unit wakes up at step 500, is thrown out by nine powers of ten, and takes 550 steps to come back.
+# On the right, the unit wakes up at step 500, grows by nine powers of ten in one step, and takes 550 steps to come
+# back.
 #
 # Questions
 # ---------

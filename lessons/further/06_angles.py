@@ -1,10 +1,10 @@
 r"""The angle per step, layer by layer
 ==================================
 
-You log the angle by which the weight vectors of your network turn per step, and it is not $1/\sqrt{2t}$. Is that a
-fault, and whose? Lesson 06 derives the clock for gradients of constant size. Real ones change, and those of the last
-layer change most. This chapter puts the measured size into the law: then every layer obeys it, and what is left over
-tells something about the gradients. The same law answers whether "the effective learning rate stabilizes".
+You log the angle by which the weight vectors of your network turn per step, and it is not $1/\sqrt{2t}$. Is something
+wrong, and where? Lesson 06 derives the clock for gradients of constant size. Real ones change, and those of the last
+layer change most. This chapter puts the measured size into the law: then every layer obeys it, and the remaining
+difference says something about the gradients. The same law answers whether "the effective learning rate stabilizes".
 
 Afterwards you can
 
@@ -26,7 +26,8 @@ Time: quick about 15 s, full about 2 min.
 # %% tags=["hide-input"]
 # The problems, the network and the loop are those of lesson 06: noisy labels of a random teacher, two hidden layers of
 # ReLU units, weight normalization in every layer. The directions $v$ have the rate $\eta$, the lengths $g$ and the
-# biases $b$ have 0.1. New are ``noisy``, which turns the noise of the labels off, and the number of examples.
+# biases $b$ have 0.1. New are the arguments ``noisy``, which can turn off the noise of the labels, and ``examples``,
+# the number of examples.
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -103,8 +104,8 @@ def rms(values, axis=None):
 # ----------------------
 #
 # For gradients of constant norm $G$ on the sphere (lesson 06), the angle per step at step $t$ follows from the angle
-# $c_1$ of the first one: $c_t \approx 1/\sqrt{(c_1 + 1/c_1)^2 + 2(t-2)}$. First one network, at the rate 10. We compare
-# the angle of the last 50 steps with the formula, layer by layer; angles are root mean squares over the units.
+# $c_1$ of the first one: $c_t \approx 1/\sqrt{(c_1 + 1/c_1)^2 + 2(t-2)}$. We begin with one network, at the rate 10. We
+# compare the angle of the last 50 steps with the formula, layer by layer; angles are root mean squares over the units.
 
 
 def clock(c1, t):
@@ -122,16 +123,16 @@ for name, c, G in zip(NAMES, run.c, run.G, strict=True):
           f"{rms(G[-50:]):12.4f}")
 
 # %%
-# The gradients are nothing like constant, least of all in the last layer, on which the loss acts directly. So we
-# derive the law without that assumption. Pythagoras: $\|v_{s+1}\|^2 = \|v_s\|^2 + \eta^2G_s^2/\|v_s\|^2$. Squared, and
-# without the last term, which is small once $c$ is: $\|v_{s+1}\|^4 = \|v_s\|^4 + 2\eta^2G_s^2$. Hence, from the
+# The gradients are far from constant, least of all in the last layer, on which the loss acts directly. So we derive the
+# law without that assumption. By Pythagoras, $\|v_{s+1}\|^2 = \|v_s\|^2 + \eta^2G_s^2/\|v_s\|^2$. Squared, and without
+# the last term, which is small once $c$ is, this is $\|v_{s+1}\|^4 = \|v_s\|^4 + 2\eta^2G_s^2$. Hence, from the
 # eleventh step on, when no step is large any more,
 #
 # $$c_t = \frac{\eta\,G_t}{\|v_t\|^2}
 #   = \frac{G_t}{\sqrt{\|v_{11}\|^4/\eta^2 + 2\sum_{s=11}^{t-1} G_s^2}}
 #   \;\longrightarrow\; \frac{1}{\sqrt{2t}}\cdot\frac{G_t}{\text{root mean square of } G_1, \ldots, G_t}.$$
 #
-# Once the start is forgotten, a layer stands above the clock if its gradients are larger now than they have been on
+# Once the start is forgotten, a layer is above the clock if its gradients are larger now than they have been on
 # average, and below it if they are smaller. Take three networks and five rates.
 
 rates, START = (0.1, 1.0, 10.0, 100.0, 1000.0), 10
@@ -168,11 +169,11 @@ lesson.claim("First layer: the angle with constant G, η from 0.1 to 1000, large
              np.exp(np.abs(np.log(angles[0, 0] / angles[2, 0])).max()), below=2)
 
 # %%
-# With the measured $G$ each layer is on its line. With constant $G$ the first one nearly is, and the others are not.
+# With the measured $G$ each layer follows the law. With constant $G$ the first one nearly does, and the others do not.
 # The last layer's first gradient is that of a network whose outputs are random, with a loss of 1.8. At $\eta = 10$ it
 # falls to a third as the outputs come to fit, and the angle with it. In the second layer units die at the larger rates
-# (``further/06_batch_norm.py`` counts them). They do not turn any more, and pull the root mean square over all units
-# below the clock.
+# (``further/06_batch_norm.py`` counts them). They no longer turn, and pull the root mean square over all units below
+# the clock.
 
 # %% Drawing tags=["hide-input"]
 
@@ -201,8 +202,8 @@ lesson.figure(figure, "layers", note=f"synthetic problems: rms over units and {P
 # "Once the norm of the weights has grown large with respect to the norm of the updates, the effective learning rate
 # stabilizes" (section 2.1). By the law $\eta/\|v_t\|^2 = 1/\sqrt{\|v_{11}\|^4/\eta^2 + 2\sum G^2}$, all depends on the
 # sum. If noise keeps $G$ up, the sum grows like $t$, and the rate falls like $t^{-1/2}$, without end. If the network
-# comes to fit every example, so that $G$ falls faster than $t^{-1/2}$, the sum converges, and the rate stands still.
-# We make one of each: noisy labels on so many examples that each is seen a few times only; and 128 examples with clean
+# comes to fit every example, so that $G$ falls faster than $t^{-1/2}$, the sum converges, and the rate comes to rest.
+# We try one of each: noisy labels on so many examples that each is seen only a few times; and 128 examples with clean
 # labels, which the network learns by heart.
 
 few_rates = (1.0, 3.0, 10.0, 30.0)
@@ -259,11 +260,11 @@ lesson.figure(figure, "does_it_stabilize", note="synthetic problem: one network,
               "level. The law, dashed, lies on all of them.")
 
 # %%
-# Both sentences are true, then, each in its place: "stabilizes" where the gradients vanish; the fall as $t^{-1/2}$
-# where noise stays, which is most of practice. The slope is exactly $-1/2$ only if $G$ is constant and the start
-# forgotten. At $\eta = 1$ the clock has hardly begun, so the slope is flatter; where $G$ grows, it is steeper. We
-# print the change of $G$ and claim no slope of $-1/2$, for that would be a claim about gradients, which the argument
-# does not make.
+# Both statements are true, then, each in its place: "stabilizes" where the gradients vanish; the fall as $t^{-1/2}$
+# where noise stays, as it mostly does in practice. The slope is exactly $-1/2$ only if $G$ is constant and the start
+# forgotten. At $\eta = 1$ the clock has hardly begun, so the slope is flatter; where $G$ grows, it is steeper. We print
+# the change of $G$ and claim no slope of $-1/2$, for that would be a claim about gradients, which the argument does not
+# make.
 #
 # The law is a consequence of Pythagoras alone. Arora, Li & Lyu (2018, arXiv:1812.03981) use the same starting point to
 # prove convergence at any fixed rate; they do not state how the effective rate falls.

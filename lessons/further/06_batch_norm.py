@@ -3,9 +3,9 @@ r"""Batch normalization's learning rates, and units that die
 
 "It has been observed that neural networks with batch normalization also have this property" of working with a much
 wider range of learning rates, says section 2.1, "which can also be explained by this analysis". If you use batch
-normalization, you want to know whether the growth of the norm is what protects your training, and what else does. One
-answer is in the loss, which stays finite at any learning rate. Another is in the units: at large rates a third of those
-in a weight-normalized layer can die, and none with batch normalization.
+normalization, you want to know whether it is the growth of the norm that protects your training, and what else does.
+One answer is in the loss, which stays finite at any learning rate. Another is in the units: at large rates a third of
+those in a weight-normalized layer can die, and none with batch normalization.
 
 Afterwards you can
 
@@ -19,7 +19,7 @@ Claims checked, and where they are made:
 
 - "batch normalization also has this property, explained by this analysis" (section 2.1): true of the directions, with
   the same condition as for weight normalization;
-- one η for all, far too large: the loss stays finite and is proportional to η (derived here);
+- with one η for all, far too large, the loss stays finite and is proportional to η (derived here);
 - dead units: many with weight normalization, none with batch normalization.
 
 Time: quick about 20 s, full about 4 min.
@@ -138,11 +138,11 @@ def summary(values):
 # The same analysis
 # -----------------
 #
-# Batch normalization takes from $t = w \cdot x$ its mean over the minibatch, divides by its standard deviation,
-# multiplies by a learned $g$ and adds a learned $b$ (equation 5's form, lesson 08). So the loss does not see the length
-# of $w$, but for the small ``eps`` that is added to the variance. All that lesson 06 says of $v$ then holds of $w$: the
-# rate of the direction is $\eta/\|w\|^2$. We stretch the $w$ of one layer by a factor $a$, make one small step with the
-# library's ``BatchNorm``, and look at the angle.
+# Batch normalization subtracts from $t = w \cdot x$ its mean over the minibatch, divides by its standard deviation,
+# multiplies by a learned $g$ and adds a learned $b$ (equation 5's form, lesson 08). So the loss does not depend on the
+# length of $w$, except for the small ``eps`` that is added to the variance. Everything that lesson 06 says about $v$
+# then holds for $w$: the rate of the direction is $\eta/\|w\|^2$. We stretch the $w$ of one layer by a factor $a$, make
+# one small step with the library's ``BatchNorm``, and look at the angle.
 
 stretches = np.logspace(-1, 1, 9)
 
@@ -173,7 +173,7 @@ lesson.claim("Batch norm, SGD: the angle per step as a power of ‖w‖, exponen
 # %%
 # Now training, as in lesson 06: one $\eta$ for all parameters, or $\eta$ for $w$ only, while $g$ and $b$ keep an
 # ordinary rate (0.1 for SGD, 0.003 for Adam). First the angles of the first layer late in training. With constant
-# gradients they are $1/\sqrt{(c_1 + 1/c_1)^2 + 2(t - 2)}$ at step $t$, if $c_1$ is that of the first.
+# gradients they are $1/\sqrt{(c_1 + 1/c_1)^2 + 2(t - 2)}$ at step $t$, if $c_1$ is that of the first step.
 
 sgd = {case: sweep(case) for case in CASES}
 
@@ -206,8 +206,8 @@ lesson.claim("Batch norm, η from 0.1 to 1000 for w only: largest factor between
              np.exp(np.abs(np.log(measured / formula))[band].max()), below=2)
 
 # %%
-# It is the same clock. So the analysis does explain it, for $w$. And the range? (Best losses are those at the rate that
-# is best for the other problems, as in lesson 06.)
+# It is the same clock. So the analysis does explain the property, for $w$. And the range? (As in lesson 06, each
+# problem's best loss is that at the rate which is best for the other problems.)
 
 adam = {case: sweep(case, "Adam") for case in CASES if case != WN_V}
 fallen = sweep("batch norm", falling=True)
@@ -272,9 +272,9 @@ lesson.figure(figure, "range", note=f"synthetic problems: median of {PROBLEMS}; 
               "wider still than that of weight normalization with the rate for v only.")
 
 # %%
-# The sentence of the paper holds for batch normalization as it does for weight normalization: $w$ obeys the clock, $g$
-# and $b$ do not. With one $\eta$ for all, the range gains a decade or so. (Ioffe & Szegedy 2015, arXiv:1502.03167, to
-# whom the paper refers, trained with rates 5 and 30 times larger than without: 0.7 and 1.5 decades.)
+# The paper's sentence holds for batch normalization as it does for weight normalization: $w$ obeys the clock, $g$ and
+# $b$ do not. With one $\eta$ for all, the range gains a decade or so. (Ioffe & Szegedy 2015, arXiv:1502.03167, to whom
+# the paper refers, trained with rates 5 and 30 times larger than without: 0.7 and 1.5 decades.)
 #
 # A loss proportional to the learning rate
 # ----------------------------------------
@@ -293,10 +293,10 @@ for eta, loss in zip(RATES["SGD"][large], typical, strict=True):
     print(f"batch norm, η = {eta:8.0f} for all: loss at the end {loss:10.3g}, over η {loss / eta:.3f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* The loss of a network whose output scale is thrown about varies by a factor of two or so between
-# problems and rates; the geometric mean of five is known to $\ln 2/\sqrt5 = 0.3$. With 7 rates over three decades, the
-# slope's standard error is 0.3 divided by the root of $\sum(\ln\eta - \overline{\ln\eta})^2 = 37$, which is 0.05. We
-# allow four.
+# *Tolerance.* The loss of a network whose output scale jumps about varies by a factor of two or so between problems and
+# rates; the geometric mean of five is known to $\ln 2/\sqrt5 = 0.3$. With 7 rates over three decades, the slope's
+# standard error is 0.3 divided by the root of $\sum(\ln\eta - \overline{\ln\eta})^2 = 37$, which is 0.05. We allow
+# four.
 
 lesson.claim("Batch norm, one η for all, η from 100 to 100,000: share of networks whose loss is finite", finite, near=1,
              within=0)
@@ -311,11 +311,11 @@ lesson.claim("Batch norm, one η for all, η from 100 to 100,000: final loss as 
 # ----------
 #
 # In the figure, weight normalization with $\eta$ for $v$ only is a little worse at large rates than batch
-# normalization with $\eta$ for $w$ only. One huge step can turn a ReLU unit of the second layer to where it is
-# negative for every input: those inputs are positive, so a vector with enough negative weights will do. Such a unit
-# has no gradient and never moves again. Batch normalization centres the pre-activation, so that each unit is positive
-# for some examples of every minibatch. The first layer's inputs have both signs, so there is no such place for its
-# units. We count the units that do not turn at any of 20 steps late in training.
+# normalization with $\eta$ for $w$ only. One huge step can turn a ReLU unit of the second layer so that its
+# pre-activation is negative for every input: those inputs are positive, so a vector with enough negative weights is
+# enough. Such a unit has no gradient and never moves again. Batch normalization centres the pre-activation, so that
+# each unit is positive for some examples of every minibatch. The first layer's inputs have both signs, so its units
+# have no such direction. We count the units that do not turn at any of 20 steps late in training.
 
 
 def still(case, layer):
@@ -336,7 +336,7 @@ lesson.claim("First layer, weight norm, η from 1 to 100 for v only: share of de
 
 # %%
 # A unit that has died is lost without any sign in the loss; ``relative_step`` of ``wn.NormTracker`` shows it as an
-# exact zero. Warming up (a small $\eta$ in the first steps) avoids the huge step, a leaky ReLU the place without a
+# exact zero. Warming up (a small $\eta$ in the first steps) avoids the huge step, and a leaky ReLU the place without a
 # gradient.
 #
 # Questions
@@ -345,6 +345,6 @@ lesson.claim("First layer, weight norm, η from 1 to 100 for v only: share of de
 # 1. *Leaky units.* Replace ReLU by ``mg.leaky_relu`` with the slope 0.1 in ``losses_of``. How many units are still at
 #    the end, and does weight normalization catch up with batch normalization at large $\eta$?
 # 2. *How large may the other rate be?* Replace the 0.1 of SGD in ``RULES`` by values from 0.01 to 10. Where does the
-#    flat curve of "η for w only" break off, and where that of "η for v only"?
+#    flat curve of "η for w only" break off, and where does that of "η for v only"?
 
 lesson.finish()

@@ -7,7 +7,7 @@ less? You would like both to be true; one is.
 
 Afterwards you can
 
-- say what a schedule does to a direction: its shape counts, its scale cancels;
+- say what a schedule does to a direction: its shape matters, its scale cancels;
 - explain why a rate that falls to zero still helps, with weight normalization as without;
 - predict how the range of usable learning rates grows with the number of steps.
 
@@ -16,7 +16,7 @@ Read first: lesson 06 (the effective learning rate).
 Claims checked, and where they are made:
 
 - under a schedule the angle is $\eta_t/\sqrt{2\sum\eta_s^2}$, whatever the scale of $\eta$ (derived here);
-- a falling learning rate lowers the best test loss, with all three ways to train of lesson 06;
+- a falling learning rate lowers the best test loss, with all three ways of training from lesson 06;
 - four times as many steps widen the range of "η for v only" by more decades than that of the normal parameterization.
 
 Time: quick about 15 s, full about 3 min.
@@ -120,8 +120,8 @@ def sweep(case, schedule):
 # $$c_t = \frac{\eta_t\,G}{\|v_t\|^2} \approx \frac{\eta_t}{\sqrt{2\sum_{s<t}\eta_s^2}}.$$
 #
 # Multiply the whole schedule by 10, and nothing changes: the scale has cancelled. The shape has not. A constant rate
-# gives the clock $1/\sqrt{2t}$. One that falls to zero takes the angle to zero with it. One that is divided by 10
-# divides the angle by 10 at once, since ‖v‖ does not react to that. First the recursion, for three shapes and three
+# gives the clock $1/\sqrt{2t}$. A rate that falls to zero takes the angle to zero with it. A rate that is divided by 10
+# divides the angle by 10 at once, since ‖v‖ does not react. First we run the recursion, for three shapes and three
 # scales.
 
 
@@ -154,9 +154,9 @@ for shape in (constant, falling, dropping):
         print(f"{shape.__name__:9} after {t} steps: c = " + ", ".join(f"{c:.5f}" for c in row))
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* What the law forgets is $(c_1 + 1/c_1)^2$, 13 for $c_1 = 0.3$ or 3, against twice the sum of squares,
-# which is at least 1800 at the first look: 0.7 %, half of that in $c$. The term left out adds about $\tfrac12\ln t =
-# 3.5$, less. We allow 0.6 %.
+# *Tolerance.* The law neglects $(c_1 + 1/c_1)^2$, 13 for $c_1 = 0.3$ or 3, against twice the sum of squares, which is
+# at least 1800 at the first look: 0.7 %, half of that in $c$. The term left out adds less, about $\tfrac12\ln t = 3.5$.
+# We allow 0.6 %.
 
 lesson.claim("Schedules, constant G: c_t = η_t/√(2Ση_s²) whatever the scale of η; 3 shapes, 3 scales, 4 times",
              np.stack(list(angles.values())), predicted=np.stack(list(by_law.values()))[..., None], rtol=0.006)
@@ -207,16 +207,16 @@ for case in CASES:
 # %%
 # It helps all three, by a few hundredths of a nat. At the lower end of the range it costs a little, because the rate is
 # only half as large on average. At the upper end of the normal parameterization it pays: a rate that is too large at
-# first comes down to one that is not.
+# first falls to one that is not.
 #
 # Does training longer help?
 # --------------------------
 #
 # For the directions the usable range should grow at both ends, like the window of the clock. At the lower end the
 # number of steps times $\eta$ has to be large enough. At the upper end recovery, which takes a number of steps
-# proportional to $\eta$, has to fit into the training. Four times as many steps are $\log_{10}4 = 0.6$ decades at each
-# end. The normal parameterization ends where the curvature ends it, however long it trains, and gains at the lower end
-# only.
+# proportional to $\eta$, has to fit into the training. Four times as many steps add $\log_{10}4 = 0.6$ decades at each
+# end. For the normal parameterization the curvature limits the upper end, however long it trains, and it gains only at
+# the lower end.
 
 longer = {case: decades(steady[case][1]) - decades(steady[case][0]) for case in CASES}
 for case in CASES:
@@ -225,9 +225,9 @@ more = longer["η for v only"] - longer["normal"]
 print(f"η for v only gains {summary(more)} decades more than normal")
 
 # %% Tolerance tags=["hide-input"]
-# *Bound.* Expected are 0.6 decades. But where the curve is steep a range has sharp ends, and after a quarter of the
-# steps even the bottom of the normal parameterization's curve is close to the mark, so that a little more training
-# counts for more there. A range comes in thirds of a decade. We ask for half of the difference.
+# *Bound.* We expect 0.6 decades. But where the curve is steep a range has sharp ends, and after a quarter of the steps
+# even the bottom of the normal parameterization's curve is close to the mark, so that a little more training counts for
+# more there. A range comes in thirds of a decade. We ask for half of the difference.
 
 lesson.claim("SGD, four times as many steps: decades that the range gains, η for v only minus normal, mean",
              more.mean(), above=0.3)
@@ -256,7 +256,7 @@ lesson.figure(figure, "schedules", note=f"synthetic problems: median of {PROBLEM
               "steps all are higher, and the plain of the third panel is much narrower.")
 
 # %%
-# So keep the schedule, and do not count on it for choosing $\eta$: its scale is what the directions forget.
+# So keep the schedule, but do not count on its scale: the directions forget it.
 #
 # Questions
 # ---------

@@ -8,7 +8,7 @@ how far infinite-width theory can be trusted at width 100.
 
 Afterwards you can
 
-- show that $\chi \ge 1$ for every nonlinearity, with equality for straight lines only;
+- show that $\chi \ge 1$ for every nonlinearity, with equality only for straight lines;
 - predict how fast differences between inputs grow after equations 5 and 6, and fade with He's start;
 - correct the infinite-width prediction for a finite width.
 
@@ -41,9 +41,9 @@ NORMAL = COLOURS["normal"]
 # $$\chi = \frac{\mathbb{E}\,\phi'(z)^2}{\operatorname{Var}\phi(z)}, \qquad z \text{ standard normal}.$$
 #
 # Could a clever $\phi$ make it 1? To see that none can, write $\phi$ as a sum of *Hermite polynomials*: $h_0 = 1$,
-# $h_1 = z$, $h_2 = (z^2 - 1)/\sqrt2$, and so on, one of each degree. They are to the normal distribution what sines
-# are to an interval: $\mathbb{E}\,h_j h_k$ is 1 if $j = k$, else 0. Their derivatives are $h_k' = \sqrt k\,h_{k-1}$.
-# With $\phi = \sum_k a_k h_k$, therefore,
+# $h_1 = z$, $h_2 = (z^2 - 1)/\sqrt2$, and so on, one of each degree. They are to the normal distribution what sines are
+# to an interval: $\mathbb{E}\,h_j h_k$ is 1 if $j = k$, else 0. Their derivatives are $h_k' = \sqrt k\,h_{k-1}$. With
+# $\phi = \sum_k a_k h_k$, therefore,
 #
 # $$\operatorname{Var}\phi = \sum_{k \ge 1} a_k^2, \qquad \mathbb{E}\,\phi'^2 = \sum_{k \ge 1} k\,a_k^2, \qquad
 #   \chi = \frac{\sum k\,a_k^2}{\sum a_k^2} \ge 1 .$$
@@ -98,8 +98,8 @@ print("average degree:", {name: round(float(value), 4) for name, value in degree
 
 # %% tags=["hide-input"]
 # *Tolerances.* The sums over $z$ stand for integrals of smooth functions, or of functions with one kink between two
-# points: far better than $10^{-6}$. The coefficients of tanh beyond degree 40 carry some $10^{-5}$ of its weight,
-# times their degree. The claim about $\chi - 1$ is about curvature: all eight functions have some.
+# points, and are accurate far beyond $10^{-6}$. The coefficients of tanh beyond degree 40 carry some $10^{-5}$ of its
+# weight, times their degree. The claim about $\chi - 1$ rests on curvature: all eight functions have some.
 
 lesson.claim("√χ of the ReLU by numerical integration is √(π/(π - 1))", sqrt(chi["ReLU"]),
              predicted=sqrt(pi / (pi - 1)), rtol=1e-5)
@@ -113,9 +113,9 @@ lesson.claim("Gaussian Poincaré: the smallest χ - 1 of eight others",
 # Differences forward, gradients backward
 # ---------------------------------------
 #
-# If a layer keeps the variance although its nonlinearity loses some of it, something must magnify. It magnifies both
-# ways: a small difference $dt$ between two inputs becomes $W(\phi'(t) \odot dt)$ in the next layer, with the same two
-# factors as the gradient. In the words of Poole et al. (2016, arXiv:1606.05340), equations 5 and 6 put every deep
+# If a layer keeps the variance although its nonlinearity loses some of it, something must magnify. The layer magnifies
+# both ways: a small difference $dt$ between two inputs becomes $W(\phi'(t) \odot dt)$ in the next layer, with the same
+# two factors as the gradient. In the words of Poole et al. (2016, arXiv:1606.05340), equations 5 and 6 put every deep
 # network on the chaotic side. We follow two inputs that are $10^{-7}$ apart through 50 layers, after equations 5 and 6.
 # He's start, for comparison, has the factor $\sqrt{2\,\mathbb{E}\,\phi'^2} = 1$.
 
@@ -157,7 +157,7 @@ lesson.claim("A small difference grows by √χ per layer: ReLU, leaky ReLU, tan
 # --------------------
 #
 # He's start keeps the RMS of $t$. (So does $\sqrt2$ times a random orthogonal matrix, question 2.) How much of that
-# RMS is standard deviation between examples, and how much a mean that all examples share? First one network of lesson
+# RMS is standard deviation between examples, and how much a mean that all examples share? First, one network of lesson
 # 07's size:
 
 n = 100
@@ -177,8 +177,8 @@ one = share(n, lesson.rng(201))
 print("deviation over the batch / RMS:", ", ".join(f"layer {k}: {one[k - 1]:.2f}" for k in (1, 2, 5, 10, 20, 50)))
 
 # %%
-# Theory first for infinite width. There all examples keep equal lengths, and only directions matter. The correlation
-# $p$ of two examples, the cosine of the angle $\theta$ between them, becomes (Cho & Saul 2009)
+# First the theory for infinite width. There all examples keep equal lengths, and only directions matter. The
+# correlation $p$ of two examples, the cosine of the angle $\theta$ between them, becomes (Cho & Saul 2009)
 #
 # $$p' = \frac{\sin\theta + (\pi - \theta)\cos\theta}{\pi},$$
 #
@@ -187,8 +187,8 @@ print("deviation over the batch / RMS:", ", ".join(f"layer {k}: {one[k - 1]:.2f}
 # above has about 0.3. That is not chance.
 #
 # At finite width, *lengths* differ, too. A ReLU layer without bias multiplies an input's length by a factor that
-# depends on its direction only. While two examples still point in different directions they get different factors, and
-# once their directions agree, their ratio of lengths stays for ever. Directions forget; lengths remember.
+# depends on its direction only. While two examples still point in different directions they get different factors; once
+# their directions agree, their ratio of lengths stays fixed for ever. Directions forget; lengths remember.
 #
 # How much? For one example, the layer changes $\ln\|t\|$ by half the logarithm of $\frac2n\sum_j\phi(z_j)^2$. For two
 # examples at angle $\theta$ the difference of these changes has the variance
@@ -259,16 +259,16 @@ lesson.figure(
 
 # %%
 # So He's start keeps the scale, and loses most of what the scale is for. In layer 50, most of the signal is the same
-# for all inputs, and what still differs is mainly how *long* they are. Equations 5 and 6 lose nothing of the deviation,
-# and magnify gradients by $\chi$. Either way depth has its price, and shortcuts around layers are the usual way out.
+# for all inputs, and they still differ mainly in how *long* they are. Equations 5 and 6 lose none of the deviation, but
+# magnify gradients by $\chi$. Either way depth has its price, and shortcuts around layers are the usual way out.
 #
 # Questions
 # ---------
 #
 # 1. *Shortcuts.* In lesson 07, change ``losses_of`` and ``initialize`` to ``x + ...`` in every layer whose width does
 #    not change, and repeat the depth experiment. What happens to the gradients, and why does $\chi$ no longer apply?
-#    What goes wrong if ``initialize`` does not know of the shortcuts?
+#    What goes wrong if ``initialize`` does not know about the shortcuts?
 # 2. *Orthogonal.* Replace He's matrices by $\sqrt2$ times random orthogonal ones (``np.linalg.qr`` of a Gaussian
-#    matrix, each column times the sign of R's diagonal). Does the RMS still stay? Does ``share`` change?
+#    matrix, each column times the sign of R's diagonal). Does the RMS still stay the same? Does ``share`` change?
 
 lesson.finish()

@@ -1,16 +1,16 @@
 r"""The last layer: logits of variance one
 ======================================
 
-Equation 6 gives *every* pre-activation the variance 1, the logits included, whether or not the features below have
-anything to say yet. So training starts above the loss of guessing, and if the last layer sees an average over many
-places, as in most image networks, its length $g$ comes out large and the loss may jump. Open this chapter if you
-have seen either, or before question 5 of lesson 09.
+Equation 6 gives *every* pre-activation variance 1, the logits included, whether or not the features below are already
+informative. So training starts above the loss of guessing, and if the last layer sees an average over many places, as
+in most image networks, its length $g$ comes out large and the loss may jump. Open this chapter if you have seen either,
+or before question 5 of lesson 09.
 
 Afterwards you can
 
 - predict the first loss of an initialized classifier;
 - predict the $g$ of a layer that follows an average over $P$ places;
-- say which learning rates such a $g$ helps, and which it spoils.
+- say at which learning rates such a $g$ helps, and at which it hurts.
 
 Read first: lesson 07 as far as "Does it help?"
 
@@ -38,7 +38,7 @@ WEIGHT_NORM = COLOURS["weight norm"]
 #
 # A classifier with $K$ classes turns its logits $t_1, \dots, t_K$ into the cross-entropy loss
 # $L = \ln\sum_k e^{t_k} - t_y$ for the right class $y$. Guessing costs $\ln K$. Suppose that the logits are independent
-# standard normal numbers $z_k$ that know nothing of the class. Then $\mathbb{E}\,z_y = 0$, and with
+# standard normal numbers $z_k$ that do not depend on the class. Then $\mathbb{E}\,z_y = 0$, and with
 # $S = \sum_k e^{z_k}$ the expected loss is $\mathbb{E}\ln S$. Since $\mathbb{E}\,e^z = \sqrt e$ and
 # $\operatorname{Var} e^z = e(e - 1)$, a second-order expansion of the logarithm around $\mathbb{E}\,S = K\sqrt e$ gives
 #
@@ -85,13 +85,13 @@ lesson.claim("The same, ln K + 1/2 - (e - 1)/2K: K = 10 and 100", [drawn[10], dr
 #
 # The last layer of many image networks, lesson 09's among them, sees the mean of each feature over $P$ places. If
 # places were independent, that mean would have the variance $\operatorname{Var}\phi(z)/P$, where $z$ is standard
-# normal, and equation 6 answers with
+# normal, and equation 6 would set
 #
 # $$g = \sqrt{\frac{P}{\operatorname{Var}\phi(z)}} .$$
 #
-# A small model: each example consists of $P$ patches of 16 numbers. The same two layers of 64 ReLUs look at every
-# patch; then come the mean over patches, and 10 logits. A patch is noise, and a quarter of all patches contain plus or
-# minus the pattern of the class. At the start the pooled features know next to nothing about the class.
+# Here is a small model: each example consists of $P$ patches of 16 numbers. The same two layers of 64 ReLUs look at
+# every patch; then come the mean over patches, and 10 logits. A patch is noise, and a quarter of all patches also
+# contain plus or minus the pattern of the class. At the start the pooled features say next to nothing about the class.
 
 classes, patch, features, minibatch = 10, 16, 64, 40
 
@@ -150,14 +150,14 @@ lesson.claim("Logits of variance 1 that know nothing: loss at the start", np.mea
              predicted=expected_loss(classes), rtol=0.02)
 
 # %%
-# In lesson 09 there are $6 \times 6 = 36$ places and leaky ReLUs, which would make $g = \sqrt{36/0.376} = 9.8$. It
-# finds 5 to 7: neighbouring places are alike, and 36 of them count as 9 to 18.
+# In lesson 09 there are $6 \times 6 = 36$ places and leaky ReLUs, which would make $g = \sqrt{36/0.376} = 9.8$. The
+# lesson finds 5 to 7: neighbouring places are alike, and 36 of them count as 9 to 18.
 #
 # Now train
 # ---------
 #
-# 16 places, eight learning rates $\eta$ side by side, plain SGD. The last layer starts once as equation 6 leaves it,
-# and once with $g = 1$ and $b = 0$.
+# We train with 16 places and plain SGD, eight learning rates $\eta$ side by side. The last layer starts once as
+# equation 6 leaves it, and once with $g = 1$ and $b = 0$.
 
 # %% tags=["hide-input"]
 # The training loop of lesson 07, with the model above.
@@ -220,8 +220,8 @@ print("η = 0.01, after five steps: share of the logits that is common to all ex
 # %% tags=["hide-input"]
 # *Bounds.* $g$ is $\sqrt{16/0.34} = 6.9$ with equation 6, so each step changes logits about 7 times as much through the
 # features, and their gradients are 7 times larger too: the learning rate at which the loss jumps should be lower by a
-# factor of 7 to 47, 0.8 to 1.7 decades. On a grid of half decades we claim that the best rate moves by one step of it
-# at least. A jump is a loss of twice that of guessing; 1.2 times is none (the loss begins at 1.19 times).
+# factor of 7 to 47, 0.8 to 1.7 decades. On a grid of half decades we claim that the best rate moves by at least one
+# grid step. A jump is a loss of twice that of guessing; 1.2 times is none (the loss begins at 1.19 times).
 
 which = {value: i for i, value in enumerate(np.round(np.log10(etas), 1))}
 shift = np.log10(etas[np.nanargmin(ends["g = 1, b = 0"])] / etas[np.nanargmin(ends["equation 6"])])
@@ -268,16 +268,16 @@ lesson.figure(
 )
 
 # %%
-# The mechanism: every change of the features' *mean*, which all examples share, moves all logits by $g$ times that
-# change. The differences between examples, which are to carry the class, are $\sqrt P$ times smaller than the features'
-# own variation. The first steps change the mean far more than the differences. After five of them most of the
-# logits is common to all examples, and predicts the same class for all. Through $g$, the gradients of all lower
-# layers are larger by the same factor.
+# The mechanism is this: every change of the features' *mean*, which all examples share, moves all logits by $g$ times
+# that change. The differences between examples, which are to carry the class, are $\sqrt P$ times smaller than the
+# features' own variation. The first steps change the mean far more than the differences. After five steps the larger
+# part of the logits is common to all examples, and predicts the same class for all. Through $g$, the gradients of all
+# lower layers are larger by the same factor.
 #
 # Hence one learning rate does two different things. With a small one, the large $g$ is a help. With a large one it
 # makes the loss jump to several times that of guessing. With $g = 1$ the best rate is larger. Which of the two is
-# better *at a given rate* depends on the rate: lesson 09 fixes it beforehand, and its question 5 asks what $g = 1$
-# changes. What removes the cause is to subtract the minibatch's mean (lesson 08).
+# better *at a given rate* depends on the rate: lesson 09 fixes the rate beforehand, and its question 5 asks what
+# $g = 1$ changes. Subtracting the minibatch's mean (lesson 08) removes the cause.
 #
 # Question
 # --------

@@ -1,10 +1,10 @@
 r"""What the next minibatch sees
 ============================
 
-Equations 5 and 6 read $g$ and $b$ off one minibatch. All that follows, training and test data alike, is different data.
-With 500 examples and ten layers nobody notices. With ten examples, the tenth ReLU layer works at several times its
-intended scale. Open this chapter if you must choose the size of the initialization batch, or if your batches are
-small.
+Equations 5 and 6 read $g$ and $b$ off one minibatch. Everything that follows, training and test data alike, is
+different data. With 500 examples and ten layers nobody notices. With ten examples, the tenth ReLU layer works at
+several times its intended scale. Open this chapter if you must choose the size of the initialization batch, or if your
+batches are small.
 
 Afterwards you can
 
@@ -42,7 +42,7 @@ threadpoolctl.threadpool_limits(1)  # matrices this small are multiplied fastest
 #
 # The usual measure of tails is the *excess kurtosis* $\gamma_2 = \mathbb{E}(t - \mathbb{E}\,t)^4/\sigma^4 - 3$. It is 0
 # for a normal distribution, $-1.2$ for a uniform one, and 3 for a Laplace distribution, whose density falls as
-# $e^{-|t|}$ on both sides. With it, $\operatorname{Var}(t^2) = 2 + \gamma_2$, and since $\ln\sigma$ is half of
+# $e^{-|t|}$ on both sides. In terms of it, $\operatorname{Var}(t^2) = 2 + \gamma_2$, and since $\ln\sigma$ is half of
 # $\ln\sigma^2$,
 #
 # $$\text{typical error of } \ln\sigma[t] = \frac12\sqrt{\frac{2 + \gamma_2}{B}} .$$
@@ -62,9 +62,9 @@ for row, (name, (excess, draw)) in enumerate(TAILS.items()):
     print(f"{name:8} γ₂ = {excess:4.1f}: ln σ is off by {errors[name]:.4f}, predicted {sqrt((2 + excess) / B) / 2:.4f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* A standard deviation from 4000 batches is known to $1/\sqrt{2 \cdot 4000} = 1.1$ %. The logarithm's curve
-# and the estimated mean add terms of relative size $1/B$ times a number below 10. Four standard deviations and 1 %:
-# 5.5 %.
+# *Tolerance.* A standard deviation from 4000 batches is known to $1/\sqrt{2 \cdot 4000} = 1.1$ %. The curvature of the
+# logarithm and the estimated mean add terms of relative size $1/B$ times a number below 10. Four standard deviations
+# and 1 % make 5.5 %.
 
 lesson.claim("ln σ[t] is off by ½√((2 + γ₂)/B): uniform, normal and Laplace t, B = 1000", list(errors.values()),
              predicted=[sqrt((2 + excess) / B) / 2 for excess, _ in TAILS.values()], rtol=0.055)
@@ -74,9 +74,9 @@ lesson.claim("ln σ[t] is off by ½√((2 + γ₂)/B): uniform, normal and Lapla
 # -------------
 #
 # For normal $t$ no approximation is needed. $\sum_i (t_i - \mu[t])^2 = B\,\sigma^2[t]$ is a sum of squares of $B$
-# normal numbers after one of their $B$ directions, the mean, has been taken away. It therefore has the *chi-squared
+# normal numbers after one of their $B$ directions, the mean, has been removed. It therefore has the *chi-squared
 # distribution* with $B - 1$ degrees of freedom: that of the sum of $B - 1$ squares of standard normal numbers. (The
-# root of such a sum has the *chi distribution*, which we shall need as well.) Two facts about it are standard: it is
+# root of such a sum has the *chi distribution*, which we will also need.) Two facts about it are standard: it is
 # independent of $\mu[t]$, and the mean of its inverse is $1/(B - 3)$. So
 #
 # $$\mathbb{E}\,\frac{1}{\sigma^2[t]} = \frac{B}{B - 3}, \qquad
@@ -126,7 +126,7 @@ lesson.claim("Layer 1, B = 10: q = (B + 1)/(B - 3) and p = 1/(B - 3)", [q_first,
 #
 # $$q' = \frac{B}{B-3}\,\frac{\frac q2 - 2A + m}{V}, \qquad p' = \frac{B}{B-3}\,\frac{K(q, q, p) - 2A + m}{V} .$$
 #
-# Only $A$ takes care. Given $\sigma[t]$, a later $t$ is normal, but $\sigma[t]$ differs from unit to unit. So
+# Only $A$ needs care. Given $\sigma[t]$, a later $t$ is normal, but $\sigma[t]$ differs from unit to unit. So
 # $\mathbb{E}\,\phi(t)$ is not $\sqrt{q/2\pi}$ but smaller, by $\mathbb{E}[X^{-1/2}]/\sqrt{\mathbb{E}[X^{-1}]}$: 3.5 %
 # for $B = 10$. And a value $t_0$ of the batch is not normal either: it is $\sqrt{B - 1}$ times one coordinate of a
 # random unit vector in $B - 1$ dimensions.
@@ -181,9 +181,9 @@ for B in (10, 30):
               f"p = {shallow[B][layer, 1]:.4f} ({expected[layer, 1]:.4f})")
 
 # %% tags=["hide-input"]
-# *Tolerance.* One network's $p$ scatters by 25 % around the mean, mostly because a minibatch of ten is what it is: a
-# common fate of all units. 100 networks leave 2.5 %. We allow four times that, and 2 % for the finite width. (Without
-# the factor of 3.5 % in $A$, $p$ in layer 2 would be smaller by 24 %.)
+# *Tolerance.* One network's $p$ scatters by 25 % around the mean, mostly because all units share the same minibatch of
+# only ten. With 100 networks 2.5 % is left. We allow four times that, and 2 % for the finite width. (Without the factor
+# of 3.5 % in $A$, $p$ in layer 2 would be smaller by 24 %.)
 
 lesson.claim("Layers 2 and 3, B = 10 and 30: q and p of later minibatches by the recursion",
              [shallow[B][1:] for B in shallow], predicted=[later_statistics(B, 3)[1:] for B in shallow], rtol=0.12)
@@ -237,15 +237,15 @@ lesson.figure(
 # What to do
 # ----------
 #
-# Layer after layer the dots follow the recursion. Where they leave it, at $B = 100$ from layer 10 on, it is the width:
-# with 100, 200 and 400 units the RMS in layer 20 was 1.9, 1.7 and 1.6, and theory has 1.46 for infinitely many.
+# Layer after layer the dots follow the recursion. Where they leave it, at $B = 100$ from layer 10 on, the finite width
+# is the reason: with 100, 200 and 400 units the RMS in layer 20 was 1.9, 1.7 and 1.6, and theory has 1.46 for
+# infinitely many.
 #
-# In the recursion, $q = 1$ is a fixed point as $B \to \infty$, with slope 1: errors neither die out nor multiply, they
-# add up, some $4/B$ in the first layer and $3/B$ in each layer after it. That is the regime of the paper, with 500
-# examples and ten layers. But once $q$ is large, its growth per layer rises to $\frac{B}{B-3}\cdot\frac{1}{2V}$. That
-# tends to $\pi/(\pi - 1) = 1.47$ for large $B$, the rate at which lesson 07 finds a small
-# difference to grow ($\chi$), and is 1.94 for $B = 10$. Bounded
-# nonlinearities such as tanh stop this: their outputs cannot grow.
+# In the recursion, $q = 1$ is a fixed point as $B \to \infty$, with slope 1: errors neither die out nor multiply; they
+# add up, some $4/B$ in the first layer and $3/B$ in each layer after it. This is the regime of the paper, with 500
+# examples and ten layers. But once $q$ is large, its growth per layer rises to $\frac{B}{B-3}\cdot\frac{1}{2V}$. For
+# large $B$ this tends to $\pi/(\pi - 1) = 1.47$, the rate at which a small difference grows in lesson 07 ($\chi$); for
+# $B = 10$ it is 1.94. Bounded nonlinearities such as tanh stop this: their outputs cannot grow.
 #
 # So use as many examples as you can afford. The pass is made once.
 #

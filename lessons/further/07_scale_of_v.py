@@ -38,15 +38,15 @@ NORMAL, WEIGHT_NORM = COLOURS["normal"], COLOURS["weight norm"]
 # The first step
 # --------------
 #
-# After equations 5 and 6 a network with weight normalization and one without are the same function. Then their ways
-# part. Lesson 03 found for one step of gradient descent on a loss $L$ with learning rate $\eta$ on $v$ and $g$, to
-# first order,
+# After equations 5 and 6 a network with weight normalization and one without are the same function. Then they diverge.
+# Lesson 03 found for one step of gradient descent on a loss $L$ with learning rate $\eta$ on $v$ and $g$, to first
+# order,
 #
 # $$\Delta w = -\eta\left(u u^{\mathsf T} + \frac{g^2}{\|v\|^2}\,M_w\right)\nabla_w L, \qquad u = \frac{v}{\|v\|}.$$
 #
 # Across $w$, weight normalization starts with a learning rate $(g/\|v\|)^2$ times as large. Equation 6 fixes $g$.
 # Nothing fixes $\|v\|$: the scale $s$ of $v$ no longer matters to the function, and has become part of the learning
-# rate. If the $n$ entries of $v$ come from $N(0, s^2)$, then $\|v\|^2 \approx n s^2$. Behind another layer
+# rate. If the $n$ entries of $v$ come from $N(0, s^2)$, then $\|v\|^2 \approx n s^2$. After another layer
 # $g^2 \approx 1/\operatorname{Var}\phi(z)$ with $z$ standard normal (lesson 07), so
 #
 # $$\frac{g^2}{\|v\|^2} \approx \frac{1}{n\,s^2\,\operatorname{Var}\phi(z)} .$$
@@ -115,7 +115,7 @@ lesson.claim("The same in hidden layers: 1/(n s² Var φ) = 11.7 on average", by
 # Ten scales
 # ----------
 #
-# What does that do to training? Batch normalization, says section 3, "makes the optimization robust against parameter
+# What does this do to training? Batch normalization, says section 3, "makes the optimization robust against parameter
 # initializations for which these scales vary across layers". We try ten scales $s$ of $v$, from 0.003 to 1.6, with the
 # task of lesson 07, a network of 8 layers and the learning rate 0.03. The scales are powers of two times 0.05.
 # Multiplying a float by a power of two does not round. So wherever $s$ truly does not matter, runs must agree to the
@@ -192,7 +192,7 @@ for case, values in final.items():
 
 # %% tags=["hide-input"]
 # *Bounds.* 0 is exact. Without equations 5 and 6 the signal changes per layer by $s\sqrt{n/2}$, $n = 40$: over 8 layers
-# by a factor of 5 or less for $s$ between 0.18 and 0.28 only, and the scales are a factor of 2 apart. We allow three.
+# by a factor of 5 or less only for $s$ between 0.18 and 0.28, and the scales are a factor of 2 apart. We allow three.
 # With weight normalization the effective rates across $w$ differ by $4^9$ from one end to the other; that the worst
 # loss is ten times the best is a cautious reading of that.
 
@@ -229,7 +229,7 @@ lesson.figure(
 # %%
 # Three curves, three answers. Without equations 5 and 6 only scales near He's 0.22 learn. With them and the normal
 # parameterization, $s$ does not matter at all: it is divided out. With weight normalization it is divided out of the
-# *function* and stays in the *training*. A small $s$ is a large effective learning rate, a large $s$ a small one. So
+# *function* but stays in the *training*. A small $s$ is a large effective learning rate, a large $s$ a small one. So
 # the paper's 0.05 goes together with the learning rates that the paper tried. To the right of the valley training is
 # only slow. To the left it is unstable at first, and $\|v\|$ has to grow (lesson 05) before anything is learned.
 #

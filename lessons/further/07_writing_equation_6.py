@@ -33,10 +33,10 @@ n, examples = 100, 500
 # A bias that is there already
 # ----------------------------
 #
-# Equation 6 assumes that the layer has $g = 1$ and $b = 0$. Suppose it has others, and let $t$ be its whole output,
-# $t = g\,(v \cdot x)/\|v\| + b$. We want $(t - \mu[t])/\sigma[t]$, where $\mu[t]$ is the mean over the minibatch and
-# $\sigma[t]$ the standard deviation. Dividing $g$ by $\sigma[t]$ divides the first term. The bias must become what is
-# left:
+# Equation 6 assumes that the layer has $g = 1$ and $b = 0$. Suppose it has other values, and let $t$ be its whole
+# output, $t = g\,(v \cdot x)/\|v\| + b$. We want $(t - \mu[t])/\sigma[t]$, where $\mu[t]$ is the mean over the
+# minibatch and $\sigma[t]$ the standard deviation. Dividing $g$ by $\sigma[t]$ divides the first term. The bias must
+# supply the rest:
 #
 # $$g \leftarrow \frac{g}{\sigma[t]}, \qquad b \leftarrow \frac{b - \mu[t]}{\sigma[t]} .$$
 #
@@ -66,9 +66,9 @@ lesson.claim("Mistake: b ← b - μ[t]/σ[t] leaves the mean b(1 - 1/σ[t])", wr
 # Statistics of the wrong vector
 # ------------------------------
 #
-# Equation 5 measures $t = v \cdot x/\|v\|$. Measure $v \cdot x$ instead, and use the layer with $w = g\,v/\|v\|$, and
-# its deviation comes out as $1/\|v\|$. A test in which $\|v\|$ happens to be 1 does not show it. With the paper's
-# $v \sim N(0, 0.05^2)$ and 400 inputs $\|v\|$ is 1.
+# Equation 5 measures $t = v \cdot x/\|v\|$. If you measure $v \cdot x$ instead, but use the layer with
+# $w = g\,v/\|v\|$, its deviation comes out as $1/\|v\|$. A test in which $\|v\|$ happens to be 1 does not show it. With
+# the paper's $v \sim N(0, 0.05^2)$ and 400 inputs $\|v\|$ is 1.
 
 V = rng.normal(0, 0.05, (n, n))
 lengths = np.linalg.norm(V, axis=1)
@@ -82,8 +82,9 @@ lesson.claim("Mistake: statistics of v·x instead of v·x/‖v‖ leave the devi
 # Twice is the same as once
 # -------------------------
 #
-# Hence a test that finds both mistakes: initialize a deep network whose $g$ and $b$ are random, and compare with the
-# same network initialized from other $g$ and $b$, or initialized twice. The library's version, 20 layers:
+# This suggests a test that finds both mistakes: initialize a deep network whose $g$ and $b$ are random, and compare it
+# with the same network initialized from other $g$ and $b$, or initialized twice. Here is the library's version on 20
+# layers:
 
 
 class Stack(nn.Module):

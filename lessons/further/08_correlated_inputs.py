@@ -1,10 +1,10 @@
 r"""Correlated inputs, and the length of the gradient
 =================================================
 
-Lesson 08 shows that batch normalization is weight normalization if the inputs are whitened. Real inputs are not. Then
-batch normalization computes what weight normalization would compute on whitened inputs, without anyone having whitened
-them. Open this chapter if your inputs are correlated and you want to know what that is worth; or if you have read that
-batch normalization works because it "smooths the loss", and want to see the equation behind the sentence.
+Lesson 08 shows that batch normalization is weight normalization if the inputs are whitened. Real inputs are not. On
+them, batch normalization computes what weight normalization would compute on whitened inputs, without anyone having
+whitened them. Open this chapter if your inputs are correlated and you want to know what that is worth; or if you have
+read that batch normalization works because it "smooths the loss", and want to see the equation behind that phrase.
 
 Afterwards you can
 
@@ -28,7 +28,7 @@ Time: quick about 2 s, full about 2 s.
 #
 # Let the inputs of one layer have the mean $m$ and the covariance $S$. Then $\mu[t] = v \cdot m$ and
 # $\sigma^2[t] = v^{\mathsf T} S\,v$ ($\mu[t]$ and $\sigma[t]$ are mean and standard deviation over the minibatch). So
-# batch normalization measures the length of $v$ with $S$, weight normalization with $I$. With the whitened input
+# batch normalization measures the length of $v$ with $S$, and weight normalization with $I$. With the whitened input
 # $\tilde x = S^{-1/2}(x - m)$ and $\tilde v = S^{1/2} v$,
 #
 # $$\hat t = \frac{v \cdot (x - m)}{\sqrt{v^{\mathsf T} S\,v}} = \frac{\tilde v \cdot \tilde x}{\|\tilde v\|}:$$
@@ -94,14 +94,14 @@ lesson.claim("Correlated inputs: BN in v = WN in S^½ v on whitened inputs", out
 # The gradient: an oblique projection
 # -----------------------------------
 #
-# But it takes its steps in $v$, not in $\tilde v$. By lesson 08, $\nabla_t L$ is $\delta$ without its parts along
-# $\mathbf 1$ and along $\hat t$, times $g/\sigma$, where $\delta$ is the derivative of the loss by $\tilde t$. Multiply
-# by $X^{\mathsf T}$, with $X_c = X - \mathbf 1 m^{\mathsf T}$ for the centred inputs:
+# But batch normalization takes its steps in $v$, not in $\tilde v$. By lesson 08, $\nabla_t L$ is $\delta$ without its
+# parts along $\mathbf 1$ and along $\hat t$, times $g/\sigma$, where $\delta$ is the derivative of the loss with
+# respect to $\tilde t$. Multiply by $X^{\mathsf T}$, with $X_c = X - \mathbf 1 m^{\mathsf T}$ for the centred inputs:
 #
 # $$\nabla_v L = \frac{g}{\sigma}\left(I - \frac{S\,v v^{\mathsf T}}{v^{\mathsf T} S\,v}\right) X_c^{\mathsf T}\delta.$$
 #
 # It is still at a right angle to $v$, as it must be where the length of $v$ has no effect. But it is an oblique
-# projection: what it takes away is along $Sv$, where weight normalization takes away the part along $v$.
+# projection: what it removes is along $Sv$, whereas weight normalization removes the part along $v$.
 
 gradient = mg.grad(F.cross_entropy(on_raw(mg.tensor(x)), labels), on_raw[0].weight).numpy()
 logits = mg.tensor(on_raw(mg.tensor(x)).numpy(), requires_grad=True)
@@ -124,7 +124,7 @@ print("cosine of v with ∇_v L and with what was removed, unit 0:",
       f"{cosine(V, gradient)[0]:+.1e}, {cosine(V, removed)[0]:+.3f}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* As above; the entries are of the size 0.01, and $10^{-12}$ is $10^{-10}$ of that.
+# *Tolerance.* As above; the entries are of size 0.01, and $10^{-12}$ is $10^{-10}$ of that.
 
 lesson.claim("Correlated inputs: ∇_v of BN is the oblique projection", gradient, predicted=by_hand, rtol=0.0,
              atol=1e-12)
@@ -144,11 +144,11 @@ lesson.claim("Correlated inputs: what BN removes is along Sv, smallest |cosine|"
 #   - \frac{(\hat t \cdot \delta)^2}{B}\right).$$
 #
 # They compare the gradients of two networks. If $\delta$ is the gradient at the layer's own output, Pythagoras makes
-# it an *equation*: a projection takes away two parts at right angles, and nothing else. Mean-only batch normalization
-# takes away the first part only. Weight normalization has the same form in the space of weights, by equation 4:
+# it an *equation*: a projection removes two parts at right angles, and nothing else. Mean-only batch normalization
+# removes only the first part. Weight normalization has the same form in the space of weights, by equation 4:
 # $\|\nabla_v L\|^2 = (g^2/\|v\|^2)\,(\|\nabla_w L\|^2 - (\nabla_w L \cdot u)^2)$ with $u = v/\|v\|$.
 #
-# Four units, 50 examples, with $\delta$ that do not cancel over the minibatch:
+# We take four units and 50 examples, with $\delta$ that do not cancel over the minibatch:
 
 t = mg.tensor(3 + 2 * rng.normal(size=(50, 4)), requires_grad=True)
 delta = rng.normal(size=(50, 4)) + rng.normal(size=(50, 4)) ** 2
@@ -207,7 +207,7 @@ lesson.figure(figure, "length", note="random numbers; lines: the law", alt="The 
 
 # %%
 # So "batch normalization shortens gradients" is half a law. The projection does shorten them. The factor $g/\sigma$ may
-# do anything; in a network that is initialized with $\sigma = 1$ (equation 6) it does nothing at first.
+# go either way; in a network that is initialized with $\sigma = 1$ (equation 6) it does nothing at first.
 #
 # Questions
 # ---------

@@ -3,12 +3,12 @@ r"""What it costs: memory and passes
 
 "Convolutional neural networks usually have much fewer weights than pre-activations, so normalizing the weights is often
 much cheaper computationally" (section 2.2). And mean-only batch normalization is "comparatively cheap" (section 4).
-Both sentences can be counted. Open this chapter if you have to choose a normalization for a network that barely fits
-into memory, or if you want to know for which layers the paper's sentence is wrong.
+Both statements can be checked by counting. Open this chapter if you have to choose a normalization for a network that
+barely fits into memory, or if you want to know for which layers the paper's statement is wrong.
 
 Afterwards you can
 
-- count weights and pre-activations of a layer, and say from which minibatch on normalizing the weights is cheaper;
+- count weights and pre-activations of a layer, and say from which minibatch size on normalizing the weights is cheaper;
 - say what each normalization keeps for the backward pass, and how that grows with the minibatch.
 
 Read first: lesson 08, "Mean-only batch normalization"; lesson 01 on the tape.
@@ -56,15 +56,15 @@ lesson.claim("CIFAR-10 network, minibatch of 100: the last layer alone has more 
              100 * per_picture[-1] / weights[-1], below=1)
 
 # %%
-# The sentence holds for the paper's network and minibatch, by a factor of 33. It is the minibatch that makes it so: for
-# a single picture there are three weights for each pre-activation. And nearly all of the 33 comes from the early layers
+# The statement holds for the paper's network and minibatch, by a factor of 33. It holds because of the minibatch: for a
+# single picture there are three weights for each pre-activation. And nearly all of the 33 comes from the early layers
 # with their large pictures; in the 3 × 3 layer with 6 × 6 places it is 2. A dense layer with $n$ inputs has $B/n$
 # pre-activations per weight for a minibatch of $B$ examples: normalizing its weights is cheaper only if $B > n$.
 #
 # What the tape keeps
 # -------------------
 #
-# Memory first. What does the tape of one dense layer hold for the backward pass, with 500 inputs and 100 units, in
+# Memory first. What does the tape of one dense layer keep for the backward pass, with 500 inputs and 100 units, in
 # float32? We count, with ``mg.draw`` of lesson 01, for two sizes of the minibatch.
 
 KINDS = {"normal": (False, None), "weight norm": (True, None), "mean-only BN": (False, wn.MeanOnlyBatchNorm),
@@ -100,13 +100,14 @@ lesson.claim("Weight norm: bytes kept in all, those of w and of one length for e
              predicted=200_000, rtol=0.01)
 
 # %%
-# Subtraction is linear, so its backward rule needs none of the numbers that went forward: mean-only batch normalization
-# keeps nothing that grows with the minibatch. Batch normalization's rule needs $\hat t$ and $\sigma[t]$, the
-# normalized pre-activations and their standard deviation; this library keeps $t$, and the mean and variance of each
-# unit, and computes $\hat t$ again. Weight normalization keeps $w$ beside $v$. So the two are equal where the layer
-# has as many inputs as the minibatch has examples. (In a convolution, the places of the picture multiply $B$.)
+# Subtraction is linear, so its backward rule needs no numbers from the forward pass: mean-only batch normalization
+# keeps nothing that grows with the minibatch. Batch normalization's rule needs $\hat t$ and $\sigma[t]$, the normalized
+# pre-activations and their standard deviation; this library keeps $t$, and the mean and variance of each unit, and
+# computes $\hat t$ again. Weight normalization keeps $w$ beside $v$. So weight and batch normalization keep equally
+# much where the layer has as many inputs as the minibatch has examples. (In a convolution, the places of the picture
+# multiply $B$.)
 #
-# That is the same rule as for the operations, so we let it predict where weight normalization is the cheaper one. (The
+# This is the same rule as for the operations, so we let it predict where weight normalization is the cheaper one. (The
 # few numbers for each unit, 3 beside $B$, are left out: 1.5 per cent at $B = 200$.)
 
 ratio = {B: (bytes_kept("weight norm", B)[0] - bytes_kept("normal", B)[0])
@@ -116,16 +117,16 @@ lesson.claim("Dense layer with n = 500 inputs: bytes kept beyond the normal laye
              list(ratio.values()), predicted=500 / np.array(list(ratio)), rtol=0.03)
 
 # %%
-# In passes over the array $t$ it is the same story. Forward, mean-only: one to add up, one to subtract. Batch norm: the
-# mean, the variance, then subtract, divide, scale. Backward, mean-only: the same two again. Batch norm: two sums,
-# $\mu[\delta]$ and $\mu[\delta\,\hat t]$ with $\delta$ for the gradient that comes in, then three terms to combine.
-# "Comparatively cheap" is right.
+# Counting passes over the array $t$ gives the same picture. Forward, mean-only needs one pass to add up and one to
+# subtract; batch norm needs the mean, the variance, then subtracts, divides and scales. Backward, mean-only needs the
+# same two again; batch norm needs two sums, $\mu[\delta]$ and $\mu[\delta\,\hat t]$ with $\delta$ for the incoming
+# gradient, then three terms to combine. "Comparatively cheap" is right.
 #
 # Questions
 # ---------
 #
-# 1. *Your network.* Count weights and pre-activations of a network that you use. From which minibatch on does section
-#    2.2 hold for it as a whole, and which layers are the exceptions?
+# 1. *Your network.* Count weights and pre-activations of a network that you use. From which minibatch size on does
+#    section 2.2 hold for it as a whole, and which layers are the exceptions?
 # 2. *An LSTM.* It uses the same weights in each of $T$ time steps. How does that change the comparison?
 
 lesson.finish()

@@ -4,7 +4,7 @@ r"""Examples that know each other
 With batch normalization, the output for one example depends on the others that happen to be in the minibatch. That is
 how a model can give two answers for the same picture, how information leaks between examples that should not know of
 each other, and why training fails silently when the minibatch shrinks to one. Weight normalization has none of this.
-Open this chapter if predictions change with the company that an example keeps, or if a minibatch of yours may be tiny.
+Open this chapter if predictions change with the company that an example keeps, or if your minibatches may be tiny.
 
 Afterwards you can
 
@@ -26,10 +26,10 @@ Time: quick about 2 s, full about 2 s.
 # Who influences whom
 # -------------------
 #
-# Take a minibatch of six examples, and the Jacobian $\partial \tilde t_i/\partial x_j$ of the outputs of one layer by
-# its inputs. It has a block for each pair of examples. For weight normalization the blocks with $i \ne j$ must be
-# exactly 0. For mean-only batch normalization, $\tilde t = t - \mu[t] + b$ with $t = w \cdot x$ (equation 7; $\mu[t]$
-# is the mean over the minibatch), so
+# Take a minibatch of six examples, and the Jacobian $\partial \tilde t_i/\partial x_j$ of the outputs of one layer with
+# respect to its inputs. It has a block for each pair of examples. For weight normalization the blocks with $i \ne j$
+# must be exactly 0. For mean-only batch normalization, $\tilde t = t - \mu[t] + b$ with $t = w \cdot x$ (equation 7;
+# $\mu[t]$ is the mean over the minibatch), so
 #
 # $$\frac{\partial\tilde t_i}{\partial x_j} = \Bigl(1 - \frac1B\Bigr)\,w \;\text{ for } i = j, \qquad
 #   -\frac1B\,w \;\text{ for } i \ne j.$$
@@ -113,21 +113,21 @@ lesson.figure(figure, "influence", alt="Three matrices of six by six: the influe
               "have the same small negative value; with batch norm they differ in size and in sign.")
 
 # %%
-# Mean-only batch normalization makes every example lean on every other equally, and by a fraction $1/B$ that is known
-# beforehand. Batch normalization's influences depend on who is there: two examples with large $\hat t$ of opposite sign
-# pull each other up.
+# Mean-only batch normalization makes every example depend on every other equally, and by a fraction $1/B$ that is known
+# beforehand. Batch normalization's influences depend on which examples are there: two examples with large $\hat t$ of
+# opposite sign pull each other up.
 #
 # What follows from equation 7
 # ----------------------------
 #
-# Equation 8 gives the gradient, with $\delta$ for the derivative of the loss by $\tilde t$:
+# Equation 8 gives the gradient, with $\delta$ for the derivative of the loss with respect to $\tilde t$:
 # $\nabla_t L = \delta - \mu[\delta]$. Two consequences:
 #
 # - a bias in the layer *before* gets the gradient $\sum_i (\delta_i - \mu[\delta]) = 0$ and has no effect: $b$ has to
-#   come after the mean is taken away;
+#   be added after the mean is subtracted;
 # - adding a constant vector to every input adds the same number to every $t_i$, and changes nothing.
 #
-# We also check equation 8 at one place by what no rule of differentiation enters: central differences.
+# We also check equation 8 at one place by a method that uses no rule of differentiation: central differences.
 
 batch = 2 + rng.normal(size=(40, 20))
 dense = nn.Linear(20, 8, rng=lesson.rng(3))
@@ -170,10 +170,10 @@ lesson.claim("Adding 5 to every input changes nothing in training: largest diffe
 # ---------------------
 #
 # With $B = 2$, batch normalization returns $\hat t = \pm 1$: which of the two numbers is the larger, and nothing else.
-# Mean-only batch normalization returns plus and minus half of their difference: it keeps by how much. With $B = 1$,
-# $\tilde t = b$ whatever $t$ is, and the gradient $\delta - \mu[\delta]$ is 0: nothing comes through, forward or
-# backward. (In a convolution the mean also runs over the places of the image, so one picture can do.) A network would
-# learn nothing and not complain; so the library does.
+# Mean-only batch normalization returns plus and minus half of their difference, so it also keeps by how much. With
+# $B = 1$, $\tilde t = b$ whatever $t$ is, and the gradient $\delta - \mu[\delta]$ is 0: nothing comes through, forward
+# or backward. (In a convolution the mean also runs over the places of the image, so one picture can do.) A network
+# would learn nothing without complaining, so the library complains.
 
 two = mg.tensor(rng.normal(size=(2, units)))
 full, mean_only = nn.BatchNorm(units, eps=0)(two).numpy(), wn.MeanOnlyBatchNorm(units)(two).numpy()

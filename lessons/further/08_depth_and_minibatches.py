@@ -4,14 +4,14 @@ r"""The gap between the two: minibatches and depth
 Lesson 08 found batch normalization and weight normalization equal for one layer with whitened inputs, and apart in
 deeper ones. This chapter measures how far apart, for every size of the minibatch and every layer, and predicts it where
 that can be done. Open it if you want to replace one by the other without changing what the network computes, and ask
-how large a minibatch it takes.
+how large a minibatch that takes.
 
 Afterwards you can
 
 - predict the gap in the first layer from the size of the minibatch alone;
 - predict what equation 6 adds to it, which is estimated from a minibatch too;
 - say why no minibatch is large enough for the layers above, unless equation 6 was used, and how soon training undoes
-  its work.
+  its effect.
 
 Read first: lesson 08 as far as "Equation 6, and what training does to it".
 
@@ -27,9 +27,9 @@ Time: quick about 8 s, full about 1 min.
 # One unit, one minibatch
 # -----------------------
 #
-# A minibatch drawn from whitened data is not whitened itself. Let $z = v \cdot x/\|v\|$ be a pre-activation that over
-# the population has mean 0 and variance 1. Weight normalization (with the scale $g = 1$ and $b = 0$) leaves $z$ as it
-# is; batch normalization makes $(z - \mu[z])/\sigma[z]$ of it, with the minibatch's own mean and standard deviation.
+# A minibatch drawn from whitened data is not itself whitened. Let $z = v \cdot x/\|v\|$ be a pre-activation that has
+# mean 0 and variance 1 over the population. Weight normalization (with the scale $g = 1$ and $b = 0$) leaves $z$ as it
+# is; batch normalization turns it into $(z - \mu[z])/\sigma[z]$, with the minibatch's own mean and standard deviation.
 # Over the minibatch the mean square of their difference, the *gap*, is
 #
 # $$\text{gap}^2 = \frac1B \sum_i \left(z_i - \frac{z_i - \mu[z]}{\sigma[z]}\right)^2
@@ -139,7 +139,7 @@ print("slopes of log gap over log B, B from 64 to 1024:", np.round(slopes, 3))
 # %% tags=["hide-input"]
 # *Tolerances.* The square of one gap is $1/B$ times about a chi-squared variable, with a coefficient of variation below
 # 1.5. It is averaged over the minibatches and over 64 nearly independent units; with $R$ minibatches the gap is off by
-# about $0.75/\sqrt{64 R}$, relative. The fewest minibatches are there for the largest $B$; four times that is 7 %.
+# about $0.75/\sqrt{64 R}$, relative. The largest $B$ has the fewest minibatches; four times the error there is 7 %.
 # "Does not fall": a slope above -0.05, a tenth of that of layer 1.
 
 allowed = 4 * 0.75 / math.sqrt(width * repeats(sizes[-1]))
@@ -152,7 +152,7 @@ lesson.claim("Layers 2 to 5 without equation 6, B = 1024: smallest gap", without
 lesson.claim("Layers 2 to 5 with equation 6, B = 1024: largest gap", with_[-1, 1:].max(), below=0.2)
 
 # %%
-# Without equation 6 the two differ from the second layer on by as much as the pre-activations' own size, and no
+# Without equation 6 the two differ, from the second layer on, by as much as the pre-activations' own size, and no
 # minibatch is large enough to help. With equation 6 the gap falls in every layer, but not to 0: it levels off. Equation
 # 6 took $\mu_0$ and $\sigma_0$ from 500 examples, and these have a sampling error of their own. In layer 1 the two
 # errors are independent, so their squares add up:
@@ -193,9 +193,9 @@ lesson.claim("Layer 1 with equation 6: gap² = gap² of B + gap² of 500, B from
 # ----------------------
 #
 # So it is the initialization that makes weight normalization an approximation to batch normalization in a deep network,
-# and only for as long as the statistics stay as they were. We train such a network with weight normalization and
-# equation 6, and follow the gap between $t = u \cdot h$ and what batch normalization would make of it, in units of the
-# beginning: the mean over units of $((\mu[t] - \mu_0)/\sigma_0)^2 + (\sigma[t]/\sigma_0 - 1)^2$, over all 2000
+# and only as long as the statistics stay as they were. We train such a network with weight normalization and equation
+# 6, and follow the gap between $t = u \cdot h$ and what batch normalization would make of it, in units of its first
+# statistics: the mean over units of $((\mu[t] - \mu_0)/\sigma_0)^2 + (\sigma[t]/\sigma_0 - 1)^2$, over all 2000
 # examples. (Lesson 08 takes the two parts separately.)
 
 rng = lesson.rng(4)
@@ -269,9 +269,9 @@ lesson.figure(figure, "gap", note="random numbers; 5 ReLU layers of 64 units", a
               "steps; that of layer 1 stays near 0.")
 
 # %%
-# At the start: as predicted. The crosses of layer 1 lie on or near the dotted line, which is the average over
-# initializations; this one is a single draw. In training, half of the distance is covered in the first ten or twenty
-# steps. Equation 6 is a good place to start from, and no substitute for batch normalization after that.
+# At the start the gap is as predicted. The crosses of layer 1 lie on or near the dotted line, which is the average over
+# initializations; this network is a single draw. In training, half of the distance is covered in the first ten or
+# twenty steps. Equation 6 is a good place to start from, but no substitute for batch normalization after that.
 #
 # Questions
 # ---------

@@ -2,7 +2,7 @@ r"""The size of the minibatch
 =========================
 
 A large model leaves memory for a minibatch of two. Online learning has one example at a time. What happens to each
-normalization then? Weight normalization does not care; the two others estimate something from the minibatch, and with
+normalization then? Weight normalization is unaffected; the two others estimate something from the minibatch, and with
 few examples they estimate badly. This chapter trains all of them with minibatches of 1 to 128 examples. Open it if you
 must train with few examples at a time, or if you wonder which statistics to use at test time.
 
@@ -27,9 +27,9 @@ Time: quick about 25 s, full about 3 min.
 # The problem
 # -----------
 #
-# 20 correlated inputs with means that are not 0; ten classes, drawn from the softmax of a random tanh network. Classes
-# overlap, as they do in real data, and new examples can be drawn without end. A network of two hidden layers of 32 ReLU
-# units learns them, with plain SGD.
+# There are 20 correlated inputs with means that are not 0, and ten classes, drawn from the softmax of a random tanh
+# network. Classes overlap, as they do in real data, and new examples can be drawn without end. A network of two hidden
+# layers of 32 ReLU units learns them, with plain SGD.
 
 import math
 from itertools import pairwise
@@ -71,8 +71,8 @@ def problem(generator):
 # One run first
 # -------------
 #
-# One network with weight normalization, one rate, minibatches of 8, with the library's modules. Equations 5 and 6 on
-# 500 examples give the start.
+# We begin with one network with weight normalization, one rate, minibatches of 8, and the library's modules. Equations
+# 5 and 6 on 500 examples give the start.
 
 draws = [problem(lesson.rng(1, i)) for i in range(PROBLEMS)]
 source = lesson.rng(2)
@@ -96,10 +96,10 @@ print(f"guessing: {math.log(classes):.3f}")
 # Many runs side by side
 # ----------------------
 #
-# Now four kinds, several sizes, several problems, and several learning rates, of which the best counts. All take the
-# same number of *steps*, so runs with large minibatches see more examples; what is to be compared are the kinds at one
-# size. Only the hidden layers are normalized over the minibatch. All kinds start as the same function, and with
-# $\|v\| = g$, so that weight normalization takes the same first step as the normal parameterization (lesson 03).
+# Now we train four kinds, with several sizes, several problems, and several learning rates, of which the best counts.
+# All take the same number of *steps*, so runs with large minibatches see more examples; the comparison is between the
+# kinds at one size. Only the hidden layers are normalized over the minibatch. All kinds start as the same function, and
+# with $\|v\| = g$, so that weight normalization takes the same first step as the normal parameterization (lesson 03).
 #
 # To be quick, the runs of one kind and size are computed together: the first two axes of every array count the problem
 # and the learning rate. The rest is the same network, written out.
@@ -315,21 +315,22 @@ lesson.figure(figure, "batch_size", note=f"synthetic problems: mean of {PROBLEMS
               "statistics of the test minibatch itself are clearly worse than running averages.")
 
 # %%
-# (All best rates lie inside the grid, but for mean-only batch normalization with $B = 1$, to which no rate is of use.)
+# (All best rates lie inside the grid, except for mean-only batch normalization with $B = 1$, for which no rate is of
+# use.)
 #
 # - *One example.* Weight normalization and the normal parameterization learn. With mean-only batch normalization
 #   nothing but the last bias ever changes. Its test loss, 2.9, is off the figure, above that of guessing: at test time
-#   the running average replaces the mean, and a random network comes to light that training never saw.
+#   the running average replaces the mean, and the output is that of a random network that training never saw.
 # - *Two to four.* With $B = 2$ full batch normalization hardly beats guessing. It passes on which of two numbers is the
-#   larger, and nothing else. Mean-only batch normalization keeps by how much, and stays close to weight normalization,
-#   which is indifferent to $B$ but for the noise in the gradient that all four share. Here "less noisy approximation to
-#   batch normalization" (section 2.2) is plain to see.
-# - *Large.* Taking the mean away helps on this problem, whose inputs have means that are not 0. Once its noise is small
+#   larger, and nothing else. Mean-only batch normalization also keeps by how much, and stays close to weight
+#   normalization, which does not depend on $B$ except through the gradient noise that all four share. Here "less noisy
+#   approximation to batch normalization" (section 2.2) is plain to see.
+# - *Large.* Subtracting the mean helps on this problem, whose inputs have means that are not 0. Once its noise is small
 #   enough, mean-only batch normalization is ahead of weight normalization alone, by one or two hundredths of a nat in
 #   the end. In this shallow network the division by $\sigma$ adds little to that.
-# - *At test time*, running averages are better than the statistics of the test minibatch itself, which bring the noise
-#   along, and about as good as those of 2048 examples. (For $B = 2$ they average over some 40 examples only: with
-#   momentum 0.1, over $2/0.1 - 1 = 19$ minibatches.)
+# - *At test time*, running averages are better than the statistics of the test minibatch itself, which are noisy, and
+#   about as good as those of 2048 examples. (For $B = 2$ they average over some 40 examples only: with momentum 0.1,
+#   over $2/0.1 - 1 = 19$ minibatches.)
 #
 # Questions
 # ---------

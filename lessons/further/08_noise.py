@@ -30,8 +30,8 @@ Time: quick about 10 s, full about 40 s.
 #
 # The heaviness of tails is measured by the *excess kurtosis* $\gamma_2 = \mathbb{E}(y - \mathbb{E}y)^4/
 # \mathrm{Var}(y)^2 - 3$. It is 0 for a normal distribution, $-2$ for a fair coin, 3 for a Laplace distribution, and
-# infinite if the fourth moment is. Section 4 argues that "the law of large numbers ensures that μ[t] and μ[∇_t̃] are
-# approximately normally distributed". (It is the central limit theorem that is meant.)
+# infinite if the fourth moment is infinite. Section 4 argues that "the law of large numbers ensures that μ[t] and
+# μ[∇_t̃] are approximately normally distributed". (It is the central limit theorem that is meant.)
 #
 # Let $z$ be a pre-activation in units in which the population has mean 0 and variance 1, and $\mu[z]$, $\sigma[z]$ the
 # mean and the standard deviation of the $B$ examples of a minibatch.
@@ -125,7 +125,7 @@ def one_example_kurtosis(z0, B):
 # One size first
 # --------------
 #
-# Draw many minibatches of 16, and from each one number of every kind; of the third kind, eight.
+# We draw many minibatches of 16, and take one number of every kind from each; of the third kind, eight.
 
 draws = 2**18 if lesson.full else 2**16
 
@@ -153,7 +153,7 @@ for name in NAMES:
 # Every size
 # ----------
 #
-# The same for sizes from 2 to 256, with the standard error of each kurtosis from 32 parts of the sample.
+# Now the same for sizes from 2 to 256, with the standard error of each kurtosis from 32 parts of the sample.
 
 sizes = np.array([2, 3, 4, 6, 8, 16, 32, 64, 128, 256])
 found, errors, variances = {name: [] for name in NAMES}, {name: [] for name in NAMES}, []
@@ -252,19 +252,19 @@ lesson.figure(figure, "noise", note=f"normal pre-activations, {draws:,} minibatc
 # %%
 # So for normal pre-activations:
 #
-# - The estimate of the variance is kurtotic for small minibatches only. At the paper's $B = 100$,
+# - The estimate of the variance is kurtotic only for small minibatches. At the paper's $B = 100$,
 #   $\gamma_2[\sigma^2] = 0.12$; in a convolution, whose statistics also run over the places of a picture, less. "Highly
 #   kurtotic" it is not, and it vanishes as $1/B$, by the same theorem that section 4 appeals to for the mean.
 # - Nor does one example see heavy tails, unless $B$ is tiny *and* the example is an outlier.
 # - But over all examples the noise of batch normalization does have heavier tails than that of mean-only batch
 #   normalization, for *any* $B$, because it is multiplicative. In this sense the sentence holds, and more strongly than
-#   it is argued: no central limit theorem takes this away.
+#   the paper argues: no central limit theorem removes this.
 # - Less noise: yes, by a factor of 1.5 in variance for large $B$, and by more than that for small.
 #
 # Questions
 # ---------
 #
-# 1. *Heavy tails.* Draw $z$ from a Laplace distribution ($\gamma_2 = 3$). Predict three columns first: the mean
+# 1. *Heavy tails.* Draw $z$ from a Laplace distribution ($\gamma_2 = 3$). First predict three columns: the mean
 #    ($3/B$), the noise over all examples (the mixture, with $\gamma_1 = 0$), and the ratio of the variances.
 # 2. *The order of a name.* Which theorem says that $\mu[z]$ converges, and which that it is normal? Which of the two
 #    would be enough for "less noise"?

@@ -3,9 +3,9 @@ r"""Noise in a trained network, and in its gradients
 
 ``08_noise.py`` found that for normal pre-activations batch normalization's noise has an excess kurtosis of 2/3,
 whatever the minibatch. In a trained network nothing is normal, gradients least of all: most examples are classified
-well and have hardly any, a few have large ones. Open this chapter if you want to know what the noise of the statistics
-does to gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to predict the
-noise of some other statistic.
+well and have hardly any gradient, and a few have large ones. Open this chapter if you want to know what the noise of
+the statistics does to gradients, where the paper's sentence on heavy tails (section 4) matters most, or if you want to
+predict the noise of some other statistic.
 
 Afterwards you can
 
@@ -27,12 +27,13 @@ Time: quick about 10 s, full about 1 min.
 # Three averages
 # --------------
 #
-# Take one unit: its pre-activations $z_i$, and the derivatives of the loss $\delta_i$ by the normalized ones. Measure
-# both in units in which the population has mean 0 and variance 1. With the population's statistics, batch normalization
-# would pass on the gradient $\delta_i - \overline{\delta z}\,z_i$, where $\overline{\delta z}$ is the mean of the
-# product over the population, the correlation of the two (lesson 08: take out the part along $\hat t$). With a
-# minibatch's mean $\mu$ and standard deviation $\sigma = \sigma[z]$, it passes on $(\delta_i - \mu[\delta] - \hat
-# t_i\,\mu[\delta\,\hat t])/\sigma$. The noise is the difference of the two. To first order it is
+# Take one unit: its pre-activations $z_i$, and the derivatives $\delta_i$ of the loss with respect to the normalized
+# ones. Measure both in units in which the population has mean 0 and variance 1. With the population's statistics, batch
+# normalization would pass on the gradient $\delta_i - \overline{\delta z}\,z_i$, where $\overline{\delta z}$ is the
+# mean of the product over the population, the correlation of the two (lesson 08: take out the part along $\hat t$).
+# With a minibatch's mean $\mu$ and standard deviation $\sigma = \sigma[z]$, it passes on
+# $(\delta_i - \mu[\delta] - \hat t_i\,\mu[\delta\,\hat t])/\sigma$. The noise is the difference of the two. To first
+# order it is
 #
 # $$-(\mu[\delta] - \overline{\delta z}\,\mu[z]) + (3\,\overline{\delta z}\,z_i - \delta_i)(\sigma - 1)
 #   - z_i\,(\mu[\delta z] - \overline{\delta z}) .$$
@@ -139,9 +140,9 @@ lesson.claim("Normal pairs, correlation 0.8, B = 256: γ₂ of BN's noise in the
 # A trained network
 # -----------------
 #
-# 20 correlated inputs with means that are not 0; ten classes, drawn from the softmax of a random tanh network, so that
-# classes overlap as they do in real data. New examples can be drawn without end. The network has two hidden layers of
-# 32 units with weight normalization and mean-only batch normalization.
+# There are 20 correlated inputs with means that are not 0, and ten classes, drawn from the softmax of a random tanh
+# network, so that classes overlap as they do in real data. New examples can be drawn without end. The network has two
+# hidden layers of 32 units with weight normalization and mean-only batch normalization.
 
 inputs, units, classes = 20, 32, 10
 
@@ -176,7 +177,7 @@ for _ in lesson.progress(range(2000 if lesson.full else 600), "network for the n
     optimizer.step()
 
 # %%
-# The population: 16,384 new examples. Of the second layer we take the pre-activations and the gradients $\delta$ of
+# The population is 16,384 new examples. In the second layer, we take the pre-activations and the gradients $\delta$ of
 # each example, with the statistics of the population, in the first 16 units that are not dead, and standardize both.
 # From single examples the formula predicts the limits.
 
@@ -200,7 +201,7 @@ print(f"correlation of δ and z: from {correlations.min():+.3f} to {correlations
 
 # %%
 # Now the minibatches. For mean-only batch normalization the noise is $-\mu[z]$ in the pre-activations and
-# $-\mu[\delta]$ in the gradients (equation 8). We note kurtosis and variance, unit by unit.
+# $-\mu[\delta]$ in the gradients (equation 8). We record kurtosis and variance, unit by unit.
 
 sizes = [4, 8, 16, 32, 64, 128, 256]
 total = 2**19 if lesson.full else 2**17  # examples in all minibatches of one size and unit; of the largest size 8 times
@@ -278,14 +279,14 @@ lesson.figure(figure, "noise_trained", note="second layer of a trained network, 
 # In the trained network the sentence of section 4 holds where it matters most, in the gradients: at $B = 128$ the noise
 # of batch normalization has an excess kurtosis near 3, that of mean-only batch normalization hardly any. The gradient
 # of a single example has heavy tails itself. Mean-only batch normalization averages them over the minibatch; batch
-# normalization multiplies the noise of $1/\sigma$ by the example's own gradient. For $B = 4$ it is wild. But what
-# makes the tails heavy is that multiplication, not "the minibatch estimate of the variance" as such.
+# normalization multiplies the noise of $1/\sigma$ by the example's own gradient. For $B = 4$ the tails are extreme. But
+# it is this multiplication that makes the tails heavy, not "the minibatch estimate of the variance" as such.
 #
 # Questions
 # ---------
 #
 # 1. *By hand.* Derive $K$ and $V$ for normal pairs. Where does the term in $z\,e$ go?
-# 2. *Divide, but do not subtract.* A normalization that only divides by the root of $\mu[z^2]$ has which averages and
-#    which coefficients? What is the limit for normal $z$?
+# 2. *Divide, but do not subtract.* Which averages and which coefficients does a normalization have that only divides by
+#    the root of $\mu[z^2]$? What is the limit for normal $z$?
 
 lesson.finish()

@@ -3,7 +3,7 @@ r"""The noise as a regularizer
 
 Section 5.1 of the paper finds that batch normalization, alone or mean-only with weight normalization, tests better than
 weight normalization alone on CIFAR-10, and "suggests that the noise added by batch normalization can be useful for
-regularizing the network". Is it the noise, or the parameterization? One can take the noise away and keep the rest. Open
+regularizing the network". Is it the noise, or the parameterization? The noise can be removed and the rest kept. Open
 this chapter if your network overfits, or if you replaced batch normalization by weight normalization and lost accuracy.
 
 Afterwards you can
@@ -24,13 +24,13 @@ Time: quick about 15 s, full about 2 min.
 # Taking the noise away
 # ---------------------
 #
-# We need a problem with much to overfit: 256 training examples, used over and over, with minibatches of 8, and labels
-# that are random to a good part. The inputs are 20 correlated numbers; the labels are drawn from the softmax of a
-# random tanh network. The network has two hidden layers of 32 ReLU units.
+# We need a problem that is easy to overfit: 256 training examples, used over and over, with minibatches of 8, and
+# labels that are partly random. The inputs are 20 correlated numbers; the labels are drawn from the softmax of a random
+# tanh network. The network has two hidden layers of 32 ReLU units.
 #
-# Three kinds of normalization, and for two of them a second version *without noise*: the statistics come from all 256
-# examples at each step, while the loss counts only the 8 of the minibatch. That is the same parameterization, with the
-# same gradient through the statistics, but they no longer depend on the draw.
+# We train three kinds of normalization, and two of them also in a second version *without noise*: the statistics come
+# from all 256 examples at each step, while the loss counts only the 8 of the minibatch. This is the same
+# parameterization, with the same gradient through the statistics, but they no longer depend on the draw.
 
 import math
 
@@ -113,10 +113,10 @@ for seed in range(2):
 # All kinds, several problems
 # ---------------------------
 #
-# One learning rate, 0.1, for all, and not the best of each: at three times and at a third of it the order is the same,
-# and the gaps are not (question 2). Final losses compare how far each has overfitted after the same number of steps.
-# That may be because it learns more slowly, which a smaller rate would do as well. So we also read off the test loss at
-# the moment when the training loss passes 1.
+# All use one learning rate, 0.1, not the best of each: at three times and at a third of it the order is the same, but
+# the gaps are not (question 2). Final losses compare how far each has overfitted after the same number of steps. A kind
+# may overfit less only because it learns more slowly, and a smaller rate would have the same effect. So we also read
+# off the test loss at the moment when the training loss passes 1.
 
 VERSIONS = {"weight norm": ("weight norm", True), "WN + mean-only BN": ("WN + mean-only BN", True),
             "batch norm": ("batch norm", True), "WN + mean-only BN, no noise": ("WN + mean-only BN", False),
@@ -196,29 +196,29 @@ lesson.figure(figure, "regularization", note="synthetic problems, 256 training e
 
 # %%
 # The order is the same in each problem: weight normalization overfits the fastest, batch normalization the slowest. And
-# it is the noise: with the statistics of all 256 examples, both end about where weight normalization does. The noise
-# does two things. It slows down the fit: without it the training losses end at 0.12 and 0.15, with it at 0.47 and 0.75.
-# And it gives a lower test loss at the same training loss (right). There it accounts for about 0.14 of the lead of 0.25
-# nats that batch normalization has over weight normalization; the rest is the parameterization's. For mean-only batch
-# normalization, whose noise is weaker, the second effect is too small to be certain of. What is saved is the *loss*:
-# error rates differ by two points at most. A network that has memorized its examples is sure of itself, and the test
-# loss counts how sure it is when it is wrong.
+# the noise is the reason: with the statistics of all 256 examples, both end about where weight normalization does. The
+# noise does two things. It slows down the fit: without it the training losses end at 0.12 and 0.15, with it at 0.47 and
+# 0.75. And it gives a lower test loss at the same training loss (right). There it accounts for about 0.14 of the lead
+# of 0.25 nats that batch normalization has over weight normalization; the rest is due to the parameterization. For
+# mean-only batch normalization, whose noise is weaker, the second effect is too small to be certain. The gain is in the
+# *loss*: error rates differ by two points at most. A network that has memorized its examples is confident, and the test
+# loss counts how confident it is when it is wrong.
 #
-# The paper's order on CIFAR-10 is another: weight normalization with mean-only batch normalization tests best (7.31 %),
-# before full batch normalization (8.05 %), and mean-only batch normalization without weight normalization is about as
-# good as neither (8.52 %, normal parameterization 8.43 %). Section 5.1 offers the lighter tails as a hypothesis. Here,
-# with few examples, small minibatches and noisy labels, more noise is better, whatever its tails. Neither refutes the
-# other: how much noise is good depends on how much there is to overfit. On ImageNet, Gitman & Ginsburg (2017,
-# arXiv:1709.08145) found that a ResNet-50 with weight normalization trains better and tests about 6 % worse than with
-# batch normalization. That is their measurement; we cannot repeat it here.
+# The paper's order on CIFAR-10 is different: weight normalization with mean-only batch normalization tests best (7.31
+# %), before full batch normalization (8.05 %), and mean-only batch normalization without weight normalization is about
+# as good as using neither (8.52 %, normal parameterization 8.43 %). Section 5.1 offers the lighter tails as a
+# hypothesis. Here, with few examples, small minibatches and noisy labels, more noise is better, whatever its tails.
+# Neither refutes the other: how much noise is good depends on how much there is to overfit. On ImageNet, Gitman &
+# Ginsburg (2017, arXiv:1709.08145) found that a ResNet-50 with weight normalization trains better and tests about 6 %
+# worse than with batch normalization. That is their measurement; we cannot repeat it here.
 #
 # Questions
 # ---------
 #
 # 1. *Give weight normalization the noise.* Train weight normalization on the 256 examples, and add to each hidden
 #    pre-activation Gaussian noise of the standard deviation $\sigma/\sqrt 8$, where $\sigma$ is that of the
-#    pre-activation: one number for each minibatch and unit, as mean-only batch normalization would. How much of the
-#    gap in the figure does it close? And multiplicative noise?
+#    pre-activation: one number for each minibatch and unit, as mean-only batch normalization would. How much of the gap
+#    in the figure does it close? And how much does multiplicative noise close?
 # 2. *Another rate.* Repeat everything at a third and at three times the learning rate. Which of the two comparisons,
 #    final losses or losses at equal training loss, depends more on it?
 

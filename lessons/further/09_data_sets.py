@@ -1,15 +1,15 @@
 r"""Other data sets: which order of the five stays?
 ===============================================
 
-A paper compares methods on one data set, and they come out in an order. Will the order be the same on yours? Open this
-chapter before you carry a ranking from one data set to another, or when somebody asks you for results on more of them.
+A paper compares methods on one data set and ranks them. Will the ranking be the same on yours? Open this chapter before
+you carry a ranking from one data set to another, or when somebody asks you for results on more of them.
 
 Afterwards you can
 
 - set up one comparison on several data sets, each method at its best rate on each of them;
 - compare methods in pairs, seed by seed, and say which pairs are decided and which are not;
 - say how many pairs would look decided if all methods were equal;
-- say what of the order of five parameterizations is the same on digits, photographs and synthetic pictures.
+- say which parts of the order of five parameterizations are the same on digits, photographs and synthetic pictures.
 
 Read first: lesson 09.
 
@@ -114,10 +114,10 @@ def sets(name, seed, count):
 
 
 # %%
-# A *seed* draws the directions $v$, the order of the minibatches and the noise, and also which 2,000 of the training
-# pictures the run gets to see. So what scatters over seeds is what would scatter if somebody repeated all of it with
-# other pictures of the same kind. The five parameterizations share all of that, so runs of one seed can be compared in
-# pairs. The test pictures are always the same.
+# A *seed* determines the directions $v$, the order of the minibatches and the noise, and also which 2,000 of the
+# training pictures the run gets to see. So the scatter over seeds is what would be found if somebody repeated
+# everything with other pictures of the same kind. The five parameterizations share all of these draws, so runs of one
+# seed can be compared in pairs. The test pictures are always the same.
 
 
 def percent_wrong(model, pictures, labels):
@@ -166,9 +166,9 @@ for run in tiny:
 # --------------
 #
 # For each data set and each parameterization we look for the best learning rate with seed 0, on 1,000 pictures that are
-# neither trained nor tested on. The grid goes from 0.003 to 0.03; where the best rate lies at an end, it is made longer
-# until it does not. At the best rate four more seeds follow, and 2,000 test pictures. (Seed 0 counts among the five. It
-# has chosen the rates, by other pictures than those of the test.)
+# neither trained nor tested on. The grid goes from 0.003 to 0.03; where the best rate lies at an end, the grid is
+# extended until it does not. At the best rate four more seeds follow, and 2,000 test pictures. (Seed 0 is one of the
+# five. It chose the rates, but on other pictures than those of the test.)
 
 RATES = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 FIRST_TRIED = 0.01
@@ -218,7 +218,7 @@ if lesson.full:
 # The errors
 # ----------
 #
-# A run takes four seconds of one core, and a data set has 37 of them or so. Each has a file of its own in
+# A run takes four seconds of one core, and a data set has 37 of them or so. Each has its own file in
 # ``results/data_sets``. ``--full`` computes what is missing, for all sets that it can find, or with ``--data`` for one;
 # it may be interrupted at any time. What follows is read from these files.
 
@@ -273,15 +273,16 @@ lesson.figure(figure, "errors", note=note, alt="Two rows, a column for each data
 # In pairs
 # --------
 #
-# Which of these orders would come out again? Subtract in pairs, seed by seed: what a seed's pictures and its $v$ do to
-# both falls out. The mean of the differences scatters by their standard deviation over the root of the number of seeds,
-# and its 95 % interval reaches Student's factor times that to either side, 4.3 for three seeds, 2.8 for five. We call a
-# pair *decided* if the interval leaves out 0, and *stable* if it is decided on every data set with the same sign.
+# Which of these orders would come out again? Subtract in pairs, seed by seed: effects of a seed's pictures and its $v$
+# that both share drop out. The mean of the differences scatters by their standard deviation over the root of the number
+# of seeds, and its 95 % interval reaches Student's factor times that to either side, 4.3 for three seeds, 2.8 for five.
+# We call a pair *decided* if the interval leaves out 0, and *stable* if it is decided on every data set with the same
+# sign.
 #
 # How much of that is luck? If all methods were equal, a pair would still look decided in 5 % of the cases: of ten pairs
 # on one data set, half a pair on average. To look stable on two data sets both would have to be wrong with the
-# same sign, $2 \cdot 0.025^2$, and on three $2 \cdot 0.025^3$, three in 100,000. We draw equal methods to see whether
-# the interval does what it says.
+# same sign, $2 \cdot 0.025^2$, and on three $2 \cdot 0.025^3$, three in 100,000. We simulate equal methods to see
+# whether the interval does what it says.
 
 
 def decided(leads):
@@ -297,7 +298,7 @@ print(f"equal methods: {100 * on_one:.2f} % of the pairs look decided on one dat
       f"with the same sign; in {100 * np.mean((lucky != 0).any(axis=0)):.0f} % of the experiments some pair does")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* On two data sets it is some 250 of 200,000 pairs, a count that scatters by 6 % or, since pairs share
+# *Tolerance.* On two data sets these are some 250 of 200,000 pairs, a count that scatters by 6 % or, since pairs share
 # methods, a little more. We allow 30 %.
 
 lesson.claim("equal methods look different in 5 % of the pairs on one data set, in 2 · 0.025² with one sign on two",
@@ -343,17 +344,17 @@ lesson.claim("the best rate of the normal network differs between data sets by a
 # - *Stable:* batch normalization, and mean-only batch normalization with and without weight normalization, err less
 #   than the normal parameterization and than weight normalization alone, on digits, photographs and synthetic pictures:
 #   six pairs of ten.
-# - *Not decided:* the other four, but for one pair on one set: on synthetic pictures batch normalization is ahead of
-#   mean-only batch normalization by itself. All the same, the five means come in one order on all three sets: batch
-#   norm, WN + mean-only BN, mean-only BN, weight norm, normal. Within the two groups chance would do that once in 144
-#   cases. So there may be an order there, too, with differences that five seeds do not show.
+# - *Not decided:* the other four, except for one pair on one set: on synthetic pictures batch normalization is ahead of
+#   mean-only batch normalization by itself. All the same, the five means come in the same order on all three sets:
+#   batch norm, WN + mean-only BN, mean-only BN, weight norm, normal. Within the two groups chance would do that once in
+#   144 cases. So there may be an order there, too, with differences that five seeds do not show.
 # - *The paper's order* after 200 epochs is WN + mean-only BN, batch norm, normal, weight norm, mean-only BN. Here the
 #   last of these is ahead of normal and weight norm on every set. The paper's differences are small, 0.1 points among
-#   the last three, and come at the end of training; ours are large and come at its beginning. What these runs measure
-#   is who learns fast.
+#   the last three, and come at the end of training; ours are large and come at its beginning. These runs measure which
+#   of them learns fast.
 # - *Rates do not carry over either.* The best rate of the normal network is 0.01 on MNIST, 0.003 on CIFAR-10 and 0.03
 #   on synthetic pictures; with mean-only batch normalization, with or without weight normalization, it is 0.01 on all
-#   three. That is from one seed and in steps of half a decade. Tune again on every data set.
+#   three. These rates are from one seed and in steps of half a decade. Tune again on every data set.
 # - *Not tested:* networks and runs of a usual size, larger pictures, original CIFAR-10 pictures, and whether the best
 #   rate of one seed is the best of others: on synthetic pictures one seed of the normal network at 0.03 learned nothing
 #   (90 % wrong), so its mean says as much about that rate as about the method.
@@ -365,7 +366,7 @@ lesson.claim("the best rate of the normal network differs between data sets by a
 #    pairs change places, compared with each at its best rate? What would a comparison at that rate have claimed?
 # 2. *More seeds.* How many seeds would decide between normal and weight norm on CIFAR-10, if their difference is as
 #    large as measured? (Use 2 for Student's factor.)
-# 3. *Common order.* Count for each two data sets how many of the ten pairs have the same sign in the mean, decided or
-#    not. How many would chance give? Why does the count say less than the table of decided pairs?
+# 3. *Common order.* Count for each pair of data sets how many of the ten pairs of methods have the same sign in the
+#    mean, decided or not. How many would chance give? Why does the count say less than the table of decided pairs?
 
 lesson.finish()

@@ -10,7 +10,7 @@ Afterwards you can
 
 - say what a learning rate means to Adam in either parameterization, layer by layer, and convert one into the other;
 - set up a comparison that is fair: each method at its best rate of one grid, several seeds, differences by seed;
-- say what is left of the speed of weight normalization alone, and what is not.
+- say how much of the speed of weight normalization alone is left, and how much is not.
 
 Read first: lesson 09. (The chapters of lesson 07 on the scale of v and on the last layer go deeper into two points.)
 
@@ -55,8 +55,8 @@ lesson = Lesson(__file__, own_flags)
 # The network
 # -----------
 #
-# The network is lesson 09's (table 1 of the paper), narrower, with weight normalization throughout
-# (``lessons/convpool.py``). Equations 5 and 6 give it its starting point, and the normal network is made from it by
+# The network is lesson 09's (table 1 of the paper), but narrower, with weight normalization throughout
+# (``lessons/convpool.py``). Equations 5 and 6 give its starting point, and the normal network is made from it by
 # multiplying out $w = g\,v/\|v\|$, so both start as the same function. In one of the variations below a mean-only batch
 # normalization follows each layer, in another the dense layer is reset, and in a third $v$ is made as long as $w$.
 
@@ -107,8 +107,9 @@ def initialized(run, size, start):
 # What a rate means to Adam
 # -------------------------
 #
-# Adam's first step moves every weight by $\eta$: it divides the gradient by its own size, and only the sign is left. A
-# vector of $n$ weights therefore moves by $\eta\sqrt n$, whatever the loss. Relative to its length, that is
+# Adam's first step moves every weight by $\eta$: it divides each entry of the gradient by its own size, and only the
+# sign is left. A vector of $n$ weights therefore moves by $\eta\sqrt n$, whatever the loss. Relative to its length,
+# that is
 #
 # $$c = \frac{\eta\sqrt n}{\|v\|} \ \text{with weight normalization,} \qquad
 #   c = \frac{\eta\sqrt n}{\|w\|} = \frac{\eta\sqrt n}{g} \ \text{without.}$$
@@ -155,17 +156,17 @@ for i, (layer, n) in enumerate(zip(followed.layers, fan_ins, strict=True)):
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Adam adds $10^{-8}$ to the gradient's size before it divides. Gradients are of size 0.01 or more here, so
-# only a weight whose gradient happens to be $10^{-4}$ of the usual moves by 1 % less than $\eta$. Rounding (float32,
-# weights of 0.05, steps of 0.001) adds $10^{-5}$. We allow 1 %.
+# only a weight whose gradient happens to be $10^{-4}$ of the usual size moves by 1 % less than $\eta$. Rounding
+# (float32, weights of 0.05, steps of 0.001) adds $10^{-5}$. We allow 1 %.
 
 lesson.claim("Adam's first step turns each unit by η√n/‖v‖ with weight normalization and by η√n/g without", measured,
              predicted=predicted, rtol=0.01)
 
 # %%
-# With weight normalization all layers turn alike, by about $\eta/0.05$. Without, layers turn least where $n$ is small
-# and $g$ is large, above all the dense layer, whose $g$ makes up for what averaging over 36 places takes away (lesson
-# 07's chapter on the last layer). How does the ratio $g/\|v\|$ look in the network of the experiment below, with 16 and
-# 32 channels, and how in the paper's, with 96 and 192?
+# With weight normalization all layers turn alike, by about $\eta/0.05$. Without it, layers turn least where $n$ is
+# small and $g$ is large, above all the dense layer, whose $g$ makes up for what averaging over 36 places takes away
+# (lesson 07's chapter on the last layer). What is the ratio $g/\|v\|$ in the network of the experiment below, with 16
+# and 32 channels, and what in the paper's, with 96 and 192?
 
 
 def ratios(widths):
@@ -186,13 +187,13 @@ for widths in ((16, 32), (96, 192)):
     print(f"{widths!s:9}" + " ".join(f"{ratio:5.1f}" for ratio in by_layer) + f"; median {typical[widths]:.1f}")
 
 # %%
-# The same rate means something else in either network. In the narrow one, weight normalization *begins* as the normal
-# parameterization would at two to three times the rate, in the typical layer; in the paper's, at about the same rate.
+# The same rate means different things in the two networks. In the typical layer of the narrow one, weight normalization
+# *begins* as the normal parameterization would at two to three times the rate; in the paper's, at about the same rate.
 # In both, the last layer turns much faster.
 #
-# Later the two part. The $v$ of weight normalization grows, and turns less and less (lesson 05); $w$ becomes as long as
-# the loss wants it. No fixed factor turns one rate into the other for a whole run. All the more must a comparison give
-# each method its own.
+# Later the two parameterizations diverge. The $v$ of weight normalization grows, and turns less and less (lesson 05);
+# an unnormalized $w$ becomes as long as the loss makes it. No fixed factor turns one rate into the other for a whole
+# run. All the more reason for a comparison to give each method its own rate.
 #
 # One pair
 # --------
@@ -242,11 +243,11 @@ for p in PARAMETERIZATIONS:
 # The experiment
 # --------------
 #
-# Sixteen and 32 channels, 10,000 pictures of CIFAR-10, minibatches of 50, five epochs: 1,000 steps, the very beginning
-# of figure 1. Noise as in the paper (0.15), dropout of 0.1 as in lesson 09's quick run, no augmentation. Adam's rate is
-# constant, as in the first half of the paper's 200 epochs, so an epoch's error does not depend on how many are still to
-# come. Both parameterizations run at the paper's four rates, each with seeds 0, 1 and 2. Then come variations, each at
-# the rates that were best in the grid:
+# The experiment has 16 and 32 channels, 10,000 pictures of CIFAR-10, minibatches of 50 and five epochs: 1,000 steps,
+# the very beginning of figure 1. Noise is as in the paper (0.15), dropout 0.1 as in lesson 09's quick run, and there is
+# no augmentation. Adam's rate is constant, as in the first half of the paper's 200 epochs, so an epoch's error does not
+# depend on how many are still to come. Both parameterizations run with seeds 0, 1 and 2 at each of the paper's four
+# rates. Then come variations, each at the rates that were best in the grid:
 #
 # - *Whitening with 0.1.* The paper adds $10^{-5}$ to the eigenvalues. Our pictures have been through JPEG compression,
 #   which empties the directions of the smallest eigenvalues, so whitening with $10^{-5}$ fills them with rounding
@@ -257,10 +258,10 @@ for p in PARAMETERIZATIONS:
 #   normalization then begins with the steps of the normal parameterization, so the paired run is the normal one of the
 #   grid.
 #
-# A run takes a minute of one core, and a seed has 15 of them, so that is not what happens when you run this chapter.
-# Each run's result is in a file of its own in ``results/headline``, and the rest of this chapter reads those. ``--full
-# --data cifar10`` with ``--seed 3`` adds a fourth seed; it skips what has a file, so it can be stopped at any time and
-# started again.
+# A run takes a minute of one core, and a seed has 15 of them, so these runs are not made when you run this chapter.
+# Each run's result is in its own file in ``results/headline``, and the rest of this chapter reads those.
+# ``--full --data cifar10`` with ``--seed 3`` adds a fourth seed; it skips runs that have a file, so it can be stopped
+# at any time and started again.
 
 EXPERIMENT = Size(widths=(16, 32), train=10_000, test=2_000, batch=50, epochs=5)
 BEST = {"normal": 0.003, "weight norm": 0.001}  # of the grid, by the training error in the last epoch
@@ -354,7 +355,7 @@ print(f"normal ends where weight norm at 0.0003 does, at a rate larger by {np.ro
 # *Tolerance.* A final error scatters by 1 to 2 points from seed to seed, its difference between two runs of a pair
 # hardly less, and the mean over three seeds by 1. The error falls by 8 points when the rate is multiplied by
 # $e$, so the factor scatters by 12 %. Beyond that the prediction is rough: layers differ by more than a factor of two
-# from the typical one, and it holds for the first step. We allow 30 %, the most with which a claim can still fail.
+# from the typical one, and it holds only for the first step. We allow 30 %, the most with which a claim can still fail.
 
 lesson.claim("Normal at a rate larger by g/‖v‖ (median of the layers) ends where weight norm ends at 0.0003: factor",
              conversions.mean(), predicted=typical[16, 32], rtol=0.3)
@@ -401,9 +402,9 @@ lesson.figure(
 
 # %%
 # On the left, the two valleys are about equally deep, at different rates; the dotted line is the normal one, shifted.
-# Read the figure from top to bottom at any one rate, and you find whatever you like: at 0.001 weight normalization is
-# far ahead, at 0.01 far behind. On the right, the dashed pair is the comparison at the rates of figure 1, the solid
-# pair that of each at its best.
+# Compare the two at a single rate, and you can find whatever you like: at 0.001 weight normalization is far ahead, at
+# 0.01 far behind. On the right, the dashed pair is the comparison at the rates of figure 1, the solid pair that of each
+# at its best.
 #
 # How sure is that? We subtract seed by seed. A mean difference over $S$ seeds scatters by the standard deviation over
 # $\sqrt S$, and its 95 % interval reaches Student's factor times that to either side: 4.3 times for three seeds.
@@ -428,7 +429,7 @@ for name, rates in (("the paper's rates, 0.0003 and 0.003", papers_rates), ("bes
           "  test", grid.shown(lead(*rates, kind="test error")))
 
 # %%
-# And in time? How many epochs does either need to come down to a given error?
+# And in time? How many epochs does each need to come down to a given error?
 
 
 def epochs_to(target, parameterization, rate):
@@ -449,11 +450,12 @@ for target, rates in ((70, (0.0003, 0.003)), (70, (0.003, 0.001)), (60, (0.003, 
           f"{grid.shown(times_as_fast(target, *rates), 2)} times as fast")
 
 # %%
-# A lead of about 12 points at the rates of figure 1 shrinks to about 2 when each has its best rate. Most of it was the
-# rate. Not all: weight normalization is ahead in every epoch of every seed, by 2 to 3 points on average, and comes down
-# to 60 % in about six sevenths of the epochs. Three seeds put that at the edge of what chance would do: the interval of
-# the lead in the fifth epoch alone includes 0, that of the mean over all five epochs barely does not. (On test pictures
-# the lead is 2.1 ± 0.2 points, and its interval excludes 0. Among so many intervals one may do so by chance.)
+# A lead of about 12 points at the rates of figure 1 shrinks to about 2 when each has its best rate. Most of it was due
+# to the rate. But not all: weight normalization is ahead in every epoch of every seed, by 2 to 3 points on average, and
+# comes down to 60 % in about six sevenths of the epochs. Three seeds put that at the edge of what chance would do: the
+# interval of the lead in the fifth epoch alone includes 0, that of the mean over all five epochs barely does not. (On
+# test pictures the lead is 2.1 ± 0.2 points, and its interval excludes 0. Among so many intervals, one may do so by
+# chance.)
 #
 # By the clock it is a little less. A convolution multiplies each weight three times per step (forward, and for two
 # gradients) with each place of each picture: with 50 pictures and 36 to 1024 places, thousands of operations per
@@ -488,7 +490,7 @@ lesson.claim("Each at its best rate: weight norm is down to 60 % in fewer epochs
 # ----------------------
 #
 # The variations, at the best rates of the grid. (These need not be the best for the variation. With $g = 1$ in the
-# dense layer larger ones would be, says lesson 07's chapter.)
+# dense layer larger ones would be better, says lesson 07's chapter.)
 
 leads = {"the paper's rates:\n0.0003 and 0.003": lead(*papers_rates), "each at its best rate": lead(*best_rates)}
 for variation in VARIATIONS[1:4]:
@@ -530,8 +532,8 @@ lesson.figure(
 #   real, about half of the lead comes from the dense layer, which turns the most slowly without weight normalization
 #   while its $g$ is large. Three seeds do not decide it: both intervals reach below 0.
 # - *Subtracting the mean* helps both, by eight to eleven points, several times what weight normalization does by
-#   itself. That agrees with lesson 09, where what subtracts means is far ahead, and with figure 1, where batch
-#   normalization is. A lead of 1.1 is left, and happens to be nearly the same in each seed.
+#   itself. This agrees with lesson 09, where the parameterizations that subtract means are far ahead, and with figure
+#   1, where batch normalization is. A lead of 1.1 is left, and happens to be nearly the same in each seed.
 # - *With v as long as w*, first steps are the same as without weight normalization, and so is everything that follows:
 #   the two curves stay close to each other, epoch by epoch.
 
@@ -574,8 +576,8 @@ for epoch in (1, 2, 5, 10, 20, 23, 24, 30, 40):
 
 # %%
 # There, a rate means about the same to both in most layers, and 0.003 is ten times 0.0003. Weight normalization is
-# *behind* in epochs 1 to 23, and ahead by a point when the rate has fallen. So the lead of figure 1 from the first
-# epochs on is not in our run of that network either, at the paper's own rates. (Mean-only batch normalization on top of
+# *behind* in epochs 1 to 23, and ahead by a point when the rate has fallen. So our run of that network, at the paper's
+# own rates, does not show figure 1's lead from the first epochs on either. (Mean-only batch normalization on top of
 # weight normalization is ahead from the first epoch on, as lesson 09 shows.)
 #
 # What to take from it
@@ -584,7 +586,7 @@ for epoch in (1, 2, 5, 10, 20, 23, 24, 30, 40):
 # - *Reproduced:* at the rates of figure 1, weight normalization is far ahead in the narrow network.
 # - *Not reproduced:* that this is the speed of weight normalization. With each at its best rate about a sixth of the
 #   lead is left, 1.8 ± 1.5 of 12.0 ± 1.3 points (1.0 to 2.3 in the variations), and with $v$ as long as $w$ and one
-#   rate for both nothing. In the paper's own network and at its rates, our one run does not show the lead.
+#   rate for both, nothing. In the paper's own network and at its rates, our one run does not show the lead.
 # - *Not decided* by three seeds: whether those 1.8 points are more than 0. The mean of five epochs and the test error
 #   say so, the former by a narrow margin.
 # - *What weight normalization changes* in the first thousand steps is how far each layer turns: by $\eta\sqrt n/\|v\|$
@@ -602,7 +604,7 @@ for epoch in (1, 2, 5, 10, 20, 23, 24, 30, 40):
 #    ``network`` in ``lessons/convpool.py``, and look at the table again.
 # 2. Take the best rate of each parameterization *by epoch* from the results, with ``errors``. Which rates are they, and
 #    how far is weight normalization ahead in each epoch?
-# 3. How many seeds would a lead of half a point need, to be told from 0? Use the standard deviation of the leads at the
+# 3. How many seeds does it take to tell a lead of half a point from 0? Use the standard deviation of the leads at the
 #    best rates, and 2 for Student's factor.
 
 lesson.finish()

@@ -4,7 +4,7 @@ r"""Figure 3 on a desk: is it the parameterization, the start or the rate?
 The paper's figure 3 shows a bound on the log-probability of MNIST's digits, epoch by epoch: with weight normalization
 it rises faster, and ends higher. But the network with weight normalization also *starts* elsewhere, by data-dependent
 initialization, and a learning rate need not mean the same to both. Open this chapter when you want to know what a
-normalization would do for a generative model of your own, or how a bound can rise while the model stays as it is.
+normalization would do for a generative model of your own, or how a bound can rise while the model stays the same.
 
 Afterwards you can
 
@@ -60,9 +60,9 @@ ARM_COLOURS = dict(zip(ARMS, (COLOURS["normal"], COLOURS["mean-only BN"], COLOUR
 # ----------
 #
 # Lesson 10 trained three networks. *Weight norm* has its $v$ drawn from $N(0, 0.05^2)$, and $g$ and $b$ chosen from
-# data. *Normal, initialized* is the same function, with $w = g\,v/\|v\|$ multiplied out: what differs is the
-# parameterization alone. *Normal* has weights from $N(0, 0.05^2)$ and biases 0: what differs from the second is the
-# start alone. The paper compares the first with the last.
+# data. *Normal, initialized* is the same function, with $w = g\,v/\|v\|$ multiplied out: it differs only in the
+# parameterization. *Normal* has weights from $N(0, 0.05^2)$ and biases 0: it differs from the second only in the start.
+# The paper compares the first with the last.
 #
 # What a rate means to Adamax
 # ---------------------------
@@ -121,19 +121,19 @@ lesson.claim("Adamax's first step turns vectors by 0.1 η√n over their length,
 
 # %%
 # With $\eta = 0.002$ and weights from $N(0, 0.05^2)$, every vector turns by about $2\eta$ in the first step, with
-# weight normalization and without. The network that was initialized turns less, and unevenly: where the initialization
-# chose a large $g$, by a tenth of that. The three arms do not mean the same by a rate, and the middle one is slow at
-# the paper's.
+# weight normalization and without. The initialized normal network turns less, and unevenly: where the initialization
+# chose a large $g$, by a tenth of that. A rate does not mean the same to the three arms, and the middle one is slow at
+# the paper's rate.
 #
 # The experiment
 # --------------
 #
-# MNIST at 28 × 28, 60,000 pictures, each pixel drawn once as 0 or 1. The network is that of section 5.2 with a quarter
-# of the maps (4, 8, 8), 64 units in the dense layer and 16 latent variables; minibatches of 100, five epochs, a running
-# average over half an epoch. Each arm runs at rates from 0.002 to 0.032.
+# We train on MNIST at 28 × 28, 60,000 pictures, each pixel drawn once as 0 or 1. The network is that of section 5.2
+# with a quarter of the maps (4, 8, 8), 64 units in the dense layer and 16 latent variables; we use minibatches of 100,
+# five epochs, and a running average over half an epoch. Each arm runs at rates from 0.002 to 0.032.
 #
-# Which part of a difference is the model's, and which the bound's? After the last epoch the bound with 64 samples,
-# $\mathcal L_{64}$ of lesson 10, is computed for 500 test pictures. It lies closer to $\log p(x)$.
+# Which part of a difference is due to the model, and which to the bound? After the last epoch the bound with 64
+# samples, $\mathcal L_{64}$ of lesson 10, is computed for 500 test pictures. It lies closer to $\log p(x)$.
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,10 @@ if lesson.full:
 # The grid
 # --------
 #
-# A run takes five minutes of one core, so that is not what happens when you run this chapter. Each run's result is in a
-# file of its own in ``results/figure_3``; ``--full`` with ``--seed``, ``--only`` and ``--rates`` trains what has none.
-# The whole grid ran with seed 0. Then each arm ran with two more seeds, at the rate that was best in the grid and at
-# the paper's. Arms share a seed's weights and minibatches.
+# A run takes five minutes of one core, so the runs are not made when you run this chapter. Each run's result is in its
+# own file in ``results/figure_3``; ``--full`` with ``--seed``, ``--only`` and ``--rates`` trains what has none. The
+# whole grid ran with seed 0. Then each arm ran with two more seeds, at the rate that was best in the grid and at the
+# paper's. Arms share a seed's weights and minibatches.
 
 PAPER = 0.002
 runs, pictures_are = grid.stored("figure_3", ["size", "epochs", "arm", "rate"])
@@ -256,15 +256,15 @@ lesson.figure(figure, "bounds", note=note, alt="Two panels. Left: the bound by e
 # two; with weight normalization the three seeds end within about a nat of each other.
 #
 # *At their best rates*, 0.008 and 0.016, neither is ahead: the lead is 0.2, -1.8 and 1.0 nats, and the deviations are
-# alike. So in a small network and five epochs all of the lead is one of learning rates, as in figure 1. The rate of
-# 0.002 is too low for both, and weight normalization suffers less from it. What remains is speed at the beginning: the
-# normal network takes an epoch to wake up its latent variables, and three more to make up for it.
+# alike. So in a small network and five epochs the whole lead is due to learning rates, as most of it is in figure 1.
+# The rate of 0.002 is too low for both, and weight normalization suffers less from it. What remains is speed at the
+# beginning: the normal network takes an epoch to wake up its latent variables, and three more to make up for it.
 #
-# *The start alone* wakes them up, too: the normal network that was initialized is ahead of the other one after one
-# epoch. At the paper's rate that saves it from the bad seed, and its deviation is 1.4 nats instead of 7.6: most of the
-# lower variance is the start's. But it ends 4.8 nats behind weight normalization there, and at their best rates 1.6 and
-# 2.7 nats behind the normal network and 0.5 ahead. The first table says why: its longest vectors turn a twentieth as
-# fast. Data-dependent initialization goes with weight normalization, which turns all vectors alike whatever their $g$.
+# *The start alone* wakes them up, too: the initialized normal network is ahead of the other one after one epoch. At the
+# paper's rate that saves it from the bad seed, and its deviation is 1.4 nats instead of 7.6: most of the lower variance
+# is due to the start. But it ends 4.8 nats behind weight normalization there, and at their best rates 1.6 and 2.7 nats
+# behind the normal network and 0.5 ahead. The first table says why: its longest vectors turn a twentieth as fast.
+# Data-dependent initialization goes with weight normalization, which turns all vectors alike whatever their $g$.
 
 lead_at_the_papers_rate = found["weight norm", PAPER] - found["normal", PAPER]
 lead_at_the_best = found["weight norm", best["weight norm"]] - found["normal", best["normal"]]
@@ -273,10 +273,10 @@ print("weight norm's lead after five epochs, by seed:", lead_at_the_papers_rate[
       lead_at_the_best[:, -1].round(1), "each at its best")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Stored runs no longer scatter; these bounds are made to survive other seeds. Weight normalization's
-# deviation at the paper's rate is half a nat, so a lead of one is two deviations. A deviation from three values is
-# known to a factor of two or so, hence the bound of one half for a ratio of about a tenth. Each at its best, deviations
-# of a nat leave the mean of three leads uncertain by about one.
+# *Tolerance.* Stored runs no longer scatter; these bounds are chosen to hold for other seeds, too. Weight
+# normalization's deviation at the paper's rate is half a nat, so a lead of one is two deviations. A deviation from
+# three values is known to a factor of two or so, hence the bound of one half for a ratio of about a tenth. Each at its
+# best, deviations of a nat leave the mean of three leads uncertain by about one.
 
 lesson.claim("At the paper's rate weight norm is ahead of normal: smallest lead of a seed in any epoch, nats",
              lead_at_the_papers_rate.min(), above=1)
@@ -296,9 +296,9 @@ for arm in ARMS:
         print(f"{arm:19} {rate:<5} {grid.shown(one, 2)}  {grid.shown(tight, 2)}  {grid.shown(tight - one, 2)}")
 
 # %%
-# The bound gives away 3.5 to 4.2 nats, much the same in all arms. With 64 samples, too, the two at their best rates are
-# as far apart as their deviations allow, and at 0.002 weight normalization is ahead by 7 nats: the lead is in the
-# model, and not in how tight the bound is.
+# The bound loses 3.5 to 4.2 nats, much the same in all arms. With 64 samples, too, the two at their best rates are as
+# far apart as their deviations allow, and at 0.002 weight normalization is ahead by 7 nats: the lead is in the model,
+# and not in how tight the bound is.
 #
 # Epochs and size
 # ---------------
@@ -324,7 +324,7 @@ print("gained by twenty epochs:", np.round(by_epochs, 1), "by size:", np.round(b
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* One seed each: the seeds above scatter by a nat or so after five epochs. Twenty epochs gain four of these
-# deviations, and the bound is two. What size gains is one or two of them, so of that we claim nothing.
+# deviations, and the bound is two. Size gains one or two of them, so about that we claim nothing.
 
 lesson.claim("Twenty epochs instead of five gain both parameterizations more than two nats: the smaller gain",
              min(by_epochs), above=2)
@@ -332,8 +332,8 @@ lesson.claim("Twenty epochs instead of five gain both parameterizations more tha
 # %%
 # Epochs bring four to five nats, and the last five of them still 0.6 and 0.7. Twice the size brings 1.2 and 2.6 more.
 # Both grow the lead of weight normalization, from nothing to 1.0 and 1.7 nats; with one seed each, and with deviations
-# of a nat, that is a hint and no result. The medium network also shows why a rate that was tuned on a small network
-# need not do for a large one: at 0.016, the best rate of the small normal network, the medium one loses its first two
+# of a nat, that is a hint, not a result. The medium network also shows why a rate that was tuned on a small network
+# need not suit a large one: at 0.016, the best rate of the small normal network, the medium one loses its first two
 # epochs (its bound after the first is -441 nats), and has not made up for them after five. Its best rate is 0.008. With
 # weight normalization 0.016 does no harm, and all three rates end within 1.3 nats of each other.
 #
@@ -342,7 +342,7 @@ lesson.claim("Twenty epochs instead of five gain both parameterizations more tha
 #
 # - *Reproduced, in three seeds:* at the paper's rate weight normalization is ahead from the first epoch on, and
 #   scatters less. Most of the smaller scatter comes from data-dependent initialization.
-# - *Not reproduced:* that the lead needs the parameterization. At eight times the rate the normal network ends as high,
+# - *Not reproduced:* that the lead needs the parameterization. At eight times the rate the normal network ends as high
 #   after five epochs.
 # - *The distance to the paper:* -97 here, -84.5 there, with four times the maps, seven times the dense units and 60
 #   times the epochs. With seed 0, twenty epochs instead of five close 5.0 nats of it, and a network of twice the size

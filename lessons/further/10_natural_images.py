@@ -1,10 +1,10 @@
 r"""Natural images
 ==============
 
-A digit is one stroke on an empty page; thirty-two numbers say nearly all about it. A photograph has a sky, a wing in
-front of the sky and feathers on the wing: there is something to say at every scale. Models of photographs therefore
-have latent variables at every scale, and one number by which they are compared, *bits per dimension*. Section 5.2
-trains such a model on CIFAR-10, and finds that weight normalization "has lower variance and converges to a better
+A digit is one stroke on an empty page; thirty-two numbers say nearly everything about it. A photograph has a sky, a
+wing in front of the sky and feathers on the wing: there is something to say at every scale. Models of photographs
+therefore have latent variables at every scale, and one number by which they are compared, *bits per dimension*. Section
+5.2 trains such a model on CIFAR-10, and finds that weight normalization "has lower variance and converges to a better
 optimum". Open this chapter if you want to read papers on generative models of images, or if you are about to compare
 two methods by the spread of a few runs.
 
@@ -63,8 +63,8 @@ ARM_COLOURS = dict(zip(ARMS, (COLOURS["normal"], COLOURS["mean-only BN"], COLOUR
 # Pictures
 # --------
 #
-# CIFAR-10 where it can be found, otherwise a synthetic set of the same kind. The full run takes pictures as they are;
-# the quick one shrinks them to 16 × 16 by averaging, and rounds to bytes again.
+# We use CIFAR-10 where it can be found, otherwise a synthetic set of the same kind. The full run takes pictures as they
+# are; the quick one shrinks them to 16 × 16 by averaging, and rounds to bytes again.
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ print("The axis of figure 3 for CIFAR-10: " + ", ".join(
     f"{bound} is {8 - bound / (3072 * math.log(2)):.2f}" for bound in (8000, 9000, 10000)))
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* Rounding of sums of so many numbers in float64.
+# *Tolerance.* Rounding of sums of this many numbers in float64.
 
 lesson.claim("a model that knows nothing: bits per dimension", bits(nothing, DIMENSION), predicted=8.0, rtol=1e-12)
 lesson.claim("one that knows each byte's share: bits per dimension, on average, are the entropy",
@@ -149,10 +149,10 @@ lesson.claim("one that knows each byte's share: bits per dimension, on average, 
 # The probability of a byte
 # -------------------------
 #
-# The network will say what it expects of each byte, and how sure it is. A normal distribution is for real numbers; what
-# we need is a distribution over 256 values, here multiples of 1/255. Take a continuous one, cut the line into bins
-# around the bytes, and let the two bins at the ends have all that lies beyond. With the *logistic* distribution this is
-# easy, because the share below $t$ has a formula, $\operatorname{logistic}(t) = 1/(1 + e^{-t})$:
+# The network will say what it expects of each byte, and how sure it is. A normal distribution is for real numbers; we
+# need a distribution over 256 values, here multiples of 1/255. Take a continuous one, cut the line into bins around the
+# bytes, and let the two bins at the ends include everything beyond. With the *logistic* distribution this is easy,
+# because the share below $t$ has a formula, $\operatorname{logistic}(t) = 1/(1 + e^{-t})$:
 #
 # $$P(x) = \operatorname{logistic}\Bigl(\frac{x + \frac1{510} - \text{mean}}{\text{scale}}\Bigr) -
 #   \operatorname{logistic}\Bigl(\frac{x - \frac1{510} - \text{mean}}{\text{scale}}\Bigr).$$
@@ -203,20 +203,20 @@ lesson.claim("the probability of an inner byte is the difference of two logistic
 # $$\mathbb{E}_q \bigl[\log p(x \mid z)\bigr] - \sum_l \mathbb{E}_q \bigl[\log q(z_l \mid z_{l+1}, \dots, x) -
 #   \log p(z_l \mid z_{l+1}, \dots)\bigr].$$
 #
-# The second is what layer $l$ says about the picture beyond what the layers above have said.
+# The second term is what layer $l$ says about the picture beyond what the layers above have said.
 #
 # In the network, a deterministic pass goes *up* from the picture, and leaves at each layer a mean, a log-scale and a
 # context. A second pass goes *down*. At each layer it computes the prior from what came from above, adds its own mean
 # and log-scale to those from the way up, draws $z_l$, and goes on with it. The down pass is the model: without the
-# picture, it draws $z_l$ from the prior instead, and at the bottom stands a new picture. So the posterior *shares* most
-# of its computation with the model. ``lessons/natural_images.py`` has all of it in 200 lines.
+# picture, it draws $z_l$ from the prior instead, and a new picture comes out at the bottom. So the posterior *shares*
+# most of its computation with the model. ``lessons/natural_images.py`` has all of it in 200 lines.
 #
 # Masks for maps
 # --------------
 #
 # Before $z_l$ goes on, it makes one autoregressive step, $z \leftarrow (z - m)/e^s$, in which $m$ and $s$ at each place
-# depend on the places before it: all rows above, what is left of it in its own row, and, at the place itself, the maps
-# before. A 3 × 3 kernel with a mask does that. We take two maps of 3 × 4, and put the Jacobian in this order.
+# depend on the places before it: all rows above, the places to its left in its own row, and, at the place itself, the
+# maps before. A 3 × 3 kernel with a mask does this. We take two maps of 3 × 4, and put the Jacobian in this order.
 
 
 def in_float64(model):
@@ -264,8 +264,8 @@ lesson.claim("with m = s = 0 it is the identity: largest change of an entry", un
 # ----------------
 #
 # Is it true that the layers' shares add up to $\log q(z \mid x)$, though each layer depends on draws of others, and
-# makes a step of its own? There is an independent way to it. All latent variables together are a function of all noise
-# $\xi$ together, and a density follows from a determinant:
+# makes a step of its own? There is an independent way to compute it. All latent variables together are a function of
+# all noise $\xi$ together, and a density follows from a determinant:
 #
 # $$\log q(z \mid x) = \log p(\xi) - \log\Bigl|\det \frac{\partial z}{\partial \xi}\Bigr|.$$
 #
@@ -336,21 +336,21 @@ lesson.figure(figure, "jacobian", alt="A square matrix of 40 rows, white above i
 # Free bits
 # ---------
 #
-# At the start, $z_l$ tells nothing that helps: the decoder does not use it yet, so the cheapest the posterior can do is
-# to become the prior, and then the decoder has nothing to use. Some maps never recover. The remedy is an *allowance*:
-# the divergence of each map, summed over its places and averaged over the minibatch, costs at least so much,
+# At the start, $z_l$ is of no help: the decoder does not use it yet, so the cheapest choice for the posterior is to
+# become the prior, and then the decoder has nothing to use. Some maps never recover. The remedy is an *allowance*: the
+# divergence of each map, summed over its places and averaged over the minibatch, costs at least this much,
 #
 # $$\mathbb{E}[\log p(x \mid z)] - \sum_{\text{maps}} \max(\text{allowance}, \text{divergence}),$$
 #
-# and what lies below it is free ("free bits", though the allowance is in nats). What is a maximum to a gradient? Below
-# the allowance the map's divergence is not there, above it all of it is. Let us look at three allowances: one that is
-# below every map's divergence, one above, and one in the middle.
+# and what lies below it is free ("free bits", though the allowance is in nats). What does a maximum do to a gradient?
+# Below the allowance the map's divergence is absent from it; above it, all of it is there. We look at three allowances:
+# one that is below every map's divergence, one above, and one in the middle.
 
 parameters = tiny.parameters()
 
 
 def gradient(value):
-    """The derivatives of a number by all parameters, one after the other."""
+    """The derivatives of a number with respect to all parameters, one after the other."""
     return np.concatenate([g.numpy().ravel() for g in mg.grad(value, parameters, retain_graph=True)])
 
 
@@ -381,9 +381,9 @@ lesson.claim("some above, some below: the likelihood's, less that of the diverge
 # The network
 # -----------
 #
-# The paper names no sizes for CIFAR-10. The full run has those of the example in the published code's description: 64
-# maps that go from layer to layer, 32 maps of latent variables in each of six layers, two each at 16 × 16, 8 × 8 and
-# 4 × 4 places, minibatches of 16, 0.25 nats for each map. The quick run has 12 and 4 maps and two layers. Both have
+# The paper gives no sizes for CIFAR-10. The full run has those of the example in the published code's description: 64
+# maps that go from layer to layer, 32 maps of latent variables in each of six layers, two each at 16 × 16, 8 × 8 and 4
+# × 4 places, minibatches of 16, 0.25 nats for each map. The quick run has 12 and 4 maps and two layers. Both have
 # residual blocks with the ELU, as in lesson 10, and Adamax.
 #
 # How is such a network to be started? With a batch of pictures, as section 3 says, whose signal meets noise at each
@@ -415,7 +415,7 @@ for arm, bound in at_start.items():
     print(f"{arm:19}: at the start the bound is {bits(bound, DIMENSION).mean():.3f} bits per dimension")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Some layers in float32, each of which divides by a deviation and passes on what the last one left: a few
+# *Tolerance.* Some layers in float32, each of which divides by a deviation and passes on the last one's errors: a few
 # hundred times $\varepsilon = 1.2 \cdot 10^{-7}$.
 
 lesson.claim(f"after initialization every pre-activation has mean 0, in {len(means)} layers: largest mean", max(means),
@@ -429,13 +429,13 @@ lesson.claim("the normal parameterization, started there, is the same function: 
 # What can three seeds say?
 # -------------------------
 #
-# Before we train anything: the quick run trains each network from three seeds, and the paper says that weight
-# normalization has the lower variance. What do three results say about the spread of the distribution that they come
-# from? Suppose that two methods have *the same* variance $\sigma^2$, and estimate each from three seeds. If the results
-# are normally distributed, the estimate is $\sigma^2/2$ times a sum of two independent squares, and such a sum has an
-# exponential distribution. Of two exponential numbers, one is more than $F$ times the other with probability $2/(1 +
-# F)$. To be wrong in 5 % of all cases only, one has to wait for $F = 39$, that is for a standard deviation more than
-# six times as large as the other.
+# A question before we train anything: the quick run trains each network from three seeds, and the paper says that
+# weight normalization has the lower variance. What do three results say about the spread of the distribution that they
+# come from? Suppose that two methods have *the same* variance $\sigma^2$, and estimate each from three seeds. If the
+# results are normally distributed, the estimate is $\sigma^2/2$ times a sum of two independent squares, and such a sum
+# has an exponential distribution. Of two exponential numbers, one is more than $F$ times the other with probability
+# $2/(1 + F)$. To be wrong in only 5 % of all cases, we need $F = 39$, that is, a standard deviation more than six times
+# as large as the other.
 
 three = lesson.rng(36).normal(size=(2, 200_000, 3)).var(axis=2, ddof=1)  # pairs of estimates from three seeds each
 larger = np.maximum(three[0] / three[1], three[1] / three[0])
@@ -457,9 +457,8 @@ lesson.claim("equal variances, three seeds each: how often one estimate is more 
 # Three networks, as in lesson 10: weight normalization with its initialization, the normal parameterization started as
 # the same function, and the normal one with weights from $N(0, 0.05^2)$. All begin with the same scale of the logistic
 # distributions, which the pictures' own standard deviation sets. In the full run, all have the paper's rate of 0.002.
-# In the quick run, each has its best rate of a grid, by the mean of two seeds that are not used below. For both
-# normal networks that is the last of the grid; at twice as much they end in infinities. ``--grid`` trains the grid
-# again.
+# In the quick run, each has its best rate of a grid, by the mean of two seeds that are not used below. For both normal
+# networks that is the last of the grid; at twice that rate they end in infinities. ``--grid`` trains the grid again.
 
 GRID, GRID_SEEDS = (0.004, 0.008, 0.016, 0.032, 0.064, 0.128), (3, 4)
 RATES = {"normal": 0.128, "normal, initialized": 0.128, "weight norm": 0.064}
@@ -467,7 +466,7 @@ PAPERS_RATE = 0.002
 
 
 def train(arm, seed, rate):
-    """One run to its end, or for --minutes; it goes on from its checkpoint, if there is one."""
+    """One run to its end, or for --minutes; it resumes from its checkpoint, if there is one."""
     e = experiment
     run = PictureTraining(arm, e.size, rate, lesson.rng(33, seed), x, test, e.batch, e.average, lesson.device,
                           allowance=e.allowance)
@@ -531,8 +530,8 @@ lesson.figure(figure, "bits_by_epoch", note=note, alt="Left: the test bound in b
               "seed.")
 
 # %% tags=["hide-input"]
-# *Bound.* Neighbouring pixels are alike, and any network that has learned anything uses that: the entropy of single
-# bytes is the least that one can ask for.
+# *Bound.* Neighbouring pixels are alike, and any network that has learned anything uses that: to beat the entropy of
+# single bytes is the least that one can ask for.
 
 lesson.claim("trained with weight normalization, the bound is better than single bytes' entropy: most bits of a seed",
              curves["weight norm"][:, -1].max(), below=entropy)
@@ -541,7 +540,7 @@ lesson.claim("trained with weight normalization, the bound is better than single
 # Is its variance lower?
 # ----------------------
 #
-# The estimates after the last epoch, and what we know about ratios of such estimates:
+# Here are the estimates after the last epoch, with what we know about ratios of such estimates:
 
 spread = {arm: curves[arm][:, -1].std(ddof=1) for arm in ARMS}
 for arm in ARMS[:2]:
@@ -558,14 +557,14 @@ for arm in ARMS[:2]:
 # variance is lower. It is even 3.4 times that of the initialized one, just past the limit, of which more than half
 # comes from one run.
 #
-# Nor does it come to a better bound. After six epochs the means are 6.891, 6.893 and 6.904 bits. What is left of the
+# Nor does it reach a better bound. After six epochs the means are 6.891, 6.893 and 6.904 bits. What is left of the
 # paper's claim is speed at the beginning: in all six runs weight normalization is ahead after the first two epochs,
 # though the others have twice its rate. A run on JPEG-compressed pictures of CIFAR-10, with the same rates, looks
-# alike: 6.66 ± 0.06, 6.58 ± 0.02 and 6.62 ± 0.07 bits in the end, and weight normalization ahead after two epochs. But
-# these are 180 steps of small networks on small pictures, and each rate was chosen by the bound after the last of them.
-# Where the three converge to, at the paper's size, is for the full run to say.
+# similar: 6.66 ± 0.06, 6.58 ± 0.02 and 6.62 ± 0.07 bits in the end, and weight normalization ahead after two epochs.
+# But these are 180 steps of small networks on small pictures, and each rate was chosen by the bound after the last of
+# them. Where the three converge to, at the paper's size, is for the full run to say.
 #
-# What remains of theory after training? Masks hold, and gradients for $v$ are at a right angle to $v$.
+# What remains of the theory after training? Masks hold, and gradients for $v$ are at a right angle to $v$.
 
 trained = runs["weight norm", 0].model
 bound = trained(mg.tensor(test[:100], device=lesson.device)).mean()
@@ -594,9 +593,9 @@ lesson.claim("masked weights are still 0: largest |v| behind a mask", max(hidden
 # ---------------------
 #
 # *Reconstructions* take every layer's $z$ from the posterior of a test picture. *The top alone*: only the uppermost
-# layer has seen the picture, the others are drawn from the prior, given what is above. *Samples*: nothing was seen.
-# What is drawn are the means of the bytes. After six epochs expect reconstructions to have the right colours in the
-# right places, and samples to be coloured clouds: that neighbouring places are alike is what is learned first.
+# layer has seen the picture, the others are drawn from the prior, given what is above. *Samples*: nothing was seen. The
+# pictures show the means of the bytes. After six epochs expect reconstructions to have the right colours in the right
+# places, and samples to be coloured clouds: a model first learns that neighbouring places are alike.
 
 shown, count = mg.tensor(test[:10], device=lesson.device), len(size.layers)
 with mg.no_grad(), runs["weight norm", 0].average.applied():
@@ -641,12 +640,12 @@ lesson.figure(figure, "bits_by_layer", note=note, alt="For each stochastic layer
 # Questions
 # ---------
 #
-# 1. *Figure 3.* Where on its axis for CIFAR-10 would a model be that knows nothing? And one that knows each byte's
-#    share only? By how much does an improvement of 0.01 bits per dimension move a point on it?
+# 1. *Figure 3.* Where on its axis for CIFAR-10 would a model be that knows nothing? And one that knows only each byte's
+#    share? By how much does an improvement of 0.01 bits per dimension move a point on it?
 # 2. *No allowance.* Train with an allowance of 0, and with 4 nats. What becomes of the layers' terms and of the bound?
 # 3. *More seeds.* How many seeds does it take until, with equal variances, a ratio of standard deviations of 2 comes up
-#    in fewer than 5 % of all cases? And if one standard deviation is in truth twice the other, how often is it found by
-#    so many seeds, and how often by three? Change the simulation.
+#    in fewer than 5 % of all cases? And if one standard deviation really is twice the other, how often do that many
+#    seeds detect it, and how often do three? Change the simulation.
 # 4. *Pairs.* The two networks that begin as the same function also meet the same minibatches and the same noise.
 #    Compute the standard deviation over seeds of the *difference* between their bounds. Is it smaller than that of
 #    either?

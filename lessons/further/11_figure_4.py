@@ -3,7 +3,7 @@ r"""Figure 4 on a desk: a recurrent network, its rates, and clipping
 
 The paper's figure 4 shows DRAW on MNIST's digits for 100 epochs: with weight normalization the bound is about five nats
 higher at the end, "even without modifying the initialization method and learning rate that were tuned for use with the
-normal parameterization". But a weight that is normalized also has a $g$, and where that begins the paper does not say.
+normal parameterization". But a weight that is normalized also has a $g$, and the paper does not say where that begins.
 Open this chapter when you want to know how much of the lead is due to the parameterization, how much to the start and
 how much to the rate, and whether a recurrent network with weight normalization still needs its gradients clipped.
 
@@ -16,7 +16,7 @@ Afterwards you can
 Read first: lesson 11. (The chapters on figures 1 and 3 ask the same of other networks.)
 
 Claims checked: weights that begin small grow faster without weight normalization. Each at its best rate, weight
-normalization is ahead whatever the start, and from vectors of length 1 it minds the rate less; as far as a small
+normalization is ahead whatever the start, and from vectors of length 1 it depends less on the rate; as far as a small
 network, five epochs and three seeds can tell whether it "significantly speeds up convergence of the optimization
 procedure" (section 5.3, figure 4).
 
@@ -108,7 +108,7 @@ if lesson.full:
 # ---------------------------------
 #
 # The paper starts from an implementation whose weights are drawn from $N(0, 0.01^2)$, and makes "a single
-# modification": weight normalization. Where $g$ begins it does not say. With $g = \|v\|$ the function stays what it
+# modification": weight normalization. It does not say where $g$ begins. With $g = \|v\|$ the function stays what it
 # was. With $g = 1$, as in section 3, every $w$ begins with length 1, where those of the implementation have 0.1 to 0.4.
 # Hence four arms: *normal* and *weight norm* begin as one function, with small weights; *normal, length 1* and *weight
 # norm, length 1* as another, with $w = v/\|v\|$. Between the members of a pair only the parameterization differs;
@@ -118,8 +118,8 @@ if lesson.full:
 # ----------------
 #
 # Adam's steps move each weight by at most about the rate $\eta$. Lesson 11 has the first of them: it turns vectors by
-# $\eta\sqrt n/\|v\|$, and where they are normalized changes their lengths by $\eta$ only. And later? One run over 120
-# steps on synthetic digits, of the two arms that begin with small weights: how long are the vectors?
+# $\eta\sqrt n/\|v\|$, and where they are normalized changes their lengths by only $\eta$. And later? We run the two
+# arms that begin with small weights for 120 steps on synthetic digits: how long do the vectors become?
 
 threadpoolctl.threadpool_limits(1)  # a single thread multiplies matrices this small fastest
 FEW = Size(side=14, steps=4, units=24, latents=4)
@@ -155,17 +155,16 @@ lesson.claim("the brush's vectors grow faster without weight normalization: rati
 
 # %%
 # A $g$ grows by about $\eta$ a step, whatever $n$ is, and a $\|w\|$ without normalization by up to $\eta\sqrt n$. Where
-# the start is too small and $n$ is large, weight normalization is the slower of the two to mend it. (The decoder's $n$
-# is 4 here.)
+# the start is too small and $n$ is large, weight normalization is slower to correct it. (The decoder's $n$ is 4 here.)
 #
 # The experiment
 # --------------
 #
-# MNIST at 28 × 28, 60,000 pictures, each pixel drawn once as 0 or 1. Ten strokes, as in the implementation; LSTMs of 64
-# units where it has 256, and 16 latent variables a step where it has 100; minibatches of 100, five epochs. Each arm
-# runs at four rates, with gradients clipped at the norm 10, as in the implementation, and without. A run takes some
-# three minutes of one core. Each run's result is in a file of its own in ``results/figure_4``; ``--full`` with
-# ``--seed`` trains what has none.
+# We train on MNIST at 28 × 28, 60,000 pictures, each pixel drawn once as 0 or 1, with ten strokes, as in the
+# implementation; LSTMs of 64 units where it has 256, and 16 latent variables a step where it has 100; minibatches of
+# 100, and five epochs. Each arm runs at four rates, with gradients clipped at the norm 10, as in the implementation,
+# and without. A run takes some three minutes of one core. Each run's result is in its own file in ``results/figure_4``;
+# ``--full`` with ``--seed`` trains what has none.
 
 runs, pictures_are = grid.stored("figure_4", ["clipping", "arm", "rate", "epochs"])
 
@@ -243,7 +242,7 @@ lesson.figure(draw(), "bounds", note=note, alt="Two panels, both with a line for
 # At the implementation's rate, 0.001, the order is that of figure 4 only if weight normalization begins at $g = 1$.
 # Then it is ten nats ahead of the normal network with the implementation's start, more than in the paper, and nine
 # ahead of the one that begins as it does. With $g = \|v\|$ it is three nats behind: its lengths have a long way to go,
-# as above. Each at its best rate, the start hardly matters any more, and the parameterization does:
+# as above. With each at its best rate, the start hardly matters any more, but the parameterization does:
 
 PAIRS = {"small weights": ("weight norm", "normal"), "length 1": ("weight norm, length 1", "normal, length 1")}
 leads = {start: np.subtract(*(bounds(arm, best(arm))[:, -1] for arm in pair)) for start, pair in PAIRS.items()}
@@ -256,10 +255,10 @@ for arm in PAIRS["length 1"]:
     print(f"{arm}: between the rates 0.001 and 0.01 the bound changes by {change[arm]:.1f} nats")
 
 # %% Tolerance tags=["hide-input"]
-# *Bounds.* The lead scatters by up to 0.8 nats over seeds, so the mean of three by 0.5; we claim a lead of 2.2 as one
-# of more than 1. The best rate was chosen with seed 0, which is one of the three. Bounds at one rate scatter by 0.1 to
-# 0.7 nats, so a change of 0.4 is none, and one of 7 is large: the claim asks for less than a third. Both claims were
-# written with the results in sight.
+# *Bounds.* The lead scatters by up to 0.8 nats over seeds, so the mean of three by 0.5; of the lead of 2.2 we claim
+# only that it is more than 1. The best rate was chosen with seed 0, which is one of the three. Bounds at one rate
+# scatter by 0.1 to 0.7 nats, so a change of 0.4 is none, and one of 7 is large: the claim asks for less than a third.
+# Both claims were written with the results in sight.
 
 lesson.claim("each at its best rate weight norm is ahead, from either start: smaller mean lead of three seeds, nats",
              min(lead.mean() for lead in leads.values()), above=1)
@@ -270,9 +269,9 @@ lesson.claim("from length 1, weight norm minds the rate less: change of the boun
 # Clipping
 # --------
 #
-# The implementation shortens all gradients together where their norm exceeds 10. How often is that? And what becomes of
-# the runs if nothing is shortened? Adam divides by the gradients' own size, so a factor that all have for a long time
-# makes no difference; what clipping can prevent is one step with a gradient far above the others.
+# The implementation clips the gradient of all parameters together where its norm exceeds 10. How often does that
+# happen? And what becomes of the runs without clipping? Adam divides by the gradients' own size, so a factor that all
+# have for a long time makes no difference; what clipping can prevent is one step with a gradient far above the others.
 
 print("the norm of an epoch's gradients, without clipping, and what clipping gains in nats")
 print(f"{'':27} above 10 in    median      largest    clipping gains")
@@ -289,8 +288,8 @@ for arm in ARMS:
 # divides every gradient by its own norm here: all minibatches count the same, whatever the size of their gradients.
 # At 0.003 that is worth one to three nats after five epochs, in all four arms. At 0.01 we tried those with weight
 # normalization: from length 1 it is worth twelve, from small weights nothing. (One seed each.) So weight normalization
-# does not replace it in general. It makes *weights* indifferent to their length, and Adam makes steps indifferent to
-# the scale that all gradients share, but neither to the differences between minibatches.
+# does not replace clipping in general. It makes the function independent of the length of $v$, and Adam makes steps
+# independent of the scale that all gradients share, but neither removes the differences between minibatches.
 #
 # Epochs
 # ------
@@ -313,11 +312,11 @@ print(f"weight norm's lead after 5, 10, 15 and 20 epochs: {ahead[4::5].round(1)}
 #
 # - *Reproduced, at this size:* figure 4's lead. Each at its best of four rates, over three seeds, weight normalization
 #   ends 2.2 nats ahead, from small weights as from vectors of length 1, and it is ahead after every epoch. That is more
-#   than the seeds scatter, and unlike the networks of figures 1 and 3, where the best rates made up for most or all of
-#   the lead. Here no rate does: a parabola through the normal network's bounds at 0.001, 0.003 and 0.01 has its top at
-#   0.003, from either start.
+#   than the scatter over seeds, and unlike the networks of figures 1 and 3, where the best rates made up for most or
+#   all of the lead. Here no rate does: a parabola through the normal network's bounds at 0.001, 0.003 and 0.01 has its
+#   top at 0.003, from either start.
 # - *The rate:* "even without modifying [...] learning rate" holds for weight normalization with $g = 1$, which hardly
-#   minds the rate from 0.001 to 0.01. It does not hold with $g = \|v\|$.
+#   depends on the rate from 0.001 to 0.01. It does not hold with $g = \|v\|$.
 # - *Not replaced:* clipping, except at one rate from one start.
 # - *Not reached:* -90 and -95. Fifteen epochs more bring six of the 12 to 14 nats that are missing, the last five of
 #   them one. The rest is left to the paper's other eighty epochs, and to its five times as many weights. The lead stays
@@ -331,6 +330,6 @@ print(f"weight norm's lead after 5, 10, 15 and 20 epochs: {ahead[4::5].round(1)}
 #    weight normalization?
 # 2. Which rate would let the $g$ of the encoder's vectors, with $n = 1632$, grow from $0.01\sqrt n$ to 1 within one
 #    epoch of 600 steps, at $\eta$ a step? And the $g$ of the decoder's, with $n = 16$?
-# 3. How many parameters has this chapter's network, and how many the implementation's? Where are most of them?
+# 3. How many parameters does this chapter's network have, and how many the implementation's? Where are most of them?
 
 lesson.finish()

@@ -1,16 +1,15 @@
 r"""Small minibatches: does equi-normalization replace batch and group normalization?
 ================================================================================
 
-Batch normalization needs a minibatch that is worth its name: mean and standard deviation of two pictures are mostly
-noise. Equi-normalization looks at weights only and does not care how many pictures there are. "For small batches, our
-approach offers an alternative to batch-and group-normalization on CIFAR-10 and ImageNet with a ResNet-18", says the
-abstract of Stock et al. (2019). Open this chapter when memory leaves you room for few pictures at a time, and you have
-to choose.
+Batch normalization needs a minibatch that is large enough: the mean and standard deviation of two pictures are mostly
+noise. Equi-normalization looks only at weights, whatever the number of pictures. "For small batches, our approach
+offers an alternative to batch-and group-normalization on CIFAR-10 and ImageNet with a ResNet-18", says the abstract of
+Stock et al. (2019). Open this chapter when memory leaves you room for few pictures at a time, and you have to choose.
 
 Afterwards you can
 
-- say for which normalizations the gradient of a minibatch is right on average, and measure how wrong it is for the
-  other one;
+- say for which normalizations the gradient of a minibatch is right on average, and measure how wrong it is for the one
+  where it is not;
 - tune six arms at two sizes of minibatch and interpolate the rates for those between;
 - say what a small experiment shows of the paper's claim, and what it does not.
 
@@ -60,7 +59,7 @@ ARM_COLOURS = dict(zip(ARMS, map(COLOURS.get, ("normal", "weight norm, log-scale
 #
 # Let $G$ be the gradient of the loss over all examples. A minibatch is drawn at random; on average over all that can be
 # drawn, is its gradient $G$? If each example's loss depends on that example and the weights alone, it is: the mean of
-# means over equal parts is the mean of all. So it is for plain SGD, for weight normalization, for equi-normalization,
+# means over equal parts is the mean of all. This holds for plain SGD, for weight normalization, for equi-normalization,
 # whose cycle comes after the step, and for group normalization, which takes its statistics from one example. Under
 # batch normalization an example's loss depends on its neighbours, by their mean and variance. The gradient of a
 # minibatch is then that of another function for each minibatch, and on average not $G$: it is *biased*. We split 64
@@ -91,8 +90,8 @@ for arm in ("plain", "weight norm", "group norm"):
 
 # %%
 # For batch normalization a difference may be chance, since other minibatches have other gradients. So we take two
-# halves of eight random partitions, and call their means $m_1$ and $m_2$. What is chance in the one knows nothing of
-# the other, so $(m_1 - G)\cdot(m_2 - G)$ is the squared bias on average, with no share of the noise.
+# halves of eight random partitions, and call their means $m_1$ and $m_2$. The chance errors of the two are independent,
+# so $(m_1 - G)\cdot(m_2 - G)$ is the squared bias on average, with no contribution from the noise.
 
 model = initialized("batch norm", 10, 4, lesson.rng(0), x)
 G, rng, squared_bias = gradient(model, everything), lesson.rng(1), {}
@@ -112,34 +111,35 @@ lesson.claim("without batch norm the mean over minibatches is G: largest differe
 lesson.claim("with batch norm it is not: squared bias for minibatches of 2, over ‖G‖²", squared_bias[2], above=0.5)
 
 # %%
-# At its start, an untrained ResNet-18 with batch normalization has hardly anything of $G$ in the gradients of
-# minibatches of two, on average: what they would improve is another function. That is the extreme case. Depth amplifies
-# differences between minibatches (``08_depth_and_minibatches.py``), and training quiets them. Whether it matters for
-# the error in the end is a matter of experiment.
+# In an untrained ResNet-18 with batch normalization, the gradients of minibatches of two contain hardly anything of $G$
+# on average: they would improve another function. That is the extreme case. Depth amplifies differences between
+# minibatches (``08_depth_and_minibatches.py``), and training reduces them. Whether the bias matters for the final error
+# is a matter of experiment.
 #
 # Six arms
 # --------
 #
-# One network, ResNet-18 with learned shortcuts, eight maps in its first stage. *Batch norm* and *group norm* (as many
-# groups as half the width) have He's initialization: normal weights with variance 2/fan-in. Without either,
-# those weights would give logits in the dozens, and a loss of 20 or so. So the other four begin with data-dependent
-# initialization (lesson 07), all four as the same function. *Plain* trains it as it is, *weight norm* trains $v$, $g$
-# and $b$, and *equi-normalized* makes one cycle after each step. *Balanced once* makes its cycles before training, and
-# none afterwards: lesson 13 found that a balanced network hardly loses its balance, so this arm tells what the start is
-# worth, and what the cycles.
+# All six use one network, ResNet-18 with learned shortcuts and eight maps in its first stage. *Batch norm* and *group
+# norm* (as many groups as half the width) have He's initialization: normal weights with variance 2/fan-in. Without
+# either, those weights would give logits in the dozens, and a loss of 20 or so. So the other four begin with
+# data-dependent initialization (lesson 07), all four as the same function. *Plain* trains it as it is, *weight norm*
+# trains $v$, $g$ and $b$, and *equi-normalized* makes one cycle after each step. *Balanced once* makes its cycles
+# before training, and none afterwards: lesson 13 found that a balanced network hardly loses its balance, so this arm
+# shows how much the start is worth, and how much the cycles.
 
 # %%
 # The experiment
 # --------------
 #
-# SGD with momentum 0.9 and a rate that falls linearly to 0 over the run. Rates are powers of √10, rounded. For each arm
-# we look for the best one at minibatches of 2 and of 64, with seed 0, on pictures that are neither trained nor tested
-# on: begin in the middle, try both neighbours, go to the best, until it lies between two that are worse. At 4 and 16
-# the rate is interpolated, on a logarithmic scale. Then three other seeds at each size, and test pictures.
+# We use SGD with momentum 0.9 and a rate that falls linearly to 0 over the run. Rates are powers of √10, rounded. For
+# each arm we look for the best one at minibatches of 2 and of 64, with seed 0, on pictures that are neither trained nor
+# tested on: begin in the middle, try both neighbours, move to the best, and repeat until it lies between two that are
+# worse. At 4 and 16 the rate is interpolated, on a logarithmic scale. Then three other seeds follow at each size, with
+# test pictures.
 #
 # Batch normalization tests with running averages of its statistics. With the usual momentum of 0.1 they would hold
-# about ten minibatches: at 2 pictures each, that is noise, and would be held against batch normalization without need.
-# Here they hold as many *pictures* at each size.
+# about ten minibatches: at 2 pictures each, that is noise, and would put batch normalization at a needless
+# disadvantage. Here they hold the same number of *pictures* at each size.
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def train(run, train_set, validation_set, test_set):
 
 
 # %% Bookkeeping tags=["hide-input"]
-# Each run has a file of its own; one that is there is not trained again.
+# Each run has its own file; a run whose file exists is not trained again.
 
 
 @functools.cache
@@ -284,9 +284,9 @@ if lesson.full:
 # What is stored
 # --------------
 #
-# A run takes one core up to two minutes, and there are more than a hundred. Each has a file of its own in
-# ``results/small_batches``, with everything that is needed to repeat it. ``--full`` computes what is missing, in the
-# order of importance; it may be interrupted at any time. What follows is read from these files.
+# A run takes one core up to two minutes, and there are more than a hundred. Each has its own file in
+# ``results/small_batches``, with everything that is needed to repeat it. ``--full`` computes what is missing, in order
+# of importance; it may be interrupted at any time. What follows is read from these files.
 
 stored, described = grid.stored("small_batches", ["arm", "batch", "rate"])
 note = f"{described}, 4000 pictures of 16 × 16, width 8, 3 epochs"
@@ -347,17 +347,17 @@ lesson.figure(figure, "errors", note=note, alt="Left: validation error with mini
 # All runs have three epochs, so a quarter of the minibatch means four times the steps: a column tells the arms apart,
 # and a row does not say which size is best.
 #
-# What would support the abstract was written here before the runs at 2, 4 and 16 were made: that *equi-normalized*
-# comes within two standard deviations of the better of *batch norm* and *group norm* at B = 2 and 4; for the cycles,
-# that it is ahead of *balanced once*; for the normalization, that it is ahead of *plain*.
+# The criteria were written here before the runs at 2, 4 and 16 were made. It would support the abstract if
+# *equi-normalized* came within two standard deviations of the better of *batch norm* and *group norm* at B = 2 and 4;
+# it would support the cycles if it were ahead of *balanced once*, and the normalization if it were ahead of *plain*.
 #
 # - *An alternative to batch and group normalization:* at B = 2 yes, at B = 4 no. With two pictures it has 65.4 ± 1.4 %,
 #   and the better of the two, group normalization, 63.3 ± 1.2. With four it is 7 points behind batch normalization,
 #   which stays ahead of all others from there on.
 # - *The cycles:* no. Over 2, 4 and 16 pictures the mean difference from *balanced once* is 0.0 points.
 # - *The normalization:* in part. *Balanced once* is ahead of *plain* at every size, by 0.8 to 4.6 points, without
-#   touching the training: the start is what helps.
-# - *Weight normalization* looks at weights only, too, and does as well as equi-normalization: 4 points ahead at B = 4,
+#   touching the training: it is the start that helps.
+# - *Weight normalization* also looks only at weights, and does as well as equi-normalization: 4 points ahead at B = 4,
 #   1 and 3 behind at 2 and 16.
 # - *Batch normalization at B = 2*, whose gradients point elsewhere at first, ends at 64.3 ± 2.1 %. A bias at the start
 #   says little about the end. (Its running averages hold as many pictures here as at 64; we have not tried others.)
@@ -372,8 +372,9 @@ for arm, other in (("batch norm", "equi-normalized"), ("equi-normalized", "balan
 
 # %% Tolerance tags=["hide-input"]
 # *Bounds.* Test errors scatter by about 1.5 points over seeds, so the difference of two means of three seeds by 1.2,
-# and the mean of three such differences by 0.7. We claim a lead of 7 points as one of more than 4, and no lead as one
-# of less than 2, between two and three deviations in each case. Both claims were written with the results in sight.
+# and the mean of three such differences by 0.7. Of a lead of 7 points we claim that it is more than 4, and of no lead
+# that it is less than 2, between two and three deviations in each case. Both claims were written with the results in
+# sight.
 
 lesson.claim("at B = 4 and 16 batch norm is ahead of equi-normalization: the smaller lead in test error, points",
              min(leads["batch norm"][B] for B in (4, 16)), above=4)
@@ -382,17 +383,18 @@ lesson.claim("a cycle after each step gains nothing over balancing once: mean le
 
 # %%
 # Four thousand pictures, sixteen pixels, eight maps and three epochs are a small fraction of the paper's, whose runs
-# take days: what is ahead here is what learns fast. No weight decay, no augmentation; both would act on the size of the
-# weights and so on equi-normalization.
+# take days: the arm that learns fast is ahead here. There is no weight decay and no augmentation; both would act on the
+# size of the weights and so on equi-normalization.
 #
 # Questions
 # ---------
 #
 # 1. *Rates between.* With the best rates 0.003 at B = 2 and 0.1 at B = 64, which rates do 4 and 16 get? Which power of
 #    B is that? Compare with the two rules in use, a rate in proportion to B and to $\sqrt B$.
-# 2. *Error bars.* Three seeds each, with a standard deviation of 1.0 points. From which difference between two arms on
-#    do you believe it (two standard deviations of the difference)? How many seeds would half of that take?
+# 2. *Error bars.* Three seeds each, with a standard deviation of 1.0 points. How large must a difference between two
+#    arms be for you to believe it (two standard deviations of the difference)? How many seeds would it take to believe
+#    one half as large?
 # 3. *Bias and depth.* Measure the squared bias at B = 2 for one convolution with batch normalization, a ReLU, the mean
-#    over the picture and a linear layer. Is it depth that makes the bias of the ResNet?
+#    over the picture and a linear layer. Is it depth that causes the bias of the ResNet?
 
 lesson.finish()
