@@ -415,6 +415,11 @@ def tested(game, arm, rate):
     return np.array([curves["score"] for curves in found if curves])
 
 
+def twentieths(curves):
+    """The means of each run over twenty parts of its time, (runs, 20)."""
+    return curves.reshape(len(curves), 20, -1).mean(axis=2)
+
+
 def interquartile_mean(scores):
     """The mean of the middle half, along the last axis; a quarter, rounded down, is left out at either end."""
     cut = scores.shape[-1] // 4
@@ -429,7 +434,8 @@ def resampled(scores, rng, times=4000):
 def shown(scores):
     """ "0.71 [0.66, 0.75] (10)": interquartile mean, its 95 % interval, number of runs."""
     low, high = np.quantile(resampled(scores, lesson.rng(8)), (0.025, 0.975))
-    return f"{interquartile_mean(scores):.3f} [{low:.3f}, {high:.3f}] ({len(scores)})"
+    interval = f" [{low:.3f}, {high:.3f}]" if len(scores) > 1 else ""
+    return f"{interquartile_mean(scores):.3f}{interval} ({len(scores)})"
 
 
 # %%
@@ -445,10 +451,10 @@ def compared(game):
             print(f"{arm:19}", "  ".join(tried))
     best = {arm: chosen(game, arm, find) for arm in plan.arms}
     curves = {arm: tested(game, arm, rate) for arm, rate in best.items() if rate}
-    curves = {arm: found for arm, found in curves.items() if len(found) > 1}
+    curves = {arm: found for arm, found in curves.items() if len(found)}
     print(f"\nother seeds, {plan.tested_for:,} moves, each at its best rate: interquartile mean [95 % interval] (runs)")
     for arm, found in curves.items():
-        over, end = shown(found.mean(axis=1)), shown(found[:, -1])
+        over, end = shown(found.mean(axis=1)), shown(twentieths(found)[:, -1])
         print(f"{arm:19} {best[arm]:<6g} over the run {over}  at the end {end}")
     if missing := [arm for arm in plan.arms if len(curves.get(arm, ())) < len(plan.tested_with)]:
         print("runs are missing of", ", ".join(missing))
@@ -481,9 +487,9 @@ def draw(game, tuning, best, curves):
     plan = plan_of(game)
     moves = np.arange(plan.piece, plan.tested_for + 1, plan.piece).reshape(20, -1).mean(axis=1)
     for arm, found in curves.items():
-        parts = found.reshape(len(found), 20, -1).mean(axis=2)
-        low, high = np.quantile([resampled(part, lesson.rng(8), 1000) for part in parts.T], (0.025, 0.975), axis=1)
-        axes[0].plot(moves, interquartile_mean(parts.T), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
+        parts = twentieths(found).T
+        low, high = np.quantile([resampled(part, lesson.rng(8), 1000) for part in parts], (0.025, 0.975), axis=1)
+        axes[0].plot(moves, interquartile_mean(parts), color=ARM_COLOURS[arm], label=f"{arm}, {best[arm]:g}")
         axes[0].fill_between(moves, low, high, color=ARM_COLOURS[arm], alpha=0.15, lw=0)
     if game in AUTHORS:
         axes[0].plot(*np.transpose(AUTHORS[game]), ".--", color="0.4", lw=1, label="MinAtar's authors (30 runs)")
@@ -535,18 +541,72 @@ lesson.claim("Batch norm does learn this game: what its policy is worth at the e
 # -------------
 #
 # MinAtar's Breakout is Atari's on a field of 10 × 10: a paddle, a ball, three rows of bricks. A brick is worth 1, and
-# the game ends when the ball is lost. We keep its authors' network, memory and exploration, and take the paper's
-# optimizer. The score is theirs, too: the return of the games that the agent plays while it learns, with one move in
-# ten at random. So are the moves, all six of MinAtar's, though in Breakout only two of them do something. That matters
-# to the score: it takes one random move in three to push the paddle off its way, with a choice of three moves two.
+# the game ends when the ball is lost. We keep its authors' network, memory and exploration (Young & Tian 2019,
+# arXiv:1903.03176), and take the paper's optimizer. Like them, we score an agent by the return of the games that it
+# plays while it learns, with one move in ten at random. Like them, we let it choose among all six of MinAtar's moves,
+# though only two of them do anything in Breakout. This affects the score: a random move is one of the two in a third of
+# the cases; if only the three moves that Breakout needs were offered, it would be in two thirds.
 
-LARGER = "minatar/breakout" if lesson.flags.game == "orchard" else lesson.flags.game
+LARGER = "minatar/breakout"
 larger_tuning, larger_best, larger_curves, larger_leads = compared(LARGER)
 
 # %% Drawing tags=["hide-input"]
 
 lesson.figure(draw(LARGER, larger_tuning, larger_best, larger_curves), "larger", alt="As the figure before, for "
-              "MinAtar's Breakout, with the curve of the game's authors.")
+              "MinAtar's Breakout: two arms at the rate 0.003, and the curve of the game's authors. All rise steeply "
+              "for 300,000 moves and slowly after that; the intervals of the two arms overlap.")
+
+# %%
+# Is our agent as good as the published one? The authors' README has its curve up to 1,000,000 moves, the mean of 30
+# runs. We compare the normal arm with ten points of it, each time by the mean over the last 20,000 moves.
+
+published = np.array(AUTHORS[LARGER])[:, 1]
+ours = larger_curves["normal"].reshape(-1, 10, 10)[:, :, -2:].mean(axis=2)  # (runs, points)
+for name, values in (("authors", published), ("normal", interquartile_mean(ours.T))):
+    print(f"{name:8}", " ".join(f"{value:4.1f}" for value in values))
+ratio = ours.mean(axis=1) / published.mean()
+print("mean over the points, as a share of the authors':", " ".join(f"{x:.2f}" for x in ratio))
+
+# %% Tolerance tags=["hide-input"]
+# *Tolerance.* Our runs scatter by 6 %, which is 3 % for their interquartile mean; the points, read off a plot, are known
+# to 1 %. The optimizer is another one, and its rate is known to half a decade. We allow 15 %. (This claim was written
+# with the results in sight.)
+
+lesson.claim("The normal arm's return on MinAtar is that of the game's authors: ratio, mean over ten points of the curve",
+             interquartile_mean(ratio), predicted=1.0, rtol=0.15)
+
+# %%
+# The paper's games
+# -----------------
+#
+# Figure 6 has a number for each game and parameterization: the highest of a run's 200 test scores, one after each
+# epoch, at the learning rate where it is highest. How many runs stand behind it, the paper does not say. What would our
+# ten runs say, judged like this? We take the highest of the hundred scores of each, and compare any two runs.
+
+FIGURE_6 = {"Breakout": (410, 403), "Enduro": (1250, 1448), "Seaquest": (7188, 7375), "Space Invaders": (1779, 2179)}
+for name, (normal, normalized) in FIGURE_6.items():
+    print(f"{name:14} normal {normal:5,}, weight norm {normalized:5,}: {100 * (normalized / normal - 1):+.0f} %")
+
+highest = {arm: found.max(axis=1) for arm, found in larger_curves.items()}
+for arm, scores in highest.items():
+    a, b = np.triu_indices(len(scores), 1)
+    apart = 100 * abs(np.log(scores[a] / scores[b]))
+    print(f"{arm:11} highest scores {', '.join(f'{score:.1f}' for score in scores)}: "
+          f"two runs differ by {np.median(apart):.0f} % (median; at most {apart.max():.0f})")
+ahead = highest["weight norm"][:, None] > highest["normal"]
+print(f"weight norm has the higher one in {ahead.sum()} of {ahead.size} pairs of runs, one of each arm")
+
+# %%
+# PAIRS
+#
+# How much of the paper's experiment can this code reach? With ``--full --game atari/breakout`` it does what the paper
+# describes: 200 epochs of 250,000 moves, with an evaluation of 125,000 moves after each. On two CPU cores it makes 56
+# moves a second (``results/benchmarks/q_learning.json``), so one run takes TIME, and the eight of figure 6 MONTHS. We
+# have not made them; the tests play 2,000 moves of each of the four games, with every part of the agent at work.
+# Without ``--full``, ``--game`` compares whatever runs of another game there are.
+
+if lesson.flags.game not in ("orchard", LARGER):
+    lesson.figure(draw(lesson.flags.game, *compared(lesson.flags.game)[:3]), "other", alt="As before, for another game.")
 
 # %%
 # What to take from it
