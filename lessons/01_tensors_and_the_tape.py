@@ -2,8 +2,8 @@ r"""Tensors and the tape
 ====================
 
 A network has millions of weights, and to train it you must know, at every step, how its error depends on each of them.
-Trying them one by one would take millions of runs. There is a way that takes the time of a few. It fits on a page, and
-everything else in a deep-learning library rests on it. Here you write that page yourself, first for single numbers.
+Trying them one by one would take millions of runs. There is a method that takes the time of a few. It fits on a page,
+and everything else in a deep-learning library rests on it. Here you write that page yourself, first for single numbers.
 You train a network with it, and only then open the library: it must give the same numbers.
 
 Afterwards you can
@@ -11,10 +11,10 @@ Afterwards you can
 - say what the two orders of the chain rule cost, and which one to use for which program;
 - write a tape and a backward pass, and say why gradients are added up and in which order;
 - derive the backward rule of an array operation without forming a Jacobian;
-- read off which arrays a tape keeps in memory, and why;
-- combine the two orders to multiply with a matrix of second derivatives that nobody could store.
+- read off which arrays a tape keeps in memory, and say why;
+- combine the two orders to multiply by a matrix of second derivatives that nobody could store.
 
-Read first: nothing but Python and NumPy. Know the chain rule and the matrix product. Beside it, open
+Read first: nothing, if you know Python, NumPy, the chain rule and the matrix product. Beside it, open
 ``minigrad/tensors.py``, ``op.py``, ``ops/elementwise.py`` and ``graph.py``: part 5 is a tour of them.
 
 Claims checked, and where they are made:
@@ -35,7 +35,7 @@ Time: quick about 4 s, full about 8 s.
 """
 
 # %%
-# Everything here runs on one core of the CPU, whatever ``--device`` says: the arrays are too small to be spread out.
+# Everything here runs on one CPU core, whatever ``--device`` says: the arrays are too small for more.
 
 import inspect
 import math
@@ -103,7 +103,7 @@ print(f"64 inputs, 8 steps: {left_count:,} multiplications from the left, {right
 print(f"first entries: {left[:3]} and {right[:3]}")
 
 # %%
-# The same for several $n$, with the time that each order takes: the shortest of several runs, free of disturbances.
+# The same for several $n$, with the time that each order takes: the shortest of several runs, the least disturbed one.
 
 
 def shortest_time(function, *args, repeats=5):
@@ -155,24 +155,24 @@ lesson.figure(figure, "two_orders", alt="Log-log plot of the time for one gradie
 
 # %%
 # Each line goes through the last dot, with the slope that the counts predict. The times differ by less than the counts:
-# a row times a matrix waits for memory, while a matrix product reuses what it has loaded. While the matrices fit into a
-# cache the lower dots may lie below their line, and for the smallest $n$ above it: that is the time of calling a
-# function from Python.
+# a row times a matrix waits for memory, while a matrix product reuses what it has loaded. The lower dots may lie below
+# their line while the matrices fit into a cache, and above it for the smallest $n$, where calling a function from
+# Python takes most of the time.
 #
-# So: *one output and many inputs, begin at the output.* Training a network is exactly this case. This order is called
-# *reverse mode*; on a network, *backpropagation*.
+# So: *with one output and many inputs, begin at the output.* Training a network is exactly this case. This order is
+# called *reverse mode*; on a network, *backpropagation*.
 #
-# It has a price. The last step's Jacobian is needed first, so the program must have run to its end, and must have noted
-# what the Jacobians need. That note is the tape. The other order, *forward mode*, needs no note: the first step's
-# Jacobian can be used as soon as the first step has been computed.
+# It has a price. The last step's Jacobian is needed first, so the program must have run to its end, and must have
+# recorded what the Jacobians need. That record is the tape. The other order, *forward mode*, needs no record: the first
+# step's Jacobian can be used as soon as the first step has been computed.
 
 # %%
 # 2. Two modes for single numbers
 # -------------------------------
 #
 # In a program of single numbers each step has one or two inputs, and its Jacobian is one or two numbers, the *slopes*:
-# 1 and 1 for $a + b$, then $b$ and $a$ for $ab$. Both modes need the same slopes and differ in *when* they use them.
-# So we write arithmetic once; each mode will be a subclass, which decides what becomes of the slopes.
+# 1 and 1 for $a + b$, but $b$ and $a$ for $ab$. Both modes need the same slopes and differ in *when* they use them.
+# So we write the arithmetic once; each mode will be a subclass, which decides what to do with the slopes.
 
 
 class Number:
@@ -216,7 +216,7 @@ class Dual(Number):
 
 # %%
 # Take $f(x, y) = xy + \tanh x$ at $(2, 3)$, where $\partial f/\partial x = y + 1 - \tanh^2 x$ and
-# $\partial f/\partial y = x$. A run gives the derivative in *one* direction, so a gradient takes a run for each input.
+# $\partial f/\partial y = x$. A run gives the derivative in *one* direction, so a gradient takes one run per input.
 
 
 def f(x, y):
@@ -230,7 +230,7 @@ print(f"by hand:      df/dx = {3 + 1 - math.tanh(2) ** 2:.4f}, df/dy = 2")
 # %%
 # *Reverse mode* keeps the slopes for later. All numbers go on a list in the order in which they were made: the *tape*.
 # The *backward pass* starts with 1, the derivative of the result with respect to itself. From the youngest entry to
-# the oldest, each hands to its inputs their shares, gradient times slope.
+# the oldest, each entry hands each of its inputs a share: gradient times slope.
 
 tape = []
 
@@ -262,17 +262,17 @@ for i, number in enumerate(tape):
     print(f"{i:5}  {number.value:8.4f}  {number.gradient:8.4f}  {sources or 'an input'}")
 
 # %%
-# One run forward and one back, and both derivatives are there. Look at two details:
+# One run forward and one back, and both derivatives are there. Two details matter:
 #
 # - *The sum.* $x$ is used twice, so it reaches $f$ along two paths, and the paths add up. With ``=`` in place of ``+=``
 #   only the last share to arrive would be left.
 # - *The order.* A number may hand on its gradient only when all of it has arrived: after everything that was made from
-#   it. The youngest first is such an order, since a number is always younger than what it was made from. If you
+#   it. Youngest first is such an order, since a number is always younger than what it was made from. If you simply
 #   follow the inputs instead, the result is wrong, or the time doubles with each number that is used twice;
 #   ``further/01_order.py`` shows both.
 #
-# These few lines can train a network. It has two layers and tells two classes of points in the plane apart: two
-# half-circles that reach into each other, with noise.
+# These few lines can train a network. It has two layers and tells apart two classes of points in the plane: two
+# interlocking half-circles, with noise.
 
 
 def two_moons(count, rng):
@@ -296,9 +296,9 @@ WEIGHTS = sum(array.size for array in start)
 #
 # $$t = \tanh(x W_1 + b_1)\, W_2 + b_2 .$$
 #
-# Read $1/(1 + e^{-t})$ as the probability that the network gives to the label $+1$; $t = 0$ stands for even chances.
-# Then a label $y = \pm1$ has the probability $1/(1 + e^{-yt})$. The *loss* is minus the
-# logarithm of that, averaged over the $N$ points:
+# Read $1/(1 + e^{-t})$ as the probability that the network assigns to the label $+1$; $t = 0$ stands for even chances.
+# Then a label $y = \pm1$ has the probability $1/(1 + e^{-yt})$. The *loss* is minus the logarithm of this probability,
+# averaged over the $N$ points:
 #
 # $$L = \frac1N \sum_{i=1}^N \operatorname{softplus}(-y_i t_i), \qquad \operatorname{softplus}(t) = \log(1 + e^t) .$$
 #
@@ -347,12 +347,12 @@ print(f"{OWN_STEPS} steps, loss {own_losses[0]:.4f} → {own_losses[-1]:.4f}; "
 # ------------------------
 #
 # In a pass, both modes use each slope once: forward mode multiplies it by a tangent, reverse mode by a gradient. A
-# forward pass takes care of one input, a backward pass of one output. So for a program with $E$ slopes,
+# forward pass handles one input, a backward pass one output. So for a program with $E$ slopes,
 #
 # $$\text{forward mode: } E \times \text{inputs}, \qquad \text{reverse mode: } E \times \text{outputs}$$
 #
-# products. We count them, for the first step of the training above. Each point passes through 8 hidden units with 11
-# slopes each and has 4 of its own: $E = N(11\cdot8 + 4)$.
+# products. We count them for the first step of the training above. Each point passes through 8 hidden units with 11
+# slopes each, and adds 4 slopes of its own: $E = N(11\cdot8 + 4)$.
 
 flat = np.concatenate([array.ravel() for array in start]).tolist()
 tape.clear()
@@ -367,9 +367,9 @@ print(f"{WEIGHTS} weights, one loss: {Dual.products:,} products forward, {Taped.
 counts = {"forward, network": Dual.products, "reverse, network": Taped.products}
 
 # %%
-# Turn it around: a program with one input and many outputs. The chain of part 1 begins with 12 numbers that all follow
-# one knob, $x_0 = 0.5\,a$ with fixed $a$, where 0.5 is the input, and shows all 12 results. Forward mode now needs
-# one run, and reverse mode a pass for each output.
+# Now the opposite: one input and many outputs. The chain of part 1 begins with 12 numbers that all follow one knob,
+# $x_0 = 0.5\,a$ with fixed $a$, where 0.5 is the input; its 12 results are the outputs. Forward mode now needs one
+# run, and reverse mode a pass for each output.
 
 KNOB_STEPS, OUTPUTS = 3, 12
 matrices = lesson.rng(3).normal(size=(KNOB_STEPS, OUTPUTS, OUTPUTS)) / math.sqrt(OUTPUTS)
@@ -394,7 +394,7 @@ print(f"one knob, {OUTPUTS} outputs: {Dual.products:,} products forward, {Taped.
 counts |= {"forward, knob": Dual.products, "reverse, knob": Taped.products}
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* A count that has a formula must agree with it exactly. A unit of the chain has 12 products, 12 additions
+# *Tolerance.* A count must agree with its formula exactly. A unit of the chain has 12 products, 12 additions
 # (Python's ``sum`` begins with 0, so one of them has a single input: 23 slopes) and a tanh. Derivatives add up a few
 # hundred products, each rounded by $\varepsilon$: $10^{-13}$ of the largest entry.
 
@@ -410,22 +410,22 @@ lesson.claim("forward and reverse mode give the same derivatives by one knob (re
 
 # %%
 # In short: few inputs, forward; few outputs, reverse. (A pass may skip entries that do not lead to its output. In the
-# chain that saves part of the last step, no more.) A loss is one output, however many weights there are, so what
-# follows is about reverse mode. Forward mode comes back in part 7, where the two work together.
+# chain that saves only part of the last step.) A loss is one output, however many weights there are, so from here on we
+# use reverse mode. Forward mode comes back in part 7, where the two work together.
 
 # %%
 # 4. From numbers to arrays
 # -------------------------
 #
-# The tape had nearly six thousand entries for a network of 33 weights. It is better to note whole array operations.
-# Then the slopes become Jacobians, and those must not be formed: for a product of a $64\times256$ with a
+# The tape had nearly six thousand entries for a network of 33 weights. It is better to record whole array operations.
+# Then the slopes become Jacobians, which are too large to form: for a product of a $64\times256$ matrix with a
 # $256\times256$ matrix, the Jacobian with respect to the first has $(64\cdot256)^2$ entries, 2.1 GB in float64.
 #
-# They need not be formed either. All that the backward pass needs of a Jacobian is its product with a gradient. So each
-# operation supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient of the output $y$
-# and of its shape, it computes $g^\top \partial y/\partial x$, of the shape of $x$.
+# Nor do they have to be formed. All that the backward pass needs of a Jacobian is its product with a gradient. So each
+# operation supplies a function for just that, its *vector-Jacobian product*: from $g$, the gradient with respect to the
+# output $y$, of the shape of $y$, it computes $g^\top \partial y/\partial x$, of the shape of $x$.
 #
-# An elementwise operation has a diagonal Jacobian. Its product is elementwise, too:
+# An elementwise operation has a diagonal Jacobian, so the product is elementwise, too:
 
 
 def tanh_rule(g, y):
@@ -434,8 +434,8 @@ def tanh_rule(g, y):
 
 # %%
 # Broadcasting uses one value many times: in ``x * s`` with ``x`` of shape $(5, 3)$ and ``s`` of shape $(3,)$, each
-# entry of ``s`` is used in five rows. What is used many times gets the sum of its shares, as in part 2. So the rule for
-# a repetition is a sum, over the axes along which something was repeated.
+# entry of ``s`` is used in five rows. A value used many times gets the sum of its shares, as in part 2. So the rule for
+# a repetition is a sum over the axes along which the value was repeated.
 
 
 def unbroadcast(g, shape):
@@ -454,7 +454,7 @@ def multiply_rules(g, a, b):
 # $$\bar A_{ik} = \sum_j g_{ij} B_{kj} = (g B^\top)_{ik}, \qquad
 # \bar B_{kj} = \sum_i A_{ik} g_{ij} = (A^\top g)_{kj} .$$
 #
-# The shapes leave hardly another choice, which helps to remember it.
+# The shapes leave hardly any other choice, which helps you remember the rule.
 
 
 def matmul_rules(g, a, b):
@@ -509,24 +509,24 @@ lesson.claim("vector-Jacobian products of tanh, broadcasting and matmul agree wi
 # 5. The library's engine
 # -----------------------
 #
-# ``minigrad`` is these ideas: a record of what ran, one vector-Jacobian product for each operand, and a backward pass
-# from the youngest to the oldest. The rules stand in ``minigrad/ops/``, beside the functions. Here are some, as they
-# are in the source. A rule gets the gradient ``g`` of the output, the output ``y``, and the operands. Names that begin
-# with an underscore come up in part 6.
+# ``minigrad`` consists of these ideas: a record of what ran, one vector-Jacobian product for each operand, and a
+# backward pass from the youngest to the oldest. The rules are in ``minigrad/ops/``, beside the functions. Here are
+# some, from the source. A rule gets the gradient ``g`` of the output, the output ``y``, and the operands. Part 6
+# explains the names that begin with an underscore.
 
 for name in ["tanh", "multiply", "matmul"]:
     for position, rule in enumerate(REGISTRY[name].rules):
         print(f"{name}, operand {position}:", inspect.getsource(rule).strip())
 
 # %%
-# They are the rules of part 4. (The engine's ``unbroadcast`` takes the operand itself, for its shape. Where NumPy's
-# functions are too slow, ``minigrad/fast/`` puts other code in their place that computes the same; with
-# ``MINIGRAD_PLAIN=1`` in the environment everything runs without it.)
+# They are the rules of part 4. (The engine's ``unbroadcast`` takes the operand itself, for its shape. Where NumPy is
+# too slow, ``minigrad/fast/`` has faster code that computes the same; with ``MINIGRAD_PLAIN=1`` in the environment
+# everything runs without it.)
 #
 # A ``Tensor`` is an array and, if its derivatives are wanted, a ``Node``: the entry on the tape, with the op, its
 # arguments, and the nodes that it was made from (``minigrad/tensors.py``). There is no list. Each node points to its
-# parents, so Python frees a record by itself once nobody can reach it. What the list gave us, the order, is now a
-# counter: each node gets an ``age`` when it is made, and ``graph.py`` sorts by it (``_reachable``), then goes through
+# parents, so Python frees a record by itself once nothing refers to it. A counter now provides the order that the list
+# gave us: each node gets an ``age`` when it is made, and ``graph.py`` sorts by it (``_reachable``), then goes through
 # the nodes and asks each op for its gradients (``backward_pass``).
 
 x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -537,8 +537,8 @@ print("ages: x", x._node.age, "< sin", node.parents[0].age, "< y", node.age)
 
 # %%
 # ``backward`` starts from a single number and leaves the gradients at the leaves, in ``.grad``. It *adds* to what is
-# there, so that a batch can be processed in parts; clear it between two steps. It also frees what the tape kept, so a
-# second pass through the same record is an error.
+# there, so that a batch can be processed in parts; clear ``.grad`` between two steps. ``backward`` also frees what the
+# tape kept, so a second pass through the same record is an error.
 
 for run in (1, 2):
     value = (x * x).sum()
@@ -550,8 +550,8 @@ except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %%
-# Not everything should be recorded. Within ``no_grad`` nothing is; ``detach`` gives the same numbers as a tensor
-# without a past, which the backward pass treats as a constant.
+# Not everything should be recorded. Within ``no_grad`` nothing is; ``detach`` returns the same numbers as a tensor
+# without a history, which the backward pass treats as a constant.
 
 x.grad = None
 with mg.no_grad():
@@ -597,9 +597,9 @@ print(f"{1e3 * library_time:.2f} ms a step at best: {own_time / library_time:.0f
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The gradients differ by rounding alone, as in part 3. In training, the error of one step is passed on to
-# the next ones. Along a direction in which the loss curves downwards with a second derivative of $-h$ it grows by
-# $1 + \eta h$ in each step. With $h = 0.05$ that is a factor of 300 in 60 steps, and with $h = 0.1$ of 60,000, which
-# makes $10^{-10}$ of $10^{-15}$; that is what we allow. A slope that is wrong in the tenth digit would show.
+# the next. Along a direction in which the loss curves downwards with a second derivative of $-h$, it grows by a factor
+# of $1 + \eta h$ in each step. With $h = 0.05$ that is a factor of 300 in 60 steps, and with $h = 0.1$ of 60,000, which
+# turns $10^{-15}$ into $10^{-10}$; that is what we allow. A slope that is wrong in the tenth digit would show.
 
 lesson.claim("your tape and the library: the same gradient (relative to its largest entry)",
              np.abs(own_gradient - gradient).max() / np.abs(gradient).max(), below=1e-13)
@@ -608,32 +608,32 @@ lesson.claim(f"your tape and the library: the same loss in {OWN_STEPS} steps of 
 
 # %%
 # The numbers agree nearly to the last digit. The library is faster because its tape has nine operations on whole arrays
-# where yours has nearly six thousand on single numbers; calling either from Python takes about as long.
+# where yours has nearly six thousand on single numbers; calling either kind from Python takes about as long.
 
 # %%
 # 6. What the tape keeps
 # ----------------------
 #
-# This is the tape of the loss. Each line is a node, the oldest first; ``backward`` goes from the bottom to the top.
+# This is the tape of the loss. Each line is a node, oldest first; ``backward`` goes from the bottom to the top.
 
 value = loss(x, y, parameters)
 names = {"points": x, "labels": y, "loss": value} | dict(zip(["W1", "b1", "W2", "b2"], parameters, strict=True))
 print(mg.draw.text(value, names))
 
 # %%
-# Now for the last column, where ``y`` is the result of the op. A rule needs numbers from the forward pass, and until it
-# has run they must stay in memory. Which ones, the rules themselves say: *a parameter whose name begins with an
+# Look at the last column, where ``y`` is the result of the op. A rule needs numbers from the forward pass, and they
+# must stay in memory until it has run. The rules themselves say which: *a parameter whose name begins with an
 # underscore is needed for its shape at most* (``op.py``). Compare the rules printed in part 5:
 #
 # - ``tanh`` is ``g * (1 - y * y)``, with parameters ``g, y, _x``. It keeps its result and not its input.
-# - ``matmul`` needs each operand for the gradient of the other. The second layer's keeps both; its left operand is what
-#   ``tanh`` keeps already (one array, counted once: "as in"). The first layer's keeps only the points: nobody asks for
-#   their gradient, so the rule that would need ``W1`` never runs.
+# - ``matmul`` needs each operand for the gradient of the other. The one in the second layer keeps both; its left
+#   operand is what ``tanh`` keeps already (one array, counted once: "as in"). The one in the first layer keeps only the
+#   points: nobody asks for their gradient, so the rule that would need ``W1`` never runs.
 # - ``add`` passes ``g`` on. It keeps nothing, however large its operands are.
 #
 # So the hidden layer is in memory once, with $8N$ numbers, beside $N$ points of 2 numbers, ``W2``, and for each point
-# its label and the input of softplus. If ``tanh`` were differentiated through its input, as $1 - \tanh^2 x$, the hidden
-# layer would be there twice. In a deep network nearly all of the memory is of this kind (``further/01_memory.py``).
+# its label and the input of softplus. If the rule of ``tanh`` used its input, as in $1 - \tanh^2 x$, the hidden layer
+# would be there twice. In a deep network nearly all memory is of this kind (``further/01_memory.py``).
 
 kept, hidden_layer = mg.draw.bytes_kept(value), x.dtype.itemsize * HIDDEN * len(points)
 by_the_rules = hidden_layer + x.dtype.itemsize * (2 * len(points) + HIDDEN + 2 * len(points))
@@ -651,14 +651,14 @@ lesson.figure(mg.draw.figure(value, names), "tape", alt="The tape as a graph of 
 # 7. Derivatives of derivatives
 # -----------------------------
 #
-# The gradient says which way is down; for how long, the second derivatives say. They form the *Hessian* $H$, with
+# The gradient says which way is down; the second derivatives say for how far. They form the *Hessian* $H$, with
 # $33^2$ entries here, and $10^{12}$ for a million weights. One seldom needs all of it. For a direction $v$, the product
 # $Hv$ says how the gradient changes when the weights move along $v$.
 #
-# "How does it change along a direction" is what forward mode answers, and "the gradient" is what reverse mode
-# computes. So run reverse mode *on dual numbers*. Nothing needs to be written for it: a ``Taped`` number takes whatever
-# its values are, and its slopes and gradients are then dual numbers, too. The tangent of each gradient is an entry of
-# $Hv$. This is *forward over reverse*. We take the gradient itself as the direction.
+# Forward mode answers how something changes along a direction, and reverse mode computes the gradient. So run reverse
+# mode *on dual numbers*. This needs no new code: a ``Taped`` number accepts any kind of value, and if its values are
+# dual numbers, so are its slopes and gradients. The tangent of each gradient is an entry of $Hv$. This is *forward over
+# reverse*. We take the gradient itself as the direction.
 
 tape.clear()
 direction = gradient
@@ -668,11 +668,11 @@ own_product = np.array([w.gradient.tangent for w in weights])
 print("first entries of Hv:", own_product[:4])
 
 # %%
-# The library has another way. Its backward pass is a computation like any other: it multiplies, adds, calls functions.
-# Run on tensors instead of arrays, it is recorded itself. That is ``create_graph=True``; ``mg.grad`` returns
-# gradients instead of leaving them in ``.grad``. The rule of ``sin`` is ``g * cos(x)``; it puts a cosine on the tape,
-# whose rule is ``-g * sin(x)``, and so forth. (The sum is there because one starts from a single number.) The chapter
-# ``further/01_higher_derivatives.py`` goes on from here.
+# The library does it differently. Its backward pass is a computation like any other: it multiplies, adds, calls
+# functions. Run on tensors instead of arrays, it is itself recorded. That is what ``create_graph=True`` does;
+# ``mg.grad`` returns gradients instead of leaving them in ``.grad``. The rule of ``sin`` is ``g * cos(x)``; it puts a
+# cosine on the tape, whose rule is ``-g * sin(x)``, and so forth. (The sum is there because a backward pass starts from
+# a single number.) The chapter ``further/01_higher_derivatives.py`` goes on from here.
 
 u = mg.tensor(np.linspace(0, 1, 5), requires_grad=True)
 derivative = mg.sin(u)
@@ -683,8 +683,8 @@ for name, expected in [("cos u", np.cos), ("-sin u", lambda u: -np.sin(u)), ("-c
 # %%
 # Five functions of ``minigrad/transforms.py`` are built on this. ``mg.vjp`` is reverse mode. ``mg.jvp`` is $Jv$, the
 # forward mode of part 2, without a second table of rules: $u^\top J v$ is linear in $u$, and its gradient with respect
-# to $u$ is $Jv$, so reverse mode twice will do. ``mg.hvp`` is the gradient of $\nabla L^\top v$, which is $Hv$.
-# ``mg.jacobian`` and ``mg.hessian`` put together whole matrices.
+# to $u$ is $Jv$, so applying reverse mode twice is enough. ``mg.hvp`` is the gradient of $\nabla L^\top v$, which is
+# $Hv$. ``mg.jacobian`` and ``mg.hessian`` assemble whole matrices.
 
 
 def loss_of(*parameters):
@@ -732,9 +732,9 @@ lesson.claim("the gradient of a two-layer network agrees with differences (large
              np.abs(gradient - measured).max(), below=1e-8)
 
 # %%
-# Then the promise of the first lines: it is cheap. Differences need two evaluations of the loss for each weight. The
-# engine evaluates once, and then runs one rule or two for each op, of about the same cost as the op. With the
-# bookkeeping that should be well below ten evaluations.
+# Then the promise of the first lines: a gradient is cheap. Differences need two evaluations of the loss for each
+# weight. The engine evaluates the loss once, and then runs one or two rules for each op, each at about the cost of the
+# op. With the bookkeeping that should be well below ten evaluations.
 
 
 def evaluation():
@@ -755,7 +755,7 @@ lesson.claim("the price of a gradient, in evaluations of the loss", price, below
 #
 # $$-\eta\,\|\nabla L\|^2 + \tfrac12\,\eta^2\, \nabla L^\top H\, \nabla L .$$
 #
-# The gradient predicts its own success, and $Hv$ of part 7, where $v$ was the gradient, predicts by how much it fails.
+# The gradient predicts how much the step gains; $Hv$ of part 7, where $v$ was the gradient, predicts the shortfall.
 
 slope, curvature = gradient @ gradient, gradient @ Hv
 rates = np.array([1e-4, 1e-3, 1e-2])
@@ -767,8 +767,8 @@ for rate, fall in zip(rates, falls, strict=True):
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The second term is smaller than the first by $\eta/2$ times the curvature along the gradient,
 # $\nabla L^\top H\,\nabla L/\|\nabla L\|^2$, which for inputs and units of size 1 is near 1: below 1 % for
-# $\eta \le 0.01$; we allow 2 %. What is left is of third order, smaller again by $\eta$ times a number of order
-# 1 to 10, so at most 10 % for the largest of the three. Rounding of the loss by a few $\varepsilon$ is $10^{-5}$ of the
+# $\eta \le 0.01$; we allow 2 %. The remainder is of third order, smaller again by $\eta$ times a number of order
+# 1 to 10, so at most 10 % for the largest $\eta$. Rounding of the loss by a few $\varepsilon$ is $10^{-5}$ of the
 # smallest second term.
 
 lesson.claim("a small step lowers the loss by η‖∇L‖², η from 0.0001 to 0.01", falls, predicted=rates * slope, rtol=0.02)
@@ -776,8 +776,8 @@ lesson.claim("what it misses is ½η²∇LᵀH∇L, η from 0.0001 to 0.01", rat
              predicted=rates**2 * curvature / 2, rtol=0.1)
 
 # %%
-# Last, train on: 940 steps after the first 60. New points from the same half-moons tell whether the network has learned
-# the shape or the sample. For comparison, the straight line that fits the labels best (least squares).
+# Finally, train on: 940 steps after the first 60. New points from the same half-moons tell whether the network has
+# learned the shape or the sample. We compare it with the straight line that fits the labels best (least squares).
 
 new_points, new_labels = two_moons(2000, lesson.rng(9))
 
@@ -823,7 +823,7 @@ right.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
 right.tick_params(which="minor", left=False, labelleft=False)
 right.legend()
 lesson.figure(figure, "two_moons", note=f"synthetic: two half-moons, {len(points)} points, noise {NOISE}", alt="Left: "
-              "two half-circles of points that reach into each other, and the S-shaped boundary between them that the "
+              "two interlocking half-circles of points, and the S-shaped boundary between them that the "
               "network has learned. Right: its loss against the step, on log axes, falling; dots of the tape for "
               "single numbers lie on the library's line for the first sixty steps.")
 
@@ -837,12 +837,12 @@ lesson.claim("the trained network is right on new points (share)", late, above=0
 # Questions
 # ---------
 #
-# 1. *An hourglass.* A program takes $n$ inputs to one number in its middle, and that to $n$ outputs. Its Jacobian has
-#    $n^2$ entries. Where would you begin multiplying the Jacobians of its steps, and what does it cost from each end?
-#    Check with ``Dual`` and ``Taped``.
+# 1. *An hourglass.* A program maps $n$ inputs to one number in its middle, and this number to $n$ outputs. Its Jacobian
+#    has $n^2$ entries. Where would you begin multiplying the Jacobians of its steps, and what does it cost from each
+#    end? Check with ``Dual`` and ``Taped``.
 # 2. Add ``maximum(a, b)`` to the numbers of part 2. Which slopes does it have where $a = b$? Compare with central
 #    differences there, and with what ``minigrad`` does (``ops/elementwise.py``).
-# 3. Make an op of your own with ``minigrad.op.op``: tanh, but with the rule ``g * (1 - tanh(x) ** 2)`` and the
+# 3. Write an op of your own with ``minigrad.op.op``: tanh, but with the rule ``g * (1 - tanh(x) ** 2)`` and the
 #    parameters ``g, _y, x``. Use it in the network of part 5. The gradient stays the same. Look at "as in" in the
 #    table, and at the bytes kept.
 # 4. Replace ``tanh`` by ``relu``, $\max(x, 0)$, in the network and compute the second derivative of $t$ with respect to

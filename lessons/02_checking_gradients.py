@@ -10,9 +10,9 @@ Afterwards you can
 
 - choose the step of a difference quotient, and say how many digits it leaves in float32 and in float64;
 - explain which mistakes an absolute tolerance hides, and give every entry a tolerance of its own;
-- check anybody's gradient, NumPy code included, with ``mg.testing.check_grads``;
+- check anybody's gradient, in NumPy code too, with ``mg.testing.check_grads``;
 - say what differences mean at a kink or a tie;
-- name the mistakes that no example can show, and let a property test look for them.
+- name the mistakes that ordinary examples cannot show, and let a property test look for them.
 
 Read first: lesson 01, parts 4 and 5 (backward rules, and the engine). Beside it, open
 ``minigrad/testing/gradient_check.py``; the lesson builds a simpler version of it.
@@ -20,22 +20,22 @@ Read first: lesson 01, parts 4 and 5 (backward rules, and the engine). Beside it
 Claims checked, and where they are made:
 
 - the errors of the forward and the central quotient at every step, and what is left at the best one (part 1);
-- two common tolerances miss a wrong sign and a missing entry; estimated errors repair that without false alarms (part
-  2);
+- two common tolerances miss a wrong sign and a missing entry; adding estimated errors to the tolerance repairs that
+  without false alarms (part 2);
 - what differences are at kinks and ties (part 3);
 - of eleven planted mistakes, which check finds which (parts 4 and 5).
 
 Three further chapters, each to be read on its own after this lesson:
 
 - ``further/02_complex_step.py``: you want a derivative to all 16 digits;
-- ``further/02_dot_product.py``: your gradient has too many entries to check them one by one;
+- ``further/02_dot_product.py``: your gradient has too many entries to check one by one;
 - ``further/02_likely_causes.py``: ``check_grads`` has raised, and you want to know what its hint is worth.
 
 Time: quick about 7 s, full about 14 s.
 """
 
 # %%
-# This lesson computes on one core of the CPU, whatever ``--device`` says.
+# This lesson runs on one CPU core, whatever ``--device`` says.
 
 import itertools
 import random
@@ -58,22 +58,23 @@ threadpoolctl.threadpool_limits(1)
 # 1. A quotient with two errors
 # -----------------------------
 #
-# Lesson 01 compared gradients with central differences. How exact is that? There are two simple quotients, the
+# Lesson 01 compared gradients with central differences. How accurate are they? There are two simple quotients, the
 # *forward* and the *central* one:
 #
 # $$D_+ = \frac{f(x+h) - f(x)}{h}, \qquad D_0 = \frac{f(x+h) - f(x-h)}{2h} .$$
 #
 # Each has two errors. *Truncation*: insert Taylor's series $f(x \pm h) = f \pm h f' + \frac{h^2}2 f'' \pm \frac{h^3}6
-# f''' + \dots$, and what is left besides $f'$ is
+# f''' + \dots$; what remains besides $f'$ is
 #
 # $$D_+ - f' \approx \frac h2 f'', \qquad D_0 - f' \approx \frac{h^2}6 f''' .$$
 #
 # In the central quotient the terms with $f''$ cancel. *Rounding*: a computed value of $f$ is off by about
 # $\varepsilon |f|$, where the machine epsilon $\varepsilon$ is $2.2\cdot10^{-16}$ in float64 and $1.2\cdot10^{-7}$ in
-# float32. The difference of two such values keeps their errors and is then divided by $h$. A smaller step has a smaller
-# truncation error and a larger rounding error.
+# float32. The difference of two such values keeps their errors and is then divided by $h$. So a smaller step has a
+# smaller truncation error and a larger rounding error.
 #
-# We take $f = \sqrt x$, since a computed square root is the exact one, rounded once. One point, $x = 1.25$, in float64:
+# We take $f = \sqrt x$, since a computed square root is the exact one, rounded once. First one point, $x = 1.25$, in
+# float64:
 
 
 def forward_difference(f, x, h):
@@ -91,9 +92,9 @@ for h in (1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14):
     print(f"{h:6.0e} {errors[0]:24.1e} {errors[1]:10.1e}")
 
 # %%
-# Read down a column: the error falls with the step, reaches its lowest point, and rises again. A hundredth of the step
-# makes truncation a hundred times smaller (forward) or ten thousand times (central), and rounding a hundred times
-# larger.
+# Read down a column: the error falls with the step, reaches its lowest point, and rises again. A step a hundred times
+# smaller makes truncation a hundred times (forward) or ten thousand times (central) smaller, and rounding a hundred
+# times larger.
 #
 # Where is the lowest point? Let truncation be of the size of $h^p$, with $p = 1$ or 2, and rounding of the size of
 # $\varepsilon/h$. They are equal at
@@ -104,10 +105,10 @@ for h in (1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12, 1e-14):
 # one. In float64 that leaves 8 digits (forward) or 10 to 11 (central); in float32, 3 to 4 or about 5.
 #
 # To check more than exponents, we need the rounding error itself. Between 1 and 2 the numbers of a format are
-# $\varepsilon$ apart, so a correctly rounded value is off by something between $-\varepsilon/2$ and $\varepsilon/2$.
-# Such a number has a root mean square (RMS) of $\varepsilon/\sqrt{12}$, and the difference of two has
-# $\varepsilon/\sqrt6$. Hence the RMS rounding error is $\varepsilon/(\sqrt6\,h)$ for $D_+$ and half of that for $D_0$.
-# With $f'' = -\frac14 x^{-3/2}$ and $f''' = \frac38 x^{-5/2}$, theory has no free number left.
+# $\varepsilon$ apart, so a correctly rounded value is off by an amount between $-\varepsilon/2$ and $\varepsilon/2$.
+# If it is spread evenly, its root mean square (RMS) is $\varepsilon/\sqrt{12}$, and that of the difference of two
+# is $\varepsilon/\sqrt6$. Hence the RMS rounding error is $\varepsilon/(\sqrt6\,h)$ for $D_+$ and half of that for
+# $D_0$. With $f'' = -\frac14 x^{-3/2}$ and $f''' = \frac38 x^{-5/2}$, the theory has no free parameter left.
 
 points = 1 + lesson.rng(1).integers(0, 2**19, 4000 if lesson.full else 400) / 2**20  # between 1 and 1.5
 
@@ -124,7 +125,7 @@ def theory(kind, eps, x, h):
 # %%
 # Now 400 points, all steps, both quotients, both precisions. The steps are powers of two and the points have few
 # binary digits, so $x \pm h$ is not rounded. The smallest step is 64 times the distance between neighbouring numbers:
-# below that, the two values of a quotient no longer round independently.
+# below that, the rounding errors of the two values in a quotient are no longer independent.
 
 quotients = {"forward": forward_difference, "central": central_difference}
 measured, predicted, all_steps = {}, {}, {}
@@ -141,10 +142,10 @@ for dtype, digits in ((np.float32, 23), (np.float64, 52)):
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The difference of two evenly spread errors has a fourth moment of 2.4 times the square of its second. So
-# the mean square of 400 of them scatters by $\sqrt{1.4/400} = 6$ %, the root by 3 %; we allow four times that. Taylor's
+# the mean square of 400 of them scatters by $\sqrt{1.4/400} = 6$ %, its root by 3 %; we allow four times that. Taylor's
 # next term adds at most 3 % to truncation at $h = 1/16$. Together: 15 %. *The exponents:* where a minimum lies between
 # two powers of two, the smallest error is up to 15 % too large, and it scatters as above. A factor of 1.3 in the ratio
-# of two errors, where $\varepsilon$ changes by $2^{29}$, changes an exponent by $\log_2 1.3/29 = 0.013$: 3 % of 1/2.
+# of two errors, while $\varepsilon$ changes by $2^{29}$, changes an exponent by $\log_2 1.3/29 = 0.013$: 3 % of 1/2.
 # We allow 5 %.
 
 lesson.claim("RMS error of D₊ and D₀, float32 and float64, all steps: truncation and rounding together",
@@ -176,27 +177,26 @@ lesson.figure(figure, "step_and_error", alt="Relative error of two difference qu
               "points lie near the square and the cube root of epsilon.")
 
 # %%
-# The dots lie on the lines. On the left the central quotient is better by a factor of two only, because it divides by
-# $2h$; on the right it wins by orders of magnitude. So gradients are checked in float64, by central differences, with a
-# step of $\sqrt[3]\varepsilon = 6\cdot10^{-6}$ or so. In float32 five digits are left at best, and only for a
-# function as tame as this one; in float16, by the same rule, about two.
+# The dots lie on the lines. On the left the central quotient is better only by a factor of two, because it divides by
+# $2h$; on the right it wins by orders of magnitude. So check gradients in float64, by central differences, with a step
+# of about $\sqrt[3]\varepsilon = 6\cdot10^{-6}$. In float32 five digits are left at best, and only for a function as
+# tame as this one; in float16, by the same rule, about two.
 #
 # 2. Which tolerance?
 # -------------------
 #
-# A check compares a claimed gradient with $D_0$, entry by entry. How much may they differ? Many a test suite says
-# $10^{-6}$. That is an absolute tolerance, and it sees nothing below itself. Others say $10^{-6}$ of the largest
-# entry, which sees nothing small next to something large. Let us try a tolerance that follows each entry,
-# $10^{-6}\,|D_0|$, and one that also allows for the errors of part 1.
+# A check compares a claimed gradient with $D_0$, entry by entry. How much may they differ? Many test suites allow
+# $10^{-6}$. That is an absolute tolerance, which misses every mistake smaller than itself. Others allow $10^{-6}$ of
+# the largest entry, which misses mistakes in small entries next to a large one. Let us also try a tolerance that
+# follows each entry, $10^{-6}\,|D_0|$, and one that adds the errors of part 1.
 #
-# Both errors can be estimated without knowing $f$. For *truncation*, take the quotient again with the double step. If
+# Both errors can be estimated without knowing $f$. For *truncation*, take the quotient again with twice the step. If
 # it is off by $h^2f'''/6$ at $h$ and by four times that at $2h$, then
 #
 # $$D_0(2h) - D_0(h) \approx 3 \cdot \frac{h^2}6 f''' .$$
 #
-# For *rounding*, move the argument by a tiny $d$ there and back: $f(x+d) - 2f(x) + f(x-d) \approx d^2f''$. If $d^2$ is
-# far below $\varepsilon$, this would be practically zero without rounding, so what comes out is rounding and nothing
-# else.
+# For *rounding*, move the argument by a tiny $d$ to either side: $f(x+d) - 2f(x) + f(x-d) \approx d^2f''$. If $d^2$ is
+# far below $\varepsilon$, this would be practically zero without rounding, so the result is rounding alone.
 
 STEP = np.finfo(float).eps ** (1 / 3)
 x = lesson.rng(2).uniform(0.5, 1.0, 3)
@@ -214,7 +214,7 @@ def differences(f, x, h=STEP):
 
 
 def rounding(f, x):
-    """How far rounding moves f(x): six tiny steps (4e-9 of x at most) there and back; at least ε|f|."""
+    """How far rounding moves f(x): six tiny steps (4e-9 of x at most) to either side; at least ε|f|."""
     moves = 2**24 * np.finfo(float).eps * x * lesson.rng(2).uniform(-1, 1, (6, *x.shape))
     return max(np.finfo(float).eps * abs(f(x)), *(abs(f(x + d) - 2 * f(x) + f(x - d)) for d in moves))
 
@@ -234,8 +234,8 @@ lesson.claim("f(x+d) - 2f(x) + f(x-d) for a tiny d is rounding alone: RMS of √
              np.sqrt(np.mean(left_over**2)) / np.finfo(float).eps, predicted=np.sqrt(1 / 2), rtol=0.12)
 
 # %%
-# Five cases: two wrong gradients, then three right ones that are hard to confirm. One has derivatives that are tiny
-# beside $f$, one varies quickly, and in the last one large terms cancel inside of $f$.
+# Five cases: two wrong gradients, then three right ones that are hard to confirm. The first of these has derivatives
+# that are tiny beside $f$, the second varies quickly, and in the third large terms cancel inside $f$.
 
 cases = {  # f, the gradient that is claimed for it, where, whether it is right
     "wrong: sign flipped, size 1e-7": (
@@ -262,12 +262,12 @@ def tolerances(f, x):
 
 # %%
 # And the verdicts. (The factor of 10 before the rounding error is a margin: six samples may all be small by chance.)
-# The last column is ``mg.testing.check_grads``. With ``grad=`` it checks any NumPy function against any gradient that
-# somebody claims for it, with tolerances of the last kind.
+# The last column is ``mg.testing.check_grads``. With ``grad=`` it checks a gradient that somebody claims for any NumPy
+# function, with tolerances of the last kind.
 
 
 def finds(check, *args, **options):
-    """Whether a check complains. Complaints about shapes, by the engine or by NumPy in a rule, count, too."""
+    """Whether a check complains. Complaints about shapes, by the engine or by NumPy in a rule, also count."""
     try:
         check(*args, **options)
         return False
@@ -300,14 +300,14 @@ lesson.claim("Each entry's own tolerance, with its errors: wrong verdicts, here 
              wrong_verdicts[3:].sum(), near=0, within=0)
 
 # %%
-# The absolute tolerance lets both mistakes pass, and it stops two right gradients: where derivatives are of size 1000,
+# The absolute tolerance lets both mistakes pass, and rejects two right gradients: where derivatives are of size 1000,
 # or where terms cancel, $10^{-6}$ is too strict. That is the usual reason for raising it to $10^{-4}$, and then it sees
-# even less. The tolerance of the largest entry misses one, and stops all three right gradients. If each entry is
-# compared with its own size, nothing hides behind something larger, but all three right gradients raise false alarms.
-# With the estimated errors they pass, and both mistakes are still found. (``check_grads`` takes an ``atol=`` if you
-# insist. With $10^{-6}$ it lets the flipped sign pass, too.)
+# even less. The tolerance of the largest entry misses one mistake, and rejects all three right gradients. If each entry
+# is compared with its own size, nothing hides behind something larger, but all three right gradients raise false
+# alarms. With the estimated errors they pass, and both mistakes are still found. (``check_grads`` takes an ``atol=`` if
+# you insist. With $10^{-6}$ it lets the flipped sign pass, too.)
 #
-# This is what ``check_grads`` does, with refinements: it looks at the errors only where an entry differs by more than
+# This is what ``check_grads`` does, with refinements: it estimates the errors only where an entry differs by more than
 # $10^{-6}$, scales the step with the entry, takes smaller steps where truncation is large, and counts the rounding only
 # of those outputs that depend on the entry.
 #
@@ -315,7 +315,7 @@ lesson.claim("Each entry's own tolerance, with its errors: wrong verdicts, here 
 # --------------------
 #
 # So you can check code that has never heard of ``minigrad``. Here is a softmax regression in plain NumPy, with
-# weights $w$, as it is found in many notebooks: eight examples, three classes.
+# weights $w$, of the kind found in many notebooks: eight examples, three classes.
 
 rng = lesson.rng(3)
 inputs, labels, weights = rng.normal(size=(8, 4)), rng.integers(0, 3, 8), rng.normal(size=(4, 3))
@@ -349,8 +349,8 @@ lesson.claim("NumPy code under check_grads(..., grad=): alarms after the repair"
              finds(mg.testing.check_grads, cross_entropy, [weights], grad=repaired), near=0, within=0)
 
 # %%
-# The loss is a mean of eight, the gradient was that of a sum. With a learning rate eight times smaller nobody would
-# have noticed.
+# The loss is a mean over eight examples, but the gradient was that of a sum. With a learning rate eight times smaller,
+# nobody would have noticed.
 #
 # 3. Kinks and ties
 # -----------------
@@ -361,9 +361,9 @@ lesson.claim("NumPy code under check_grads(..., grad=): alarms after the repair"
 #
 # $$\frac{\operatorname{relu}(x + h) - \operatorname{relu}(x - h)}{2h} = \frac{x + h}{2h} = \frac12 + \frac{x}{2h} .$$
 #
-# Several equal entries of a maximum are a kink, too. Moving one of $k \geq 2$ up moves the maximum, moving it down does
-# not, so each difference is $\frac12$, and their sum is $k/2$. But moving *all* entries by $t$ moves the maximum by
-# $t$: the entries of a gradient should add up to 1.
+# Several equal entries of a maximum, a *tie*, are a kink, too. Moving one of $k \geq 2$ up moves the maximum, moving it
+# down does not, so each difference is $\frac12$, and their sum is $k/2$. But moving *all* entries by $t$ moves the
+# maximum by $t$: the entries of a gradient should add up to 1.
 
 near_zero = np.linspace(-2, 2, 81)  # x / h
 at_kink = central_difference(mg.relu, near_zero * STEP, STEP)
@@ -400,10 +400,10 @@ lesson.figure(figure, "kink", alt="The derivative of relu near 0, in units of th
               "and agrees with backward only outside.")
 
 # %%
-# Within the step the difference agrees with neither side; beyond it, exactly with the right one. So *keep away from
-# kinks by more than the step*, and test the kink itself with a law, such as the sum of 1: no differences needed. When
+# Within a step of the kink the difference agrees with neither side; farther away it is exact. So *keep away from kinks
+# by more than the step*, and test the kink itself with a law, such as the sum of 1: no differences needed. When
 # ``check_grads`` disagrees with a rule, it looks at both one-sided slopes before it blames the rule. (It multiplies
-# each output by a random number, so they are not 0 and 1.)
+# each output by a random number, so here these slopes are not 0 and 1.)
 
 try:
     mg.testing.check_grads(mg.max, [np.ones(3)])
@@ -414,10 +414,10 @@ except AssertionError as error:
 # 4. Eleven mistakes
 # ------------------
 #
-# The step is right, the tolerance is right. Which mistakes are still not found? We make ops twice, right and with one
-# mistake of a kind that has been found in real libraries. Each has a function, a rule for each operand, as in lesson
-# 01, and an example such as one would pick for a quick test. ``op`` enters an op into the list that the test
-# suite walks; the mistakes leave it at once.
+# The step is right, the tolerance is right. Which mistakes still escape? We write each op twice, once correctly and
+# once with a mistake of a kind that has been found in real libraries. Each has a function, a rule for each operand, as
+# in lesson 01, and an example such as one would pick for a quick test. (``op`` enters an op into the list that the test
+# suite walks; we remove the planted ones at once.)
 
 MISTAKES, rng = {}, lesson.rng(4)
 vector, matrix = rng.uniform(0.5, 2, 4), rng.uniform(0.5, 2, (3, 3))
@@ -430,14 +430,14 @@ def planted(forward, *rules):
 
 
 def mistake(name, reference, right, wrong, args, *more):
-    """Note a right and a wrong op, what NumPy has for it, the operands of an example, and what else the op takes."""
+    """Record a right and a wrong op, NumPy's function, the operands of an example, and what else the op takes."""
     MISTAKES[name] = SimpleNamespace(reference=reference, right=right, wrong=wrong, args=args, more=more)
 
 
 # %%
-# First, simple rules that are wrong for every example: a sign, two factors, and one that ignores the gradient ``g``
-# that comes in. Then a rule that is right in its value, but turns its operand into a constant, so that the derivative
-# of the gradient is wrong. And a wrong function with the right rule for it.
+# First, simple rules that are wrong for every example: a sign, two factors, and one that ignores the incoming gradient
+# ``g``. Then a rule whose value is right, but which turns its operand into a constant, so that the derivative of the
+# gradient is wrong. And a wrong function with the rule that fits it.
 
 
 def constant(x):
@@ -458,8 +458,8 @@ mistake("function wrong, rule alike", np.square, right_square,
         planted(lambda xp, x: 1.1 * x * x, lambda g, _y, x: g * 2.2 * x), [vector])
 
 # %%
-# Then mistakes with shapes: a transposition, a gradient that is not summed over the axes along which its operand was
-# broadcast (``unbroadcast``), and a last entry that gets no share.
+# Then mistakes with shapes: a missing transposition, a gradient that is not summed over the axes along which its
+# operand was broadcast (``unbroadcast``), and a last entry that gets no share.
 
 
 def shares(g, count):
@@ -480,8 +480,8 @@ mistake("last entry dropped", np.diff, planted(neighbours, lambda g, _y, _x: sha
 
 # %%
 # And two that need a special example: an index that is used twice, where gradients must be added (``=`` in place of
-# ``+=`` keeps the last one), and a tie. (``scatter(g, index, shape)`` makes zeros of that shape and adds ``g`` at the
-# index: the derivative of picking.)
+# ``+=`` keeps only the last one), and a tie. (``scatter(g, index, shape)`` makes zeros of that shape and adds ``g`` at
+# the index: the backward rule of picking.)
 
 
 def last_uses(index):
@@ -498,9 +498,9 @@ mistake("tie counted twice", np.maximum, mg.maximum,
         [vector, vector[::-1] + 0.1])
 
 # %%
-# The checks, from weak to strong. The weak one stands in many a test suite: add the outputs up, look at a single entry,
-# and be content with two digits. Then every entry, by ``check_grads``, which starts backward from random numbers;
-# then second order, the same comparison for the gradients of the gradients; and the function's values.
+# The checks, from weak to strong. The weak one is found in many test suites: add up the outputs, look at a single
+# entry, and be content with two digits. Then every entry, by ``check_grads``, which starts backward from random
+# numbers; then second order, the same comparison for the gradients of the gradients; and the function's values.
 
 
 def one_entry(f, args, position, entry):
@@ -529,7 +529,7 @@ def values(f, args, reference):
 
 
 # %%
-# Each check sees each mistake, and also each right op, where it has to be silent.
+# Each check is run on each mistake, and also on each right op, where it must stay silent.
 
 CHECKS = {"every entry": every_entry, "second order": second_order, "values against NumPy": values}
 found, false_alarms = {}, 0
@@ -546,8 +546,8 @@ for name, m in MISTAKES.items():
 # 5. Let the machine pick the example
 # -----------------------------------
 #
-# Three of the mistakes cannot be found with these examples by any check of gradients: two arrays of one shape never
-# need ``unbroadcast``; three different indices never need ``+=``; random numbers never tie. The example is to blame.
+# With these examples, no check of gradients can find three of the mistakes: two arrays of one shape never need
+# ``unbroadcast``; three different indices never need ``+=``; random numbers never tie. The example is to blame.
 # Whoever forgets a case in the rule also forgets it in the test.
 #
 # A *property test* states a law for all arguments, and a program looks for arguments that break it. For Python that
@@ -575,9 +575,8 @@ def counterexample(law, strategy):
 
 
 # %%
-# The law is nearly always the same: gradients agree with differences, to second order. For ``maximum`` it is the one of
-# part 3. Since $\max(a + t, b + t) = \max(a, b) + t$, its two gradients add up to the gradient that comes in, tie or
-# not.
+# The law is nearly always the same: gradients agree with differences, to second order. For ``maximum`` it is the law of
+# part 3: since $\max(a + t, b + t) = \max(a, b) + t$, its two gradients add up to the incoming gradient, tie or not.
 
 
 def agrees_with_differences(f):
@@ -594,8 +593,8 @@ def shares_add_up(f):
 
 
 # %%
-# The strategies draw operands, and what else the op takes: one array of any small shape; two that broadcast; two whose
-# matrix product exists; two of one shape; an array with a list of indices.
+# The strategies draw the operands, and whatever else the op takes: one array of any small shape; two that broadcast;
+# two whose matrix product exists; two of one shape; an array with a list of indices.
 
 STRATEGIES = {}
 if hypothesis:
@@ -622,8 +621,8 @@ for name, strategy in STRATEGIES.items():
         false_alarms += counterexample(law(MISTAKES[name].right), strategy) is not None
 
 # %%
-# Whatever ``hypothesis`` finds, it then makes smaller, entry by entry and axis by axis, for as long as the law stays
-# broken. These are the smallest counterexamples for the three mistakes.
+# ``hypothesis`` then shrinks whatever it finds, entry by entry and axis by axis, for as long as the law stays broken.
+# These are the smallest counterexamples for the three mistakes.
 
 for name in ("unbroadcast forgotten", "overwritten, not added", "tie counted twice") if hypothesis else ():
     args, more = smallest[name]
@@ -656,17 +655,17 @@ ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False, bottom=Fal
 ax.spines[:].set_visible(False)
 ax.grid(False)
 lesson.figure(figure, "mistakes_and_checks", alt="A table of eleven planted mistakes and the checks that find them. "
-              "One entry finds two always and two sometimes; every entry finds six; second order one more; property "
-              "tests all ten that are mistakes in gradients; only values against NumPy find the wrong function.")
+              "One entry finds two always and two sometimes; every entry finds six; second order finds one more; "
+              "property tests find all ten mistakes in gradients; only values against NumPy find the wrong function.")
 
 # %%
 # Read it by columns. A single entry finds what is grossly wrong everywhere, and other mistakes if it happens to look in
-# the right place: the share is that of such entries. It cannot find a factor near 1; and adding the outputs up starts
-# backward from $g = 1$, so a rule that forgets $g$ passes. Comparing every entry finds what is wrong *at the example*.
-# Only second order finds a rule that is right in its value and wrong as a function. Only a search finds what the
-# example does not contain.
+# the right place: the percentage is the share of such entries. It cannot find a factor near 1; and adding up the
+# outputs starts backward from $g = 1$, so a rule that forgets $g$ passes. Comparing every entry finds what is wrong *at
+# the example*. Only second order finds a rule that is right in its value and wrong as a function. Only a search finds
+# what the example does not contain.
 #
-# And by rows: *function wrong, rule alike* passes every check of gradients, as it must, for it is the right
+# And by rows: *function wrong, rule alike* passes every check of gradients, as it must, for the rule gives the right
 # gradient of the wrong function. Only a comparison of values with another source can find it.
 
 lesson.claim("One entry finds 'last entry dropped' in 1 of 50 places", found["last entry dropped", "one entry, 1e-2"],
@@ -688,7 +687,7 @@ lesson.claim("False alarms of all checks on the right ops", false_alarms, near=0
 # - a tolerance for each entry: $10^{-6}$ of its derivative, and its own estimated errors;
 # - second order as well, if anybody may ask for it;
 # - drawn shapes and values, not only examples; away from kinks by more than the step;
-# - at kinks and ties, laws in the place of differences;
+# - at kinks and ties, laws in place of differences;
 # - values of the function against another source;
 # - and for each check a planted mistake that it must find.
 #
@@ -698,11 +697,11 @@ lesson.claim("False alarms of all checks on the right ops", false_alarms, near=0
 # 1. The quotient $(-f(x+2h) + 8f(x+h) - 8f(x-h) + f(x-2h)) / 12h$ has a truncation error of $h^4 f^{(5)}/30$. Where
 #    is its best step, and how many digits are left in float32 and float64? Answer on paper, then add it to the
 #    figure of part 1.
-# 2. Plant one more mistake: a rule that is right for $x > 0$ only. Which columns of the table find it, and on what
-#    does it depend?
+# 2. Plant one more mistake: a rule that is right only for $x > 0$. Which columns of the table find it, and what does
+#    that depend on?
 # 3. Flip the sign of the gradient of $f = 10^6 + 10^{-7}\sum\cos x$. Does the last tolerance of part 2 find it? Does
 #    ``check_grads``? Why can no difference with a step below $10^{-3}$ find it, and what would you do?
-# 4. Take a gradient from code of your own, or of somebody else, and check it with ``check_grads(..., grad=)``. Then
-#    break it in three ways, and read what the message says.
+# 4. Take a gradient from your own code, or somebody else's, and check it with ``check_grads(..., grad=)``. Then break
+#    it in three ways, and read what the message says.
 
 lesson.finish()

@@ -2,17 +2,17 @@ r"""Weight normalization: length and direction apart
 =================================================
 
 A learning rate that is right for one weight vector can be far too large for another that computes the same from inputs
-in other units. What differs is their length, and nobody chooses that length with the learning rate in mind. Weight
-normalization makes the length a parameter of its own. A few lines of algebra follow, and with them you can say
-beforehand which learning rates a weight vector survives, and which part of a network remains unprotected.
+in other units. The two differ in length, and nobody chooses that length with the learning rate in mind. Weight
+normalization makes the length a parameter of its own. A few lines of algebra follow from that; with them you can
+predict which learning rates a weight vector survives, and which part of a network remains unprotected.
 
 Afterwards you can
 
 - say why a step of gradient descent changes the length and the direction of a weight vector together, and how
   $w = g\,v/\|v\|$ takes the two apart;
-- derive the gradients for $v$ and $g$ line by line, and read them as one gradient, split;
+- derive the gradients with respect to $v$ and $g$ line by line, and read them as one gradient, split;
 - predict the largest learning rate that works, for the length and for the direction;
-- explain why $\|v\|$ can only grow under plain gradient descent, and which parameters that helps.
+- explain why $\|v\|$ can only grow under plain gradient descent, and which parameters benefit.
 
 Read first: lesson 01 (tensors and the tape); sections 1 and 2 of Salimans & Kingma (2016), arXiv:1602.07868.
 
@@ -25,9 +25,9 @@ Claims checked, and where the paper makes them:
 - ‖v‖ grows monotonically, by √(1 + c²) per step (section 2.1);
 - the growth of ‖v‖ makes training robust to the learning rate (section 2.1): true of the direction, not of g.
 
-Four further chapters take up what this one leaves out. Each can be read on its own, after this lesson:
+Four further chapters take up what this lesson leaves out. Each can be read on its own afterwards:
 
-- ``further/03_cost.py``: you want to know what it costs in memory and time;
+- ``further/03_cost.py``: you want to know what weight normalization costs in memory and time;
 - ``further/03_curvature.py``: you think in Hessians, or have to choose ‖v‖ at the start;
 - ``further/03_learning_rates.py``: you ask how much wider the range of learning rates is, with minibatches and noise;
 - ``further/03_log_scale.py``: you consider $g = e^s$, which can never become negative.
@@ -36,9 +36,9 @@ Time: quick about 5 s, full about 5 s.
 """
 
 # %%
-# We follow the paper with the smallest objects that show the effect: one neuron, a plane, and in the end a layer.
-# Everything here is made of random numbers; no data set is needed. Numbers are float64 unless a cell says otherwise,
-# so that an identity can be checked to about 15 digits.
+# We follow the paper with the smallest objects that show the effect: one neuron, a plane, and finally a layer.
+# All data are random numbers. They are float64 unless a cell says otherwise, so that an identity can be checked to
+# about 15 digits.
 
 from itertools import pairwise, product
 
@@ -67,7 +67,7 @@ NORMAL, WEIGHT_NORM, THEORY = COLOURS["normal"], COLOURS["weight norm"], "0.3"
 # a direction, $w = \|w\|\,u$ with $\|u\| = 1$. The direction says *which* combination of inputs the neuron looks at;
 # the length says *how strongly* it responds. Gradient descent on a loss $L$, $w \leftarrow w - \eta\,\nabla_w L$
 # with a *learning rate* $\eta$, knows nothing of these two roles. Take a gradient at a right angle to $w$, of size 1:
-# the loss asks for another direction and has nothing to say about the length. What one step does depends on how long
+# the loss asks for a different direction and says nothing about the length. The effect of one step depends on how long
 # $w$ happens to be.
 
 eta = 0.5
@@ -79,7 +79,7 @@ for length in (0.25, 0.5, 1.0, 2.0, 4.0):
     print(f"{length:5.2f}  {angle:7.1f}°   {100 * (np.linalg.norm(stepped) / length - 1):+10.1f} %")
 
 # %%
-# A short vector is thrown about and stretched; a long one hardly moves. So the length of $w$ acts as a hidden learning
+# A short vector is thrown about and stretched; a long one hardly turns. So the length of $w$ acts as a hidden learning
 # rate for its direction, and steps meant for the direction change the length. That is the tangle.
 #
 # Equation 2
@@ -89,8 +89,8 @@ for length in (0.25, 0.5, 1.0, 2.0, 4.0):
 #
 # $$w = \frac{g}{\|v\|}\,v$$
 #
-# In the ordinary operations of the library that is one line. (The library has it too, as
-# ``wn.weight_norm_composite``, for many neurons at once.)
+# In the library's ordinary operations that is one line. (``wn.weight_norm_composite`` is the same for many neurons at
+# once.)
 
 
 def weight(v, g):
@@ -100,7 +100,7 @@ def weight(v, g):
 
 # %%
 # "We now have ‖w‖ = g, independent of the parameters v" (section 2). We try vectors $v$ from a thousandth to a thousand
-# times their usual size. A relative error of some $10^{-16}$ per operation is the best that float64 can do; about
+# times their usual size. A relative error of about $10^{-16}$ per operation is the best that float64 can do; about
 # $\sqrt{n}$ of them accumulate in a norm of $n = 20$ numbers, so we allow $10^{-14}$.
 
 rng = lesson.rng(1)
@@ -113,14 +113,14 @@ for scale in np.logspace(-3, 3, 13):
 lesson.claim("‖w‖ = g whatever v is (section 2): v of size 0.001 to 1000", lengths, predicted=wanted, rtol=1e-14)
 
 # %%
-# One small correction: nothing keeps $g$ positive. The exact statement is $\|w\| = |g|$; a neuron whose $g$ passes
-# through zero comes out pointing the other way.
+# One small correction: nothing keeps $g$ positive. The exact statement is $\|w\| = |g|$; when $g$ passes through zero,
+# $w$ comes out pointing the other way.
 #
 # Equation 3, by autograd and by hand
 # -----------------------------------
 #
-# Equation 2 is made of differentiable operations, so autograd needs no help. Here is a neuron with a loss: 64 examples,
-# 20 inputs, $\phi = \tanh$, half the mean squared error.
+# Equation 2 consists of differentiable operations, so autograd needs no help. Here is a neuron with a loss: 64
+# examples, 20 inputs, $\phi = \tanh$, half the mean squared error.
 
 x, y = rng.normal(size=(64, n)), rng.normal(size=64)
 
@@ -139,7 +139,7 @@ grad_w, grad_v, grad_g = w.grad.numpy(), v.grad.numpy(), g.grad.numpy()
 print(f"L = {loss_of(w).item():.4f}   ‖∇_w L‖ = {np.linalg.norm(grad_w):.4f}   ∇_g L = {grad_g:+.4f}")
 
 # %%
-# Now on paper. Let a small change $dv, dg$ change the weights by $dw$; the gradients are whatever makes
+# Now on paper. Let small changes $dv$ and $dg$ change the weights by $dw$; the gradients are whatever makes
 # $dL = \nabla_w L \cdot dw = \nabla_v L \cdot dv + \nabla_g L\,dg$ true for every change. Three steps:
 #
 # 1. *The norm.* From $\|v\|^2 = v \cdot v$ follows $2\,\|v\|\,d\|v\| = 2\,v \cdot dv$, so
@@ -149,8 +149,8 @@ print(f"L = {loss_of(w).item():.4f}   ‖∇_w L‖ = {np.linalg.norm(grad_w):.4
 #    $$dw = \frac{v}{\|v\|}\,dg + \frac{g}{\|v\|}\,dv - \frac{g\,v}{\|v\|^2}\,d\|v\|
 #         = \frac{v}{\|v\|}\,dg + \frac{g}{\|v\|}\,dv - \frac{g\,v}{\|v\|^3}\,(v \cdot dv).$$
 #
-# 3. *The loss.* Multiply by $\nabla_w L$ and sort by $dg$ and $dv$. What stands before $dg$ is
-#    $\nabla_w L \cdot v/\|v\|$. What stands before $dv$ is
+# 3. *The loss.* Multiply by $\nabla_w L$ and collect the terms in $dg$ and $dv$. The factor of $dg$ is
+#    $\nabla_w L \cdot v/\|v\|$. The factor of $dv$ is
 #    $(g/\|v\|)\,\nabla_w L - (g/\|v\|^3)(\nabla_w L \cdot v)\,v$, where
 #    $\nabla_w L \cdot v$ is $\|v\|\,\nabla_g L$.
 #
@@ -159,12 +159,11 @@ print(f"L = {loss_of(w).item():.4f}   ‖∇_w L‖ = {np.linalg.norm(grad_w):.4
 # $$\nabla_g L = \frac{\nabla_w L \cdot v}{\|v\|}, \qquad
 #   \nabla_v L = \frac{g}{\|v\|}\,\nabla_w L - \frac{g\,\nabla_g L}{\|v\|^2}\,v.$$
 #
-# As code, four lines. (The sums run over the last axis, so that further down several vectors can go in at once, a row
-# each.)
+# As code, four lines. (The sums run over the last axis, so that several vectors can go in at once later, one per row.)
 
 
 def equation_3(grad_w, v, g):
-    """∇_v L and ∇_g L from ∇_w L, for one neuron or for a row each."""
+    """∇_v L and ∇_g L from ∇_w L, for one neuron or for one per row."""
     norm = np.linalg.norm(v, axis=-1, keepdims=True)
     grad_g = np.sum(grad_w * v, axis=-1, keepdims=True) / norm
     grad_v = g / norm * grad_w - g * grad_g / norm**2 * v
@@ -173,8 +172,8 @@ def equation_3(grad_w, v, g):
 
 # %%
 # Three independent ways to the same numbers: autograd through equation 2, the four lines, and central differences,
-# which know nothing of derivatives: change each entry a little, up and down, and divide the change of the loss by that
-# of the entry. The library has the four lines as well, as ``wn.explicit_gradients``, for the rows of a matrix.
+# which need no formula: change each entry a little, up and down, and divide the change of the loss by that of the
+# entry. The library also has the four lines, as ``wn.explicit_gradients``, for the rows of a matrix.
 
 plain_v, plain_g = v.numpy(), g.numpy()
 hand_v, hand_g = equation_3(grad_w, plain_v, plain_g)
@@ -195,7 +194,7 @@ for name, values in (("autograd", np.append(grad_v, grad_g)), ("by hand", by_han
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerances*, measured against the largest term of equation 3, $(g/\|v\|)\,\|\nabla_w L\|$. Autograd and the four
-# lines do the same sums in another order: some 64 · 20 roundings of $10^{-16}$, most of which cancel; we allow
+# lines do the same sums in a different order: some 64 · 20 roundings of $10^{-16}$, most of which cancel; we allow
 # $10^{-12}$. Central differences with a step of $6 \cdot 10^{-6}$ are off by the step's square times a sixth of the
 # third derivative, and by $10^{-16} L$/step from rounding, both near $10^{-11}$. We allow $10^{-8}$, for the size of
 # that derivative and for 21 entries.
@@ -217,9 +216,9 @@ lesson.claim("Equation 3 by hand = central differences: entries / largest term",
 #   \nabla_v L = \frac{g}{\|v\|}\,\bigl(\nabla_w L - (\nabla_w L \cdot u)\,u\bigr)
 #              = \frac{g}{\|v\|}\,M_w \nabla_w L, \qquad M_w = I - \frac{w w^{\mathsf T}}{\|w\|^2},$$
 #
-# where the last form is the paper's equation 4, and $M_w$ the projection that takes out of a vector its part along $w$.
-# So the gradient of the weights is *split*: the part along $w$ goes to $g$; the part at right angles to $w$ goes to
-# $v$, scaled by $g/\|v\|$. Nothing is lost: $\nabla_w L = (\nabla_g L)\,u + (\|v\|/g)\,\nabla_v L$.
+# where the last form is the paper's equation 4, and $M_w$ is the projection that removes from a vector its part along
+# $w$. So the gradient with respect to $w$ is *split*: the part along $w$ goes to $g$; the part at right angles to $w$
+# goes to $v$, scaled by $g/\|v\|$. Nothing is lost: $\nabla_w L = (\nabla_g L)\,u + (\|v\|/g)\,\nabla_v L$.
 
 u = plain_v / np.linalg.norm(plain_v)
 cosine = abs(grad_v @ plain_v) / (np.linalg.norm(grad_v) * np.linalg.norm(plain_v))
@@ -229,9 +228,9 @@ lesson.claim("∇_w L = (∇_g L) u + (‖v‖/g) ∇_v L: entries, over ‖∇_
              predicted=grad_w / np.linalg.norm(grad_w), rtol=0.0, atol=1e-12)
 
 # %%
-# Stretching $v$ changes nothing that the loss can see. But the gradient gets smaller: $\nabla_v L$ at $a v$ is
-# $1/a$ times that at $v$. A vector twice as long gets half the gradient, and needs twice the step to turn by the
-# same angle: its direction learns at a quarter of the rate.
+# Stretching $v$ does not change the loss. But it shrinks the gradient: $\nabla_v L$ at $a v$ is $1/a$ times that at
+# $v$. A vector twice as long gets half the gradient, and needs twice the step to turn by the same angle: its direction
+# learns at a quarter of the rate.
 
 stretches, losses, gradients = np.logspace(-3, 3, 13), [], []
 for a in stretches:
@@ -251,9 +250,9 @@ lesson.claim("‖∇_v L‖ at av is 1/a times that at v", np.linalg.norm(gradie
 #
 # Weight normalization is gradient descent on $w$ with *two learning rates*: $\eta$ along $w$, and $\eta\,g^2/\|v\|^2$
 # across it. If $\|v\| = g$, as it is when a trained or freshly initialized layer is wrapped, the matrix is the identity
-# and the first step is the step of the normal parameterization, up to order $\eta^2$. All that weight normalization
-# does, it does by what comes after: $\|v\|$ and $g$ change, and with them the ratio of the two rates. We check the
-# formula by making $\eta$ small: what is left over must fall as $\eta^2$, for any $\|v\|/g$.
+# and the first step is the step of the normal parameterization, up to order $\eta^2$. Weight normalization has its
+# effect only later: $\|v\|$ and $g$ change, and with them the ratio of the two rates. We check the formula by making
+# $\eta$ small: the remainder must fall as $\eta^2$, for any $\|v\|/g$.
 
 rates = np.logspace(-4, -1, 13)
 leftover = {}
@@ -305,7 +304,7 @@ right.set(xlabel="learning rate η", ylabel="‖Δw − first-order formula‖",
 right.legend()
 lesson.figure(figure, "gradient_split", alt="Left: a weight vector w in the plane, and at its tip the descent "
               "direction split into a part along w, for g, and a part at a right angle to w, for v. Right: on log-log "
-              "axes, what the first-order formula leaves over falls with slope 2 for three ratios of ‖v‖ to g.")
+              "axes, the remainder of the first-order formula falls with slope 2 for three ratios of ‖v‖ to g.")
 
 # %%
 # In the plane
@@ -317,8 +316,8 @@ lesson.figure(figure, "gradient_split", alt="Left: a weight vector w in the plan
 #
 # where $H$ has the eigenvalues 1 across the valley and 0.1 along it. Each step of gradient descent on $w$ multiplies
 # the distance from $w^*$ by $1 - \eta h$, for each eigenvalue $h$ in its own direction. So it converges only if
-# $|1 - \eta h| < 1$ for both: only for $\eta < 2/h_{\max} = 2$. Our first valley runs along $w^*$, so that "across" is
-# a matter of direction, and "along" one of length.
+# $|1 - \eta h| < 1$ for both, that is, for $\eta < 2/h_{\max} = 2$. Our first valley runs along $w^*$, so that
+# "across" is a matter of direction, and "along" one of length.
 
 
 def unit_vector(degrees):
@@ -342,13 +341,13 @@ steep_across, steep_along = valley(30), valley(120)  # steep across w*; steep al
 
 # %%
 # Gradient descent on $v$ and $g$ needs three choices: the learning rate $\eta$, the length of $v$ at the start, and the
-# first $w$. The rest is equation 3.
+# initial $w$. The rest is equation 3.
 
 
 def path(eta, length, start, H=steep_across, steps=100, eta_g=None):
     """The path of (v, g) from w = start with ‖v‖ = length: v, g and w after 0, 1, …, steps.
 
-    `g` learns at the rate `eta_g`, if it has one of its own (0: it stays). `start` may have several rows, a run each.
+    `g` learns at the rate `eta_g`, if it has one of its own (0: it stays). `start` may have several rows, one per run.
     """
     eta_g = eta if eta_g is None else eta_g
     g = np.linalg.norm(start, axis=-1, keepdims=True)
@@ -371,11 +370,11 @@ def path_normal(eta, start, H=steep_across, steps=100):
 
 
 # %%
-# *Direction alone.* First hold $g = \|w^*\|$ and train $v$. In the plane of $v$ the loss is constant along
-# every ray from the origin: its contours are a fan. The gradient is at a right angle to the rays, so every step leaves
-# $v$ at a right angle to $v$: outward, always. With a small rate the path is nearly an arc. With a rate that is too
-# large it overshoots the valley, lands farther out, where the same change of direction needs a longer step and the
-# gradient is smaller, overshoots less, and comes to rest. Nobody lowered $\eta$.
+# *Direction alone.* First hold $g = \|w^*\|$ fixed and train $v$. In the plane of $v$ the loss is constant along
+# every ray from the origin: its contours are a fan. The gradient is at a right angle to the rays, so every step is at a
+# right angle to $v$, and always leads outward. With a small rate the path is nearly an arc. With a rate that is too
+# large it overshoots the valley and lands farther out, where the same change of direction needs a longer step and the
+# gradient is smaller. So it overshoots less, and comes to rest. Nobody lowered $\eta$.
 
 slow, fast = (path(eta, 1.0, 2 * unit_vector(115), steps=25, eta_g=0)[0] for eta in (0.12, 1.8))
 along_v = []
@@ -395,7 +394,7 @@ lesson.claim("Each step leaves v at a right angle, η = 0.12 and 1.8: largest pa
 
 # %%
 # *Length and direction.* Now $g$ learns as well, from a start off to the side with $\|v\| = g$. We take $\eta = 2.2$,
-# ten per cent more than gradient descent on $w$ can bear.
+# ten per cent more than gradient descent on $w$ can tolerate.
 
 start = unit_vector(100)
 v, g, w = path(2.2, 1.0, start)
@@ -449,17 +448,18 @@ lesson.figure(figure, "plane", alt="Left: the plane of v, shaded in rays from th
 # Two curvatures
 # --------------
 #
-# Why does one of them converge and the other not? (In the table $g$ is negative after the first step, which was large
-# enough to take it through zero: for one step $w$ points to the lower left, away from $w^*$. The direction had turned
-# in the same step, so the next one brings $g$ back.) Look at the last steps, close to $w^*$, where $\|v\|$ has stopped
-# growing. The error of the length, $g - \|w^*\|$, meets the curvature along $w^*$, as for any parameter. The error of
-# the direction meets the curvature across $w^*$, at the learning rate found above, $\eta\,g^2/\|v\|^2$. Hence
+# Why does weight normalization converge where gradient descent on $w$ does not? (In the table $g$ is negative after the
+# first step, which was large enough to take it through zero: for one step $w$ points to the lower left, away from
+# $w^*$. The direction turned in the same step, so the next one brings $g$ back.) Look at the last steps, close to
+# $w^*$, where $\|v\|$ has stopped growing. The error of the length, $g - \|w^*\|$, meets the curvature along $w^*$ at
+# the rate $\eta$. The error of the direction meets the curvature across $w^*$ at the rate found above,
+# $\eta\,g^2/\|v\|^2$. Hence
 #
 # $$\text{error of the length} \times (1 - \eta\,h_{\text{along}}), \qquad
 #   \text{error of the direction} \times \Bigl(1 - \eta\,\frac{g^2}{\|v\|^2}\,h_{\text{across}}\Bigr)$$
 #
-# in each step. We put $w$ next to $w^*$, off by a millionth in length and in direction, and make one step, in both
-# valleys, for five $\|v\|$ and three rates.
+# in each step. We put $w$ next to $w^*$, off by a millionth in length and in direction, and take one step, in both
+# valleys, for five values of $\|v\|$ and three rates.
 
 OFF = 1e-6
 settings, factors, predicted_factors = [], [], []
@@ -477,20 +477,20 @@ for (name, length, eta), (of_length, of_direction) in zip(settings, factors, str
         print(f"{name:13} {length:5} {eta:5} {of_length:11.4f} {of_direction:13.4f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* The two formulas are first-order in the errors. Products of errors, a millionth of a millionth, come with
-# factors of 20 or so (the largest $\eta g^2/\|v\|^2$); relative to an error of $10^{-6}$ that is $2 \cdot 10^{-5}$. We
-# allow $10^{-4}$.
+# *Tolerance.* The two formulas are of first order in the errors. Products of errors, a millionth of a millionth, come
+# with factors of 20 or so (the largest $\eta g^2/\|v\|^2$); relative to an error of $10^{-6}$ that is
+# $2 \cdot 10^{-5}$. We allow $10^{-4}$.
 
 lesson.claim("Close to w*, a step multiplies the errors by 1 - ηh (length) and 1 - ηh g²/‖v‖² (direction)",
              factors, predicted=predicted_factors, rtol=0.0, atol=100 * OFF)
 
 # %%
 # So for the length the limit is $\eta < 2/h_{\text{along}}$, and nothing that happens in training moves it. For the
-# direction it is $\eta < 2\,\|v\|^2/(g^2 h_{\text{across}})$, and that one *rises*, because $\|v\|$ grows until $\eta$
-# is below it. Look at the table of our run again: at step 10 $g$ had grown to 1.69 while $\|v\|$ was still 1.49, and
-# the limit was 1.54, below $\eta = 2.2$. The direction swung out once more, the loss rose, and $\|v\|$ grew to 2.31,
-# where the limit is 2.67 at $g = 2$. From there on the slower of the two errors must set the pace: the loss, which is
-# quadratic, falls by the square of the larger factor.
+# direction it is $\eta < 2\,\|v\|^2/(g^2 h_{\text{across}})$, and this limit *rises*, because $\|v\|$ grows until
+# $\eta$ is below it. Look again at the table of our run: at step 10 $g$ had grown to 1.69 while $\|v\|$ was still 1.49,
+# and the limit was 1.54, below $\eta = 2.2$. The direction swung out once more, the loss rose, and $\|v\|$ grew to
+# 2.31, where the limit is 2.67 at $g = 2$. From there on the slower of the two errors must set the pace: the loss,
+# which is quadratic, falls by the square of the larger factor.
 
 v, g, w = path(2.2, 1.0, start)
 per_step = [(value(steep_across, p[60]) / value(steep_across, p[40])) ** (1 / 20) for p in (normal, w)]
@@ -502,9 +502,9 @@ lesson.claim("Steep across w*, η = 2.2: factor of the loss per step, late, norm
              per_step, predicted=[(1 - 2.2) ** 2, max(factor_length**2, factor_direction**2)], rtol=1e-3)
 
 # %%
-# **The catch.** Turn the valley by 90°, so that its steep side is along $w^*$. Then the limit for the length is
-# $2/h_{\text{along}} = 2$, and $g$ has no mechanism that would move it (nor has a bias $b$). At $\eta = 3$ the first
-# problem still comes to rest at $w^*$. The second does not.
+# **The catch.** Turn the valley by 90°, so that its steep direction is along $w^*$. Then the limit for the length is
+# $2/h_{\text{along}} = 2$, and $g$ has no mechanism that would move it (nor has a bias $b$). At $\eta = 3$ the run in
+# the first valley still comes to rest at $w^*$. The run in the second does not.
 
 print("η = 3             mean loss of steps 500 to 1000 / first loss     ‖v‖ at the end")
 for name, H in (("steep across", steep_across), ("steep along", steep_along)):
@@ -513,16 +513,16 @@ for name, H in (("steep across", steep_across), ("steep along", steep_along)):
     print(f"{name:13} {late:37.1e} {np.linalg.norm(v[-1]):26.3g}")
 
 # %%
-# What happens there? Near $w^*$ the length swings more and more; its swings make large gradients for $v$, which throw
-# the direction to where the curvature along $w$ is small enough for $g$ to calm down. From there it creeps back towards
-# $w^*$, slowly because $\|v\|$ has grown, until the length swings again.
+# What happens there? Near $w^*$ the length swings more and more; its swings cause large gradients for $v$, which throw
+# the direction to where the curvature along $w$ is small enough for $g$ to calm down. From there the direction creeps
+# back towards $w^*$, slowly because $\|v\|$ has grown, until the length swings again.
 #
 # All learning rates
 # ------------------
 #
 # That was one start and two rates. Now 24 starts, in random directions, each with $\|v\| = g = 1$; 25 rates; both
 # valleys; and a third way to train: $\eta$ for $v$ only, while $g$ learns at the fixed rate 1. We count the steps until
-# the loss is below a millionth of the first, and stays there. A run that needs more than 500 does not *settle*.
+# the loss is below a millionth of its first value, and stays there. A run that needs more than 500 does not *settle*.
 
 starts = np.stack([unit_vector(degrees) for degrees in lesson.rng(2).uniform(0, 360, 24)])
 rates, most = 10 ** (np.arange(-6, 19) / 12), 500
@@ -534,7 +534,7 @@ ways = {
 
 
 def steps_needed(w, H):
-    """For each start the steps until the loss stays below a millionth of the first; inf where it does not."""
+    """For each start, the steps until the loss stays below a millionth of the first; inf where it does not."""
     high = ~(value(H, w) < 1e-6 * value(H, w[0]))  # NaN counts as high
     last = len(w) - 1 - np.argmax(high[::-1], axis=0)
     return np.where(high[-1], np.inf, last + 1.0)
@@ -560,8 +560,8 @@ for key, steps in needed.items():
     print(f"{name:13} {way:14} {limit[key]:19.2f} {rates[best]:8.2f} {fewest[key]:8.0f} ± {steps[best].std():.0f}")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* The rates are a factor of 1.21 apart, and the largest that settles is at most one step below the limit:
-# we compare the middle of that step, on a log scale, and allow half a step, 10 %.
+# *Tolerance.* The rates are a factor of 1.21 apart, and the largest that settles is at most one grid step below the
+# limit: we compare the middle of that grid step, on a log scale, and allow half of it, 10 %.
 
 HALF_A_STEP = 10 ** (1 / 24)
 bound_by_2 = [("steep across", "normal"), ("steep along", "normal"), ("steep along", "weight norm")]
@@ -609,7 +609,7 @@ lesson.figure(figure, "all_rates", note="median and middle half of 24 random sta
               "mean at the best rate of each; in both panels that of gradient descent on w is the lowest.")
 
 # %% Tolerance tags=["hide-input"]
-# *Tolerance.* A mean over 24 starts that scatter by 60 % of it is uncertain by 12 %.
+# *Tolerance.* A mean over 24 starts that scatter by 60 % is uncertain by 12 %.
 
 lesson.claim("At its best rate weight norm is no faster here: mean steps / those of normal, the better of both valleys",
              min(fewest[name, "weight norm"] / fewest[name, "normal"] for name in ("steep across", "steep along")),
@@ -617,20 +617,20 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 
 # %%
 # So what has been gained? *Not speed:* at the best rate of each (stars), gradient descent on $w$ needs about 34 and 29
-# steps, weight normalization more in the mean, and it scatters. (Its median can be lower: on the left 30 at its own
+# steps; weight normalization needs more on average, and scatters. (Its median can be lower: on the left 30 at its own
 # best rate. But then a few starts take very long, and the mean counts them.) For $\|v\|$ grows until the limit of the
-# direction is above $\eta$, and stops there, by whatever margin. Where that is narrow, the factor of the direction is
-# close to -1, and the run takes long to settle. (So do most runs at the peak near $\eta = 0.5$ on the left: at $g = 2$
-# that is the limit for $\|v\| = 1$, with which all of them start. The two curves of weight normalization cross at the
-# rate 1, where they are the same training: below it $g$ learns faster with its own rate of 1, above it more slowly. On
-# the left it is $g$ that takes the time. On the right it is the direction. There weight normalization is ahead of
-# gradient descent on $w$ at small rates, since with $g = 2$ and $\|v\| = 1$ the direction learns at $4\eta$, and behind
-# at large ones, which make $v$ long.)
+# direction is above $\eta$, and stops there, by whatever margin. Where the margin is narrow, the factor of the
+# direction is close to -1, and the run takes long to settle. (So do most runs at the peak near $\eta = 0.5$ on the
+# left: at $g = 2$ that is the limit for $\|v\| = 1$, with which all of them start. The two curves of weight
+# normalization cross at the rate 1, where they are the same training: below it $g$ learns faster with its own rate of
+# 1, above it more slowly. On the left $g$ takes the time, on the right the direction does. There weight normalization
+# is ahead of gradient descent on $w$ at small rates, since with $g = 2$ and $\|v\| = 1$ the direction learns at
+# $4\eta$, and behind at large ones, which make $v$ long.)
 #
-# *Room:* where the direction is what limits $\eta$, rates beyond the old limit do as well as the best below it. Where
-# the length is, nothing. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where it is flat across
-# $w^*$, the direction then takes its time, since a large first step has made $v$ long. Which of the two limits decides
-# in a network? A neuron has one $g$, and as many entries of $v$ as it has inputs.
+# *But room:* where the direction limits $\eta$, rates beyond the old limit do as well as the best below it. Where the
+# length limits it, nothing is gained. Let $\eta$ act on $v$ alone, and the room is there in both valleys; where the
+# valley is flat across $w^*$, the direction then takes its time, since a large first step has made $v$ long. Which of
+# the two limits decides in a network? A neuron has one $g$, and as many entries of $v$ as it has inputs.
 # ``further/03_learning_rates.py`` finds the same three cases in training with minibatches.
 #
 # In a layer
@@ -638,7 +638,7 @@ lesson.claim("At its best rate weight norm is no faster here: mean steps / those
 #
 # ``wn.WeightNorm`` replaces the parameter ``weight`` of a layer by ``weight_v`` and ``weight_g``; reading
 # ``layer.weight`` computes equation 2. The pair starts as $v = w$, $g = \|w\|$, so the layer computes what it did
-# before. ``wn.apply_weight_norm`` does it to every layer of a model, ``wn.remove_weight_norm`` undoes it. Here is a
+# before. ``wn.apply_weight_norm`` does this to every layer of a model; ``wn.remove_weight_norm`` undoes it. Here is a
 # network with 10 inputs, 32 ReLU units and one output, in float32 as usual in training.
 
 layer_rng = lesson.rng(3)
@@ -657,8 +657,8 @@ print("state dict:", {name: array.shape for name, array in net.state_dict().item
 # $$\|v'\|^2 = \|v\|^2 + \eta^2 \|\nabla_v L\|^2, \qquad \|v'\| = \sqrt{1 + c^2}\,\|v\|
 #   \quad\text{with}\quad c = \|\Delta v\|/\|v\|.$$
 #
-# It is exact for every minibatch (the examples that one step looks at), as long as the optimizer is plain gradient
-# descent without momentum or weight decay. We train with minibatches of 32; ``wn.NormTracker`` takes notes.
+# This is exact for every minibatch (the examples that one step looks at), as long as the optimizer is plain gradient
+# descent without momentum or weight decay. We train with minibatches of 32; ``wn.NormTracker`` keeps the record.
 
 optimizer = mg.optim.SGD(net.parameters(), lr=0.3)
 tracker = wn.NormTracker(net, optimizer)
@@ -675,8 +675,8 @@ print(f"300 steps: c from {c[1:].min():.1e} to {c.max():.2f}, ‖v‖/‖v₀‖
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerances.* A step rounds each entry of $v$ to float32, by $\varepsilon/2 = 6 \cdot 10^{-8}$ of its size at most,
-# and so does the gradient; we allow $4\,\varepsilon$. An output is a sum of 10 or 32 products, computed twice:
-# differences of some $10^{-7}$ of the largest output; we allow $10^{-5}$.
+# and the gradient is rounded likewise; we allow $4\,\varepsilon$. An output is a sum of 10 or 32 products, computed
+# twice: differences of some $10^{-7}$ of the largest output; we allow $10^{-5}$.
 
 trained = net(mg.tensor(inputs)).numpy()
 wn.remove_weight_norm(net)
@@ -689,11 +689,11 @@ lesson.claim("Wrapping keeps the function, and removing keeps it again: outputs,
              [a for a, _ in pairs], predicted=[b for _, b in pairs], rtol=0.0, atol=1e-5)
 
 # %%
-# No step made a $v$ shorter by more than a rounding. The larger the rate, the longer $\|v\|$ becomes, and the less
+# No step made a $v$ shorter by more than rounding. The larger the rate, the larger $\|v\|$ becomes, and the less
 # of that rate is left for the direction: $\eta/\|v\|^2$. Lesson 05 goes on from this triangle: what it leads to after
 # many steps, with momentum, with Adam, with weight decay.
 #
-# A zero vector has no direction. In several libraries it becomes a NaN that appears much later and far away; here it is
+# A zero vector has no direction. In several libraries it causes a NaN that appears much later and far away; here it is
 # refused when the layer is wrapped, and again when a state dict is loaded.
 
 broken, healthy = mg.nn.Linear(20, 16, rng=layer_rng), wn.WeightNorm(mg.nn.Linear(20, 16, rng=layer_rng))
@@ -716,10 +716,11 @@ lesson.claim("A weight vector of zeros is refused, when wrapping and when loadin
 #
 # Quotations from sections 1 to 2.1, numbers from ``--quick --seed 0``.
 #
-# - "‖w‖ = g, independent of the parameters v": up to the sign of $g$, yes, to $10^{-15}$.
-# - Equations 3 and 4: yes, by three independent ways. The gradient of $w$ is split, and nothing of it is lost.
+# - "‖w‖ = g, independent of the parameters v": yes, up to the sign of $g$, to $10^{-15}$.
+# - Equations 3 and 4: yes, in three independent ways. The gradient with respect to $w$ is split, and none of it is
+#   lost.
 # - "Improves the conditioning of the optimization problem": it *changes* it. The curvature across $w$ is multiplied by
-#   $g^2/\|v\|^2$, that along $w$ is left alone. In the plane this helped in one valley and not in the other.
+#   $g^2/\|v\|^2$, that along $w$ is unchanged. In the plane this helped in one valley and not in the other.
 # - "The norm of v grows monotonically": yes, by $\sqrt{1 + c^2}$ a step, in a network as in the plane.
 # - "A much wider range of learning rates": for what $v$ learns. Most starts settle up to $\eta = 5.6$ instead of 2
 #   where the valley is steep across $w^*$; where it is steep along $w^*$, up to 2 as before, unless $g$ has a rate of
@@ -732,13 +733,14 @@ lesson.claim("A weight vector of zeros is refused, when wrapping and when loadin
 # ---------
 #
 # 1. *Normalize after the step.* Earlier work trained $w$ itself and rescaled it to its old length after each step;
-#    section 2 calls that "fundamentally different". Show that to first order in $\eta$ the two take the same step when
-#    $g$ is fixed and $\|v\| = g$. Then run both in the plane with $\eta = 2.2$ and $g = 2$, from an angle of 100°, and
-#    say what the older method lacks.
+#    section 2 calls that "fundamentally different". Show that to first order in $\eta$ the two methods take the same
+#    step when $g$ is fixed and $\|v\| = g$. Then run both in the plane with $\eta = 2.2$ and $g = 2$, from an angle of
+#    100°, and say what the older method lacks.
 # 2. *Second derivatives.* Use ``mg.testing.check_grads`` with ``order=2`` on ``weight``. Then derive the second
-#    derivative of $L$ by $g$ alone, and explain with it the catch of the plane: for which $\eta$ does $g$ diverge?
+#    derivative of $L$ with respect to $g$ alone, and use it to explain the catch in the plane: for which $\eta$ does
+#    $g$ diverge?
 # 3. *Pointing away.* Start ``path`` opposite to $w^*$, at angles from 180° to 240° in steps of 5°, with $\eta = 1$ and
-#    $\|v\| = 1$. How do the steps needed depend on the angle, and what does $g$ do? Explain the angle of 210°.
+#    $\|v\| = 1$. How does the number of steps depend on the angle, and what does $g$ do? Explain the angle of 210°.
 # 4. *Momentum.* Repeat the training of the layer with ``momentum=0.9``. Does $\sqrt{1 + c^2}$ still hold, and does
 #    monotone growth? Lesson 05 has the formula.
 

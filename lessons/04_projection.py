@@ -4,15 +4,16 @@ r"""The projection: gradient noise and conditioning
 One steep, noisy direction can hold back all the others. The learning rate must be small enough for it, and every other
 direction then crawls. Weight normalization removes exactly one direction from the gradient of each weight vector: that
 of the weight vector itself. If this happens to be the bad one, the rest can move freely. The paper reports that it
-often is. This lesson works out what the removal does to a gradient and to its noise, how much it can gain, and where it
-does gain.
+often is. This lesson works out what the removal does to a gradient and to its noise, how much can be gained, and where
+it is gained.
 
 Afterwards you can explain
 
-- why the gradient for $v$ is at a right angle to $w$, and why the matrix $M_w$ of equation 4 is never formed;
+- why the gradient with respect to $v$ is at a right angle to $w$, and why the matrix $M_w$ of equation 4 is never
+  formed;
 - how the covariance of the gradient changes from $C$ to $D = (g^2/\|v\|^2)\,M_w C M_w$;
 - how the gain depends on the angle between $w$ and the dominant direction, and what it takes to collect it;
-- why $w$ tends to be that direction where a weight vector is shared by many positions, and need not be elsewhere.
+- why $w$ tends to be that direction where a weight vector is shared by many positions, but need not be elsewhere.
 
 Read first: lesson 03; the paper's section 2.1 from equation 4 to its end. You need eigenvalues and eigenvectors of
 symmetric matrices throughout.
@@ -28,9 +29,9 @@ Time: quick about 10 s, full about 30 s.
 """
 
 # %%
-# Lesson 03 split the gradient of a weight vector $w$ in two: the part along $w$ becomes the gradient of $g$, the part
-# across $w$ that of $v$. Here we follow the second part, for any loss $L$. (Everything runs on the CPU, whatever
-# ``--device`` says.)
+# Lesson 03 split the gradient with respect to a weight vector $w$ in two: the part along $w$ becomes the gradient of
+# $g$, the part across $w$ that of $v$. Here we follow the second part, for any loss $L$. (Everything runs on the CPU,
+# whatever ``--device`` says.)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,8 +67,9 @@ print("M_w d =", wn.projection_matrix(plane_w) @ d)
 
 # %%
 # A second application finds nothing left to remove, so $M_w M_w = M_w$; and $M_w w = 0$. $M_w$ is symmetric. Its
-# eigenvalue 0 belongs to $u$; its other eigenvalues are all 1, one for each direction across $u$. A symmetric matrix
-# that equals its own square is called an *orthogonal projection*. We check this for a neuron with $n = 50$ inputs.
+# eigenvalue 0 belongs to $u$; its other eigenvalues are all 1, for the $n - 1$ directions across $u$. A symmetric
+# matrix that equals its own square is called an *orthogonal projection*. We check this for a neuron with $n = 50$
+# inputs.
 
 rng = lesson.rng(1)
 n = 50
@@ -77,16 +79,16 @@ lesson.claim("M_w is a projection across w (eq. 4): largest entry of M_w M_w - M
              max(np.abs(zero).max() for zero in (M @ M - M, M - M.T, M @ w)), below=1e-13)
 
 # %%
-# The matrix has $n^2$ entries, and nobody needs them. $M_w d = d - u\,(u \cdot d)$ takes some $4n$ operations; that is
-# ``wn.project``, and equation 3 does the same.
+# The matrix has $n^2$ entries, and nobody needs them. $M_w d = d - u\,(u \cdot d)$ takes about $4n$ operations; that is
+# what ``wn.project`` computes, and so does equation 3.
 #
 # *Why must* $\nabla_v L$ *be at a right angle to* $w$*?* The formula says so, but there is a shorter reason. Stretching
-# $v$ does not change $w = g\,v/\|v\|$, so it does not change the loss. The loss has slope zero along $v$, and the slope
-# along $v$ is $\nabla_v L \cdot v/\|v\|$.
+# $v$ does not change $w = g\,v/\|v\|$, so it does not change the loss. Hence the slope of the loss along $v$, which is
+# $\nabla_v L \cdot v/\|v\|$, is zero.
 #
 # We try equation 4 on a tanh neuron with 200 examples and a $v$ that is longer than $g$. Autograd differentiates
-# $w = g\,v/\|v\|$ and knows nothing of $M_w$. With $\theta$ for the angle between $\nabla_w L$ and $w$, the length of
-# the part across $w$ is $\|\nabla_w L\| \sin\theta$, so
+# $w = g\,v/\|v\|$ and knows nothing of $M_w$. If $\theta$ is the angle between $\nabla_w L$ and $w$, the length of the
+# part across $w$ is $\|\nabla_w L\| \sin\theta$, so
 #
 # $$\|\nabla_v L\| = \frac{g}{\|v\|}\,\|\nabla_w L\|\,\sin\theta .$$
 
@@ -120,16 +122,16 @@ lesson.claim("‖∇_v L‖ = (g/‖v‖) ‖∇_w L‖ sin θ", np.linalg.norm(
 # 2. A cloud of gradients: from C to D
 # ------------------------------------
 #
-# Every minibatch gives another gradient. The $N$ gradients of one weight vector form a cloud of points in $n$
+# Every minibatch gives a different gradient. $N$ gradients of one weight vector form a cloud of points in $n$
 # dimensions, with a mean $\bar\nabla$ and a *covariance matrix*
 #
 # $$C = \frac1N \sum_i (\nabla_i - \bar\nabla)(\nabla_i - \bar\nabla)^{\mathsf T} .$$
 #
-# $C$ says how much noise there is in which direction: for a unit vector $d$, $d^{\mathsf T} C d$ is the variance of the
+# $C$ says how much noise there is in each direction: for a unit vector $d$, $d^{\mathsf T} C d$ is the variance of the
 # gradient along $d$. An eigenvector of $C$ with a far larger eigenvalue than the others is a *dominant* direction: most
 # of the noise lies along it.
 #
-# A linear map $A$ turns a covariance $C$ into $A C A^{\mathsf T}$. While $w$ stays where it is, equation 4 is one
+# A linear map $A$ turns a covariance $C$ into $A C A^{\mathsf T}$. As long as $w$ stays where it is, equation 4 is one
 # linear map, the same for every minibatch. Hence
 #
 # $$D = \frac{g^2}{\|v\|^2}\, M_w C M_w .$$
@@ -180,7 +182,7 @@ lesson.figure(figure, "cloud", note="400 gradients; ellipse: two standard deviat
 
 # %%
 # All noise along $w$ is gone. Most of the noise along $e$ has gone with it, because $e$ is close to $w$. How much
-# that is worth is the next question.
+# is that worth?
 #
 # 3. What it gains
 # ----------------
@@ -188,8 +190,8 @@ lesson.figure(figure, "cloud", note="400 gradients; ellipse: two standard deviat
 # **Noise and curvature.** Take a linear neuron $t = w \cdot x$ and targets $y = w_* \cdot x + \xi$ with
 # independent noise $\xi$ of standard deviation $\sigma$. For one example $L = \frac12 (t - y)^2$, and its gradient at
 # $w = w_*$ is $-\xi\,x$, with the covariance $C = \sigma^2\,\mathrm E[x x^{\mathsf T}]$. The Hessian of the mean
-# loss is $H = \mathrm E[x x^{\mathsf T}]$. So $C = \sigma^2 H$: *the noisiest direction is also the steepest.* (A wider
-# rule lies behind this; ``further/04_spectra.py`` has it.) We let the inputs have variance 25 along one direction
+# loss is $H = \mathrm E[x x^{\mathsf T}]$. So $C = \sigma^2 H$: *the noisiest direction is also the steepest.* (A more
+# general rule lies behind this; see ``further/04_spectra.py``.) We let the inputs have variance 25 along one direction
 # $e$, and 1 in all others.
 
 
@@ -213,25 +215,25 @@ lesson.claim("Linear neuron at its minimum: C = σ² H, variances of the gradien
 
 # %% tags=["hide-input"]
 # *Tolerance.* A variance from $N$ samples has a relative standard error of $\sqrt{(\gamma_2 + 2)/N}$. Here $\gamma_2$
-# is the *excess kurtosis* $\mathrm E[d^4]/\mathrm E[d^2]^2 - 3$ of what is sampled: a measure of how heavy the tails
-# are, 0 for a normal distribution. The product $\xi x$ of two independent normal numbers has
-# $\gamma_2 = 9 - 3 = 6$, so with $N$ = 100,000 the error is 0.9 %. We allow 5 %.
+# is the *excess kurtosis* $\mathrm E[d^4]/\mathrm E[d^2]^2 - 3$ of the samples: a measure of how heavy the tails are,
+# 0 for a normal distribution. The product $\xi x$ of two independent normal numbers has $\gamma_2 = 9 - 3 = 6$, so
+# with $N$ = 100,000 the error is 0.9 %. We allow 5 %.
 
 # %%
 # **The condition number.** Near a minimum the loss is a quadratic bowl. Gradient descent multiplies the error along an
-# eigenvector of $H$ by $1 - \eta h$ at each step, where $h$ is its eigenvalue. Along the steepest direction this must
-# not fall below $-1$, so the learning rate $\eta$ must stay below $2/h_{\max}$. The best is $2/(h_{\max} + h_{\min})$.
-# It multiplies the errors along both extreme directions by the same factor,
+# eigenvector of $H$ by $1 - \eta h$ at each step, where $h$ is its eigenvalue. Along the steepest direction this factor
+# must not fall below $-1$, so the learning rate $\eta$ must stay below $2/h_{\max}$. The best rate is
+# $2/(h_{\max} + h_{\min})$. It multiplies the errors along both extreme directions by the same factor,
 #
 # $$\frac{\kappa - 1}{\kappa + 1}, \qquad \kappa = \frac{h_{\max}}{h_{\min}},$$
 #
 # apart from the sign. $\kappa$ is the *condition number*. It is 1 for a round bowl, in which one step reaches the
 # bottom. When $\kappa$ is large, it takes about $1.15\,\kappa$ steps to make the error ten times smaller.
 #
-# What is the condition number of $D$? As an $n \times n$ matrix $D$ has the eigenvalue 0, for $v$ itself. But
-# gradient descent never moves along $v$. What counts are the other $n - 1$ directions. Let the columns of $Q$ be an
+# What is the condition number of $D$? As an $n \times n$ matrix, $D$ has the eigenvalue 0, for $v$ itself. But
+# gradient descent never moves along $v$. Only the other $n - 1$ directions count. Let the columns of $Q$ be an
 # orthonormal basis of them (``tangent_basis``); then $Q^{\mathsf T} D Q$ has the eigenvalues of $D$ without that 0.
-# The factor $g^2/\|v\|^2$ multiplies all of them alike and leaves $\kappa$ as it is.
+# The factor $g^2/\|v\|^2$ multiplies them all alike and does not change $\kappa$.
 
 
 def condition(values):
@@ -251,13 +253,13 @@ def across(w, C):
 #
 # $$Q^{\mathsf T} C Q = I + (\Lambda - 1)\,(Q^{\mathsf T} e)(Q^{\mathsf T} e)^{\mathsf T} .$$
 #
-# That is the same form again, with the shorter vector $Q^{\mathsf T} e$. This vector holds the part of $e$ across $w$,
-# whose length is $\sin\theta$. So
+# This has the same form, with the shorter vector $Q^{\mathsf T} e$. It holds the part of $e$ across $w$, whose length
+# is $\sin\theta$. So
 #
 # $$\kappa(C) = \Lambda, \qquad \kappa(D) = 1 + (\Lambda - 1)\sin^2\theta .$$
 #
-# If $w$ points along $e$, what remains is perfectly round. For $\Lambda = 100$ and an angle of 10°, $\kappa$ falls from
-# 100 to 4. At 45° half of it is still there.
+# If $w$ points along $e$, the rest is perfectly round. For $\Lambda = 100$ and an angle of 10°, $\kappa$ falls from 100
+# to 4. At 45° half of it is still there.
 
 n, top = 20, 100.0
 angles = np.radians([0, 5, 10, 20, 45, 90])
@@ -268,11 +270,11 @@ lesson.claim("One dominant direction: κ(D) = 1 + (Λ - 1) sin²θ at six angles
              predicted=1 + (top - 1) * np.sin(angles) ** 2, rtol=1e-10)
 
 # %%
-# Two remarks before we use it. *It can do no harm.* The largest eigenvalue of $C$ is the largest variance along any
-# direction, the smallest eigenvalue the smallest. Leaving out some directions cannot raise a maximum or lower a
-# minimum, so $\kappa(D) \le \kappa(C)$ for every $C$ and every $w$. *Nor is that a merit of* $w$. It holds for any
-# direction one might remove. But a direction at random hardly helps: it has $\cos^2\theta = 1/n$ on average, because
-# the squares of the cosines with $n$ perpendicular directions add up to 1. So it removes one part in $n$ of the excess.
+# Two remarks before we use this. *The projection can do no harm.* The largest eigenvalue of $C$ is the largest variance
+# along any direction, the smallest eigenvalue the smallest. Leaving out some directions cannot raise a maximum or lower
+# a minimum, so $\kappa(D) \le \kappa(C)$ for every $C$ and every $w$. *But that is no merit of* $w$. It holds for any
+# direction one might remove. A random direction hardly helps: it has $\cos^2\theta = 1/n$ on average, because the
+# squares of the cosines with $n$ perpendicular directions add up to 1. So it removes one part in $n$ of the excess.
 
 random_rng = lesson.rng(4)
 removed = [1 - (condition(across(random_rng.normal(size=n), spiked(e, top))) - 1) / (top - 1) for _ in range(4000)]
@@ -289,12 +291,12 @@ lesson.claim("A random direction removes 1/n of the excess κ - 1, mean of 4000 
 #
 # 1. *ordinary* weights $w$: $\kappa = \Lambda$, whatever $\theta$ is;
 # 2. *only $v$*, with $g$ held at its best value: $\kappa(D)$;
-# 3. *v and g with one rate*: with $\|v\| = g$ the directions $Q$ of $v$ and $u$ of $g$ are together an orthonormal
+# 3. *v and g with one rate*: with $\|v\| = g$ the directions $Q$ of $v$ and $u$ of $g$ together form an orthonormal
 #    basis. Writing $H$ in another orthonormal basis changes no eigenvalue, so nothing is gained: $\kappa = \Lambda$
 #    again;
 # 4. *v and g with rates of their own*. Measure each coordinate in units of $\sqrt{\eta_i}$: then all rates are 1, and
 #    the Hessian is $\sqrt{\eta_i \eta_j}\,H_{ij}$, whose eigenvalues give $\kappa$. We choose the rates of $v$ and $g$
-#    in inverse proportion to the largest curvature of each, which is $1 + (\Lambda - 1)\sin^2\theta$ for $v$ and $1 +
+#    inversely proportional to the largest curvature of each, which is $1 + (\Lambda - 1)\sin^2\theta$ for $v$ and $1 +
 #    (\Lambda - 1)\cos^2\theta$ for $g$.
 #
 # The best common factor of the rates follows from the extreme eigenvalues.
@@ -356,9 +358,9 @@ for way, name in WAYS.items():
     print(f"{name:24} " + "".join(f"{taken[way, angle]:8.2f}" for angle in degrees))
 
 # %% tags=["hide-input"]
-# *Tolerance.* The start is $4 \cdot 10^{-4}$ away from the goal. So $g/\|v\|$ differs from 1 by as little, and the
-# curvature from that at the goal. By the time the error is $10^{-8}$ only the slowest directions are left. We allow
-# 2 %. For $v$ alone the prediction uses $\kappa(D) = 1 + (\Lambda - 1)\sin^2\theta$ itself, not eigenvalues.
+# *Tolerance.* The start is $4 \cdot 10^{-4}$ away from the goal. So $g/\|v\|$ differs from 1 by about as little, and so
+# does the curvature from that at the goal. By the time the error is $10^{-8}$ only the slowest directions are left. We
+# allow 2 %. For $v$ alone the prediction uses $\kappa(D) = 1 + (\Lambda - 1)\sin^2\theta$ itself, not eigenvalues.
 
 kappa_v = 1 + (top - 1) * np.sin(np.radians(degrees)) ** 2
 lesson.claim("Steps per factor of 10, ordinary weights, and v and g with one rate: those of κ = Λ, at seven angles",
@@ -396,20 +398,21 @@ lesson.figure(figure, "steps", note="lines: predicted from κ; marks: gradient d
 
 # %%
 # For $v$ by itself the projection does what the paper says. But look at the crosses. *The dominant direction has not
-# gone away: it has become the coordinate* $g$. As long as $g$ shares its learning rate with $v$, its steep direction
+# gone away: it has become the coordinate* $g$. As long as $g$ shares its learning rate with $v$, this steep direction
 # limits both. The gain is that the bad direction is now a parameter, and a parameter can have a rate of its own, as
-# with Adam and other optimizers that adapt one to each parameter. And $w$ must be close to $e$: with a rate each, $v$
-# and $g$ save more than half of the steps at 20°, but none at 45°, and beyond that they lose.
+# with Adam and other optimizers that adapt one rate to each parameter. And $w$ must be close to $e$: with a rate each,
+# $v$ and $g$ save more than half of the steps at 20°, but none at 45°, and beyond that they lose.
 #
 # 4. When is w a dominant eigenvector?
 # ------------------------------------
 #
 # **One neuron.** Let a neuron have the pre-activation $t = w \cdot x$, and write $\delta = \partial L/\partial t$ for
-# one example. The gradient of $w$ for this example is $\delta\,x$. (A minibatch averages $B$ of these; if they are
-# independent, its covariance is $C/B$. So single examples will do.)
+# one example. The gradient with respect to $w$ for this example is $\delta\,x$. (A minibatch averages $B$ of these; if
+# they are independent, its covariance is $C/B$. So we can study single examples.)
 #
-# Let the inputs be *white*: $x \sim N(0, I)$. Split them, $x = z\,u + x_\perp$ with $z = u \cdot x$; the two parts are
-# independent. If $\delta$ depends on $x$ through $z$ alone, it is independent of $x_\perp$, and all cross terms vanish:
+# Let the inputs be *white*: $x \sim N(0, I)$. Split them into $x = z\,u + x_\perp$ with $z = u \cdot x$; the two parts
+# are independent. If $\delta$ depends on $x$ through $z$ alone, it is independent of $x_\perp$, and all cross terms
+# vanish:
 #
 # $$C = \bigl(\mathrm E[\delta^2 z^2] - \mathrm E[\delta z]^2\bigr)\, u u^{\mathsf T} + \mathrm E[\delta^2]\, M_w .$$
 #
@@ -420,7 +423,7 @@ lesson.figure(figure, "steps", note="lines: predicted from κ; marks: gradient d
 #
 # is above or below 1. For a linear neuron of length $g$ and targets $y \sim N(0, 1)$ that have nothing to do with $x$,
 # $\delta = g z - y$. With $\mathrm E[z^2] = 1$ and $\mathrm E[z^4] = 3$, the variance along $w$ is
-# $3g^2 + 1 - g^2$, that across is $g^2 + 1$, and $r = (2g^2 + 1)/(g^2 + 1)$.
+# $3g^2 + 1 - g^2$, the variance across it is $g^2 + 1$, and $r = (2g^2 + 1)/(g^2 + 1)$.
 
 
 def along_over_across(w, gradients):
@@ -442,13 +445,13 @@ lesson.claim("Linear neuron, white inputs: r = (2g² + 1)/(g² + 1) for g = 0.5,
 # %% tags=["hide-input"]
 # *Tolerance.* The least certain number is the variance along $w$. There the gradient is nearly $g(z^2 - 1)$ for large
 # $g$, with $\gamma_2 = 12$, so its relative error is at most $\sqrt{14/100{,}000} = 1.2$ %. We allow 8 %.
-# Without the mean subtracted, $2g^2 + 1$ would be $3g^2 + 1$: 17 % more at $g = 0.5$.
+# If the mean were not subtracted, $2g^2 + 1$ would be $3g^2 + 1$: 17 % more at $g = 0.5$.
 
 # %%
 # So $w$ dominates where the output is far too large: there the error grows with $|t|$. Where a neuron saturates, or is
 # confident and right, large $|t|$ go with *small* gradients, and $r < 1$. For a ReLU neuron whose $\delta$ has nothing
-# to do with $t$, $r = 1$ exactly, as $\mathrm E[z^2 \mid z > 0] = 1$. (``further/04_neurons.py`` computes four kinds.)
-# So a neuron that sees one position per example gives $w$ no reason to stand out.
+# to do with $t$, $r = 1$ exactly, as $\mathrm E[z^2 \mid z > 0] = 1$. (``further/04_neurons.py`` computes $r$ for four
+# kinds of neurons.) So in a neuron that sees one position per example, $w$ has no reason to stand out.
 #
 # **Shared weights.** In a convolution the same $w$ looks at $P$ positions of a picture, and the gradient of one example
 # is a sum over them. The positions share one loss, and pooling spreads its gradient over many. Take the extreme: the
@@ -458,8 +461,8 @@ lesson.claim("Linear neuron, white inputs: r = (2g² + 1)/(g² + 1) for g = 0.5,
 # $$\mathrm E[\phi'(t)\,x] = \frac{1 - \alpha}{\sqrt{2\pi}}\,u, \qquad \mathrm E[\phi'(t)^2] = \frac{1 + \alpha^2}{2}.$$
 #
 # The first formula is the point. *The inputs that a ReLU lets pass have a mean, and it points along* $w$. Multiplied by
-# $\delta$, which is now positive and now negative, this mean is noise along $w$. $P$ equal means
-# add up to noise whose variance grows as $P^2$; the variance of independent fluctuations grows only as $P$. Together
+# $\delta$, which is sometimes positive and sometimes negative, this mean becomes noise along $w$. $P$ equal means add
+# up to noise whose variance grows as $P^2$; the variance of independent fluctuations grows only as $P$. Together
 #
 # $$r = 1 + (P - 1)\,\frac{(1 - \alpha)^2}{\pi\,(1 + \alpha^2)} .$$
 
@@ -478,9 +481,9 @@ for alpha in slopes:
 
 # %% tags=["hide-input"]
 # *Tolerance.* The sums have $\gamma_2$ between $-2$ and 3, and there are 64,000 examples for one position, 4000 for 16
-# and more. The relative error of the variance along $w$ is 2.2 % at most; four times that is 9 %. With $P$ for $P - 1$
-# the prediction would be off by 32 % at one position, with $1 - \alpha$ for $(1 - \alpha)^2$ by 80 % at 64 positions,
-# $\alpha = 0.5$.
+# and more. The relative error of the variance along $w$ is 2.2 % at most; four times that is 9 %. With $P$ in place of
+# $P - 1$ the prediction would be off by 32 % at one position; with $1 - \alpha$ in place of $(1 - \alpha)^2$, by 80 %
+# at 64 positions and $\alpha = 0.5$.
 
 
 def shared_ratio(P, alpha):
@@ -512,13 +515,13 @@ lesson.figure(figure, "shared", note="lines: formula; marks: samples",
 # %%
 # With 64 positions the leading eigenvector is $w$ to two digits. So the paper's "often" has a plausible cause: *a
 # nonlinearity, and many positions with errors of one sign*. Real patches overlap, and real errors vary from position to
-# position. What is left of the effect in a network?
+# position. How much of the effect is left in a network?
 #
-# **A network.** Three convolutions with leaky ReLU and weight normalization, the mean over all positions (*global
-# average pooling*), and a dense layer, trained by gradient descent on minibatches to classify pictures of 16 × 16
-# pixels. The pictures are *whitened*: a linear map has made their pixels uncorrelated, of variance 1. So the first
-# convolution, with 8 neurons of $n = 27$ weights, meets the assumptions best. There are ten classes; the loss is
-# *cross-entropy*, minus the logarithm of the probability that the network gives to the right one.
+# **A network.** It has three convolutions with leaky ReLU and weight normalization, the mean over all positions
+# (*global average pooling*), and a dense layer, and is trained by gradient descent on minibatches to classify pictures
+# of 16 × 16 pixels. The pictures are *whitened*: a linear map has made their pixels uncorrelated, of variance 1. So the
+# first convolution, with 8 neurons of $n = 27$ weights, meets the assumptions best. There are ten classes; the loss is
+# *cross-entropy*, minus the logarithm of the probability that the network assigns to the right one.
 
 WIDTH, STEPS = (16, 1500) if lesson.full else (8, 300)
 if lesson.data == "cifar10":
@@ -544,14 +547,14 @@ def conv_network(rng):
 
 
 # %%
-# We need the gradient of each example for itself. For a convolution it is the sum over all positions of $\delta_p x_p$.
+# We need the gradient of each example separately. For a convolution it is the sum over all positions of $\delta_p x_p$.
 # One backward pass gives all $\delta_p$, if the loss is the *sum* over the examples instead of the mean.
 
 
 def first_layer_gradients(model, x, y, random_signs=None):
     """∇_w L of each example for each neuron of the first convolution: (neurons, examples, 27).
 
-    With a generator as `random_signs` each δ is multiplied by +1 or -1 at random.
+    With a generator as `random_signs`, each δ is multiplied by +1 or -1 at random.
     """
     first, *others = model
     t = first(mg.tensor(x))
@@ -616,9 +619,9 @@ for (step, name), rows in measured.items():
 
 # %% tags=["hide-input"]
 # *Bounds.* By chance 1 % of the neurons lie beyond the 99 % quantile; the probability that 3 or more of 8 do is
-# $5 \cdot 10^{-5}$. So a share above 0.3 cannot be put down to chance. If what the positions share is the cause, random
-# signs must take most of the excess of $r$ away: we ask for less than 0.6 of $r$. $\kappa$ must fall by at least a
-# tenth more than it does when a random direction is removed.
+# $5 \cdot 10^{-5}$. So chance does not explain a share above 0.3. If the cause is what the positions share, random
+# signs must remove most of the excess of $r$: we ask for less than 0.6 of $r$. $\kappa$ must fall by at least a tenth
+# more than it does when a random direction is removed.
 
 end = measured[STEPS, "as they are"]
 share = (end[:, 0] > chance[1]).mean()
@@ -664,9 +667,10 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 # There it is: most neurons lie beyond chance, before training and after. Random signs leave each $\delta_p^2$ and each
 # $x_p$ as it was, and destroy only what the positions have in common; $r$ then falls to 1. Real positions are
 # correlated and their errors differ, so $r$ is near 5, far from the formula's 67 for 256 positions, and $|\cos|$ is
-# 0.7, an angle of 45°. $\kappa$ falls to 0.6 of what it was; a random direction takes away a twentieth.
+# 0.7, an angle of 45°. Removing $w$ takes $\kappa$ to 0.6 of its value; removing a random direction lowers it by a
+# twentieth.
 #
-# That the median of $|\cos|$ falls in training, from 0.86 to 0.7, is not explained here, and is no rule: with seed 1 it
+# In training the median of $|\cos|$ falls from 0.86 to 0.7. We cannot explain this, and it is no rule: with seed 1 it
 # rises from 0.58 to 0.8 by step 100, and ends at 0.59. (A twentieth of the pictures hold about half of the squared
 # gradient at the end, and a quarter at the start. They may bring directions of their own.)
 #
@@ -675,8 +679,8 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 #
 # (Numbers of the quick run, seed 0, synthetic pictures.)
 #
-# - "It projects the weight gradient away from the current weight vector" (equation 4): exact, and
-#   $D = (g^2/\|v\|^2)\,M_w C M_w$ with it.
+# - "It projects the weight gradient away from the current weight vector" (equation 4): exact, and so is
+#   $D = (g^2/\|v\|^2)\,M_w C M_w$.
 # - "Empirically, we find that $w$ is often (close to) a dominant eigenvector of the covariance matrix $C$": in the
 #   first convolution on whitened pictures, 6 of 8 neurons. Elsewhere rarely: ``further/04_neurons.py`` finds 10 of 355
 #   neurons beyond 99 % of chance, and one more place where it is true.
@@ -688,10 +692,10 @@ lesson.figure(figure, "first_layer", note=f"pictures: {pictures.description}",
 # ---------
 #
 # 1. *Never form the matrix.* Time ``wn.projection_matrix(w) @ d`` and ``wn.project(w, d)`` for 2000 inputs. Predict the
-#    ratio from the number of operations; why is it not met?
+#    ratio from the number of operations; why does the measured ratio differ?
 # 2. *How close is close?* From the two largest curvatures of way 4, $h_v$ and $h_g$, and from $\Lambda$ as the product
 #    of the eigenvalues in the plane of $w$ and $e$, derive the scaled eigenvalues $1 \pm \sqrt{1 - \Lambda/(h_v h_g)}$.
-#    At which angle does $v$ and $g$ with a rate each take half the steps of ordinary weights, for $\Lambda$ = 10, 100,
+#    At which angle do $v$ and $g$ with a rate each take half the steps of ordinary weights, for $\Lambda$ = 10, 100,
 #    1000?
 # 3. *Another activation.* What does $r$ become if the activation is $|t|$, with $\alpha = -1$? And without activation,
 #    $\alpha = 1$? Predict both, then sample.

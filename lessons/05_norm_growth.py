@@ -1,16 +1,16 @@
 r"""Norm growth: the learning rate that a normalized weight makes for itself
 =========================================================================
 
-Train a network with a learning rate a hundred times too large, and you expect it to diverge. Hand the same rate to the
+Train a network with a learning rate a hundred times too large, and you expect it to diverge. Give the same rate to the
 directions of a weight-normalized network, and it trains as well as with a good one. After a thousand steps you could
 not tell from the size of its steps which rate you chose. Nobody programmed that: it follows from a right angle. It also
-means that a network with normalized weights runs a learning-rate schedule that you did not write down, and whoever
-tunes such a network should know which.
+means that a network with normalized weights follows a learning-rate schedule that you did not write down. If you tune
+such a network, you should know which.
 
 Afterwards you can
 
 - predict how much a step lengthens $v$, and how long $v$ will be after a thousand steps;
-- say what makes it grow: the noise of the minibatches, and how their size enters;
+- say what makes it grow: the noise of the minibatches, which depends on their size;
 - explain why learning rates a thousand times apart end at one effective rate, and where that stops;
 - say which of this survives momentum, Adam and weight decay.
 
@@ -25,9 +25,9 @@ Claims checked, and where they are made:
   second only where there is no noise, and with noise the rate falls as t^(-1/2) (derived here);
 - momentum and Adam keep all this "qualitatively" (section 2.1).
 
-Three further chapters take up what this one leaves out. Each can be read on its own, after this lesson:
+Three further chapters take up what this lesson leaves out. Each can be read on its own afterwards:
 
-- ``further/05_small_steps.py``: you log ‖v‖ in float32 and see no growth; and what a constant ‖v‖ does;
+- ``further/05_small_steps.py``: you log ‖v‖ in float32 and see no growth, or ask what a constant ‖v‖ does;
 - ``further/05_momentum_and_adam.py``: you train with momentum or Adam and want numbers;
 - ``further/05_weight_decay.py``: you decay v, or a unit has died under decay.
 
@@ -38,11 +38,11 @@ Time: quick about 15 s, full about 2 min.
 # The network
 # -----------
 #
-# One hidden layer of ReLU units and one output, wrapped by ``wn.apply_weight_norm``, with every $g = 1$. It learns to
-# answer yes or no: does a random *teacher* network, whose weights it never sees, give this input more than its median
-# output? A share of the answers, ``flipped``, is wrong on purpose. These errors cannot be learned (short
-# of learning every example by heart), so the gradients of single examples never agree with each other. The loss is the
-# logistic loss of lesson 01.
+# The network has one hidden layer of ReLU units and one output, wrapped by ``wn.apply_weight_norm``, with every
+# $g = 1$. It learns to answer yes or no: does a random *teacher* network, whose weights it never sees, have an output
+# above its median for this input? A share of the answers, ``flipped``, is wrong on purpose. These errors cannot be
+# learned (short of learning every example by heart), so the gradients of single examples never agree with each other.
+# The loss is the logistic loss of lesson 01.
 
 import copy
 from types import SimpleNamespace
@@ -87,8 +87,8 @@ WEIGHT_NORM, THEORY = COLOURS["weight norm"], "0.3"  # measured; computed
 
 # %%
 # The loop is the usual one, except that only $v$ learns. Lesson 03 found that $g$ and $b$ have no growing norm to
-# protect them from a large rate, so here they stay as they are, and any rate is safe to try. The tracker notes three
-# quantities at every step, for each *unit*: each weight vector of the network.
+# protect them from a large rate, so here they stay fixed, and any rate is safe to try. The tracker records three
+# quantities at every step for each *unit*, that is, for each weight vector of the network.
 
 
 def train(rule, rate, data, steps, batch=None, net=None, stream=0, **options):
@@ -121,14 +121,14 @@ def train(rule, rate, data, steps, batch=None, net=None, stream=0, **options):
 # -----------------------
 #
 # Lesson 03 ended with a triangle. Nothing that the network computes depends on $\|v\|$, so the loss is constant along
-# $v$, and the gradient $\nabla_v L$ is at a right angle to $v$ (equation 4). So $v$ and
-# the step $-\eta\,\nabla_v L$ are the legs of a right triangle, the new $v'$ is its hypotenuse, and
+# $v$, and the gradient $\nabla_v L$ is at a right angle to $v$ (equation 4). So $v$ and the step $-\eta\,\nabla_v L$
+# are the legs of a right triangle, the new $v'$ is its hypotenuse, and
 #
 # $$\|v'\|^2 = \|v\|^2 + \eta^2\,\|\nabla_v L\|^2, \qquad\text{that is}\qquad
 #   \|v'\| = \sqrt{1 + c^2}\;\|v\| \quad\text{with}\quad c = \frac{\eta\,\|\nabla_v L\|}{\|v\|}.$$
 #
-# The *relative step* $c$ compares the step with what it is added to. It is also (the tangent of) the angle by which $v$
-# turns. Here are the first steps of one unit, at the rate $\eta = 10$.
+# The *relative step* $c$ is the length of the step relative to that of $v$. It is also (the tangent of) the angle by
+# which $v$ turns. Here are the first steps of one unit, at the rate $\eta = 10$.
 
 run = train(mg.optim.SGD, 10.0, noisy, steps=600, batch=16)
 print("step       c   √(1 + c²)   ‖v'‖/‖v‖      ‖v‖ after it")
@@ -137,13 +137,14 @@ for t in (0, 1, 2, 3, 10, 100, 599):
     print(f"{t + 1:4} {c:9.5f} {np.sqrt(1 + c**2):10.6f} {after / before:10.6f} {after:12.3f}")
 
 # %%
-# Nothing can make $v$ shorter. A large step lengthens it much, and that makes $c$ smaller: the norm is in the
-# denominator, and the gradient shrinks with it as well. To see how far $v$ gets, add up the squares over all steps:
+# Nothing can make $v$ shorter. A large step lengthens it a lot, which makes $c$ smaller: the norm is in the
+# denominator, and the gradient shrinks as the norm grows. To see how long $v$ becomes, add up the squares over all
+# steps:
 #
 # $$\|v_t\|^2 = \|v_0\|^2 + \eta^2 \sum_{s<t} \|\nabla_v L_s\|^2 .$$
 #
-# This sum uses nothing but the right angle, so it holds for any loss, any minibatch, any learning rate. We try three
-# rates, and all units.
+# This formula uses nothing but the right angle, so it holds for any loss, any minibatch, any learning rate. We try
+# three rates, and all units.
 
 runs = {rate: train(mg.optim.SGD, rate, noisy, steps=600, batch=16) for rate in (0.1, 1.0, 10.0)}
 for rate, run in runs.items():
@@ -171,7 +172,7 @@ lesson.claim("‖v‖ grows monotonically without momentum (section 2.1), but fo
 
 # %% tags=["hide-input"]
 # In the plane a right angle leaves only two ways to go. Here $v$ always turns left, with $\|\nabla_v L\| = 1/\|v\|$,
-# the way gradients shrink as $v$ grows.
+# which is how gradients shrink as $v$ grows.
 
 figure, axes = plt.subplots(figsize=(4.6, 4.3))
 arrow = {"arrowstyle": "->", "color": WEIGHT_NORM, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
@@ -195,17 +196,17 @@ lesson.figure(figure, "spiral", alt="Twenty-four arrows in a plane, head to tail
 # Noise drives the growth
 # -----------------------
 #
-# So the squares of the gradients decide. What makes them large? The paper: "If our gradients are noisy, c will be high
-# and the norm of v will quickly increase." To put a number on it, split the gradient of a minibatch in two. Draw $B$
-# examples independently. The gradient of the minibatch is the mean of $B$ gradients, each of which has the full
+# So the squares of the gradients decide. What makes them large? The paper says: "If our gradients are noisy, c will be
+# high and the norm of v will quickly increase." To put a number on it, split the gradient of a minibatch in two. Draw
+# $B$ examples independently. The gradient of the minibatch is the mean of $B$ gradients, each of which has the full
 # gradient $\bar\nabla$ as its expectation. Let $D$ be their covariance matrix, as in the paper. The square of a random
-# number has the expected value (expectation)² + variance, and the variance of a mean of $B$ is $1/B$ of a single one.
+# number has the expected value (expectation)² + variance, and the mean of $B$ numbers has $1/B$ of the variance of one.
 # Summed over all entries (the sum of all variances is the *trace* of $D$):
 #
 # $$\mathbb{E}\,\|\nabla_v L\|^2 = \|\bar\nabla\|^2 + \frac{\operatorname{tr} D}{B}.$$
 #
-# Training makes the first part small: that is its purpose. The second part stays for as long as the examples disagree.
-# We train for 300 steps, then take the gradient of each example, one by one, and compare the two parts.
+# Training makes the first part small: that is its purpose. The second part stays as long as the examples disagree. We
+# train for 300 steps, then take the gradient of each example, one by one, and compare the two parts.
 
 
 def full_and_noise(net, data):
@@ -226,9 +227,9 @@ for flipped in (0.0, 0.2):
           f"noise is the larger part for B < {noise / full:.0f}")
 
 # %%
-# With any batch size in common use, nearly all of the growth is noise. Wrong answers add to it, but it does not take
-# them: examples disagree anyway. Does $\|v\|$ grow as predicted? We go on with the second network, with several $B$,
-# and with a rate so small that the network does not change meanwhile.
+# With any common batch size, noise causes nearly all of the growth. Wrong answers add to the noise, but they are not
+# required: examples disagree anyway. Does $\|v\|$ grow as predicted? We go on with the second network, with several
+# $B$, and with a rate so small that the network does not change meanwhile.
 
 TINY, batch_sizes, growth = 1e-4, np.array([1, 4, 16, 64, 256, 1024]), []
 for batch, steps in zip(batch_sizes, (3000, 1000, 500, 500, 200, 200), strict=True):
@@ -271,7 +272,8 @@ lesson.figure(figure, "noise", note="synthetic problem, 20 % of the answers flip
 # learning rate. The norm grows, so this rate falls. How fast?
 #
 # The gradient itself is proportional to $1/\|v\|$ (equation 3). Write $\|\nabla_v L\| = G/\|v\|$, so that $G$ is the
-# size that the gradient would have at $\|v\| = 1$, and suppose that noise keeps $G$ constant. Then square Pythagoras:
+# size that the gradient would have at $\|v\| = 1$, and suppose that noise keeps $G$ constant. Then square the theorem
+# of Pythagoras:
 #
 # $$\|v'\|^2 = \|v\|^2 + \frac{\eta^2 G^2}{\|v\|^2} \quad\Longrightarrow\quad
 #   \|v'\|^4 = \|v\|^4 + 2\,\eta^2 G^2 + \frac{\eta^4 G^4}{\|v\|^4}.$$
@@ -283,7 +285,7 @@ lesson.figure(figure, "noise", note="synthetic problem, 20 % of the answers flip
 #   \eta_{\text{eff}} = \frac{\eta}{\|v_t\|^2} \;\longrightarrow\; \frac{\eta}{\sqrt{2\,\eta^2 G^2\,t}}
 #   = \frac{1}{G\sqrt{2t}}.$$
 #
-# The learning rate has cancelled. Whatever you chose, the weight has made its own, and it falls as $t^{-1/2}$.
+# The learning rate has cancelled. Whatever rate you chose, the weight makes its own, and it falls as $t^{-1/2}$.
 #
 # First one vector: random gradients in 50 dimensions, made orthogonal to $v$ and scaled so that $G = 1$; $\|v_0\| = 1$
 # and $\eta = 1$.
@@ -307,15 +309,15 @@ for t in range(1, 10_001):
         print(f"{t:6} {squared**2:9.1f} {1 + 2 * t:12.1f} {1 / squared:9.5f} {1 / np.sqrt(2 * t):12.5f}")
 
 # %%
-# How large or small may $\eta$ be? The growth $2\eta^2G^2t$ must have outweighed where $v$ started. For a small $\eta$
-# that is $\|v_0\|^4$. For a large one it is $\|v_1\|^4$: if $\eta G \gg \|v_0\|^2$, the first step alone throws $v$ out
-# to $\|v_1\| \approx \eta G/\|v_0\|$, and the law counts from there. Both conditions together: after $t$ steps $\eta$
-# does not matter if
+# How large or small may $\eta$ be? The growth $2\eta^2G^2t$ must outweigh the value from which it started. For a small
+# $\eta$ that is $\|v_0\|^4$. For a large one it is $\|v_1\|^4$: if $\eta G \gg \|v_0\|^2$, the first step alone throws
+# $v$ out to $\|v_1\| \approx \eta G/\|v_0\|$, and the law counts from there. Both conditions together: after $t$ steps
+# $\eta$ does not matter if
 #
 # $$\frac{1}{\sqrt{2t}} \;\ll\; \frac{\eta\,G}{\|v_0\|^2} \;\ll\; \sqrt{2t}\,,$$
 #
-# a window as wide as a factor of $2t$. Left of it, $v$ has hardly grown, and $\eta_{\text{eff}}$ is still
-# $\eta/\|v_0\|^2$. Right of it, $v$ has become so long in its first step that it hardly moves any more. Now 13 rates
+# a window with a factor of $2t$ between its ends. Left of it, $v$ has hardly grown, and $\eta_{\text{eff}}$ is still
+# $\eta/\|v_0\|^2$. Right of it, $v$ has become so long in its first step that it hardly turns any more. Now 13 rates
 # from 0.001 to 1000, side by side, with 16 vectors each.
 
 rates = np.logspace(-3, 3, 13)
@@ -340,7 +342,7 @@ print("η_eff after 10,000 steps:", *(f"{rate:.3g} ({eta:.3g})" for rate, eta in
                                     zip(effective_rate[10_000], rates, strict=True)))
 
 # %% tags=["hide-input"]
-# *Tolerance.* The law counts from the measured $\|v_1\|$ on; so the random length of the first step does no harm. The
+# *Tolerance.* The law counts from the measured $\|v_1\|$, so the random length of the first step does no harm. The
 # term that it drops is at most $\sum_s 1/(2s + 2) \approx \tfrac12\ln t$ against $2t$: after 100 steps 1.1 % of
 # $\|v\|^4$, half of that in $\eta_{\text{eff}}$. The squared gradients of 16 vectors in 49 free dimensions, summed over
 # 100 steps, scatter by $\sqrt{2/(49 \cdot 16 \cdot 100)} = 0.5$ %, again half of that in $\eta_{\text{eff}}$. With four
@@ -357,9 +359,9 @@ lesson.claim("Tangent noise, well inside the window: η_eff = 1/(G√(2t)) whate
 # ---------------
 #
 # In a network $G = \|v\|\,\|\nabla_v L\|$ differs from unit to unit and changes while the network learns. The argument
-# does not mind: with $G_s$ for the $G$ of step $s$, the growth $2\eta^2G^2t$ becomes $2\eta^2\sum_s G_s^2$, and once it
-# has outweighed the start, $\eta_{\text{eff}} = 1/\sqrt{2\sum_s G_s^2}$. There is neither $\eta$ nor $\|v_0\|$ in it.
-# One network, $\eta = 10$, label noise, minibatches of 16; the median over the units:
+# still holds: with $G_s$ for the $G$ of step $s$, the growth $2\eta^2G^2t$ becomes $2\eta^2\sum_s G_s^2$, and once it
+# outweighs the start, $\eta_{\text{eff}} = 1/\sqrt{2\sum_s G_s^2}$, which contains neither $\eta$ nor $\|v_0\|$. One
+# network, $\eta = 10$, label noise, minibatches of 16; the median over the units:
 
 steps = 2000 * LONGER
 
@@ -376,8 +378,8 @@ for t in (1, 10, 100, 1000, steps):
     print(f"{t:6} {np.median(10 / run.norm[t] ** 2):11.4f} {np.median(without_rate(run)[t - 1]):11.4f}")
 
 # %%
-# Ten steps, and the rate is no longer the one that was set: it started at 30. Now rates from 0.1 to 100, all else
-# equal; and, for comparison, two runs without noise: no answer flipped, and all examples in every step.
+# After ten steps nothing is left of the rate that was set; the effective rate started at 30. Now rates from 0.1 to 100,
+# all else equal; and, for comparison, two runs without noise: no answer flipped, and all examples in every step.
 
 runs = {rate: train(mg.optim.SGD, rate, noisy, steps, batch=16) for rate in (0.1, 1.0, 10.0, 100.0)}
 quiet = {rate: train(mg.optim.SGD, rate, clean, steps) for rate in (1.0, 10.0)}
@@ -446,30 +448,30 @@ right.set_title("The network, in training")
 right.legend(loc="lower left")
 lesson.figure(figure, "effective_rate", note="left: random tangent gradients; right: synthetic problem", alt="Two "
               "log-log plots. Left: the effective rate against the learning rate after 10, 100, 1000 and 10,000 steps; "
-              "dots lie on the law, flat over a plateau that widens and sinks as t grows. Right: the effective rate of "
+              "dots lie on the law, with a plateau that widens and sinks as t grows. Right: the effective rate of "
               "the network against the step: the curves of four learning rates from 0.1 to 100 run into one that falls "
               "about as t to the power -1/2, while those of two runs without noise stay nearly level.")
 
 # %%
 # On the left, the plateau is the window: it widens as $t$ grows, and sinks as $t^{-1/2}$. (At $t = 10$ its top is a
 # little below the line: the term that we dropped still counts.) On the right, the network does the same. After one
-# step $\eta = 100$ is *below* 1 and 10: it began at the upper end of the window, and waits until they have come down
-# to it. At the lower end, $\eta = 0.1$ waits likewise. In the end, rates a thousand times apart are within a factor
-# of 1.5 of each other, and their losses within two per cent. (The curves are steeper than the dashed line because $G$
-# still rises.)
+# step the curve of $\eta = 100$ is *below* those of 1 and 10: it began at the upper end of the window, and waits until
+# they have come down to it. At the lower end, $\eta = 0.1$ waits likewise. In the end, the effective rates of learning
+# rates a thousand times apart are within a factor of 1.5 of each other, and their losses within two per cent. (The
+# curves are steeper than the dashed line because $G$ still rises.)
 #
 # So the paper is right that too large a rate corrects itself: "the norm of the unnormalized weights grows quickly
 # until an appropriate effective learning rate is reached". It goes on: "Once the norm of the weights has grown large
 # with respect to the norm of the updates, the effective learning rate stabilizes." That depends on the gradients.
-# Without noise they become small, their squares even more so, and the dotted line at $\eta = 1$ is level. (The other
+# Without noise they become small, their squares even more so, and the dotted line for $\eta = 1$ is level. (The other
 # one is not: at $\eta = 10$ the descent is unstable at first.) With noise the rate keeps falling. If you train with
-# weight normalization at a constant rate, you have a schedule all the same, and $1/\sqrt t$ happens to be a classic.
+# weight normalization at a constant rate, you have a schedule all the same: $1/\sqrt t$, which happens to be a classic.
 #
-# *Whose law is it?* Arora, Li & Lyu (2018, arXiv:1812.03981) start from the same Pythagoras (their lemma 2.4) and prove
-# that, for smooth losses, gradient descent converges with any fixed rate for such weights: the smallest gradient seen
-# in $T$ steps falls as $T^{-1/2}$ with full gradients, and as $T^{-1/4}$, up to logarithms, with stochastic ones. Their
-# $T^{-1/2}$ is the size of a gradient. The $t^{-1/2}$ of the effective rate is another statement; it is derived above,
-# for noise of constant $G$.
+# *Whose law is it?* Arora, Li & Lyu (2018, arXiv:1812.03981) start from the same right triangle (their lemma 2.4) and
+# prove that, for smooth losses, gradient descent converges with any fixed rate for such weights: the smallest gradient
+# seen in $T$ steps falls as $T^{-1/2}$ with full gradients, and as $T^{-1/4}$, up to logarithms, with stochastic ones.
+# Their $T^{-1/2}$ is the size of a gradient. The $t^{-1/2}$ of the effective rate is a different statement, which is
+# derived above for noise of constant $G$.
 #
 # Momentum and Adam
 # -----------------
@@ -479,16 +481,16 @@ lesson.figure(figure, "effective_rate", note="left: random tangent gradients; ri
 # no longer at a right angle to $v$:
 #
 # - *Momentum* $\mu$ adds up past gradients, $p_t = \mu\,p_{t-1} + \nabla_t$, and steps by $-\eta\,p_t$. Each of those
-#   gradients was at a right angle to $v$ as it was *then*. Since $v$ has turned on, the old steps now point slightly
-#   outward, like a stone that leaves a sling. So $v$ grows by *more* than $\sqrt{1 + c^2}$, never by less:
+#   gradients was at a right angle to $v$ as it was *then*. Since $v$ has turned further, the old steps now point
+#   slightly outward, like a stone that leaves a sling. So $v$ grows by *more* than $\sqrt{1 + c^2}$, never by less:
 #   $\|v_{t+1}\|^2 = \|v_t\|^2 + \eta^2\|p_t\|^2 + 2\eta^2\sum_{k<t}\mu^{t-k}\|p_k\|^2$.
 # - *Adam* divides each entry of the gradient by its own typical size. Take $v = (2, 1)$ and the gradient $(1, -2)$,
 #   at a right angle to it. Once the sizes are divided out, the step is $-\eta\,(1, -1)$, and $v$ gets *shorter*. With
-#   the opposite gradient it would get longer. If the sign is random, these effects cancel in a long sum, and growth
-#   is what is left; if the gradients keep their sign, they do not cancel.
+#   the opposite gradient it would get longer. If the sign is random, these effects cancel in a long sum, and only
+#   growth is left; if the gradients keep their sign, they do not cancel.
 #
 # The same network once more, now with $c = \|\Delta v\|/\|v\|$ for whatever step the optimizer takes. *Excess* is
-# what a step adds beyond $\sqrt{1 + c^2}$. (With $\mu = 0.9$ each gradient counts ten times, hence the smaller
+# the growth of a step beyond $\sqrt{1 + c^2}$. (With $\mu = 0.9$ each gradient counts ten times, hence the smaller
 # $\eta$.)
 
 optimizers = {
@@ -506,8 +508,8 @@ for name, run in optimizers.items():
 
 # %% tags=["hide-input"]
 # *Tolerance.* Momentum: rounding alone, as above. Adam: "not strictly" means that some steps shorten $v$;
-# "qualitatively", that they are few and that no unit ends shorter than it began. A step counts as shortening if it does
-# so by more than $10^{-12}$.
+# "qualitatively", that they are few and that no $v$ ends shorter than it began. A step counts as shortening $v$ if it
+# does so by more than $10^{-12}$.
 
 shrunk, adam = optimizers["Adam"].shorter, optimizers["Adam"].norm
 lesson.claim("Momentum: each step lengthens v by √(1 + c²) at least, but for rounding: smallest excess",
@@ -519,13 +521,13 @@ lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest fin
 
 # %%
 # With noise the paper's "qualitatively" is right. Without noise, nearly half of Adam's steps shorten a $v$, and little
-# growth is left. ``further/05_momentum_and_adam.py`` derives how much each of them grows.
+# growth is left. ``further/05_momentum_and_adam.py`` derives how much $v$ grows under each optimizer.
 #
-# *Weight decay* is another matter. It subtracts $\eta\lambda v$ in each step, along $v$, so it can and does shorten it.
-# Growth and decay then find a balance: $\|v\|^2$ gains $\eta^2G^2/\|v\|^2 = c^2\|v\|^2$ in a step and loses
+# *Weight decay* is another matter. It subtracts $\eta\lambda v$ in each step, along $v$, so it can and does shorten
+# $v$. Growth and decay then find a balance: $\|v\|^2$ gains $\eta^2G^2/\|v\|^2 = c^2\|v\|^2$ in a step and loses
 # $2\eta\lambda\|v\|^2$. Where the two are equal, $c = \sqrt{2\eta\lambda}$. Every unit then turns by the same angle in
-# each step, whatever its $G$, and the effective rate does stabilize. ``further/05_weight_decay.py`` measures that, and
-# what happens when the gradients vanish and decay goes on alone.
+# each step, whatever its $G$, and the effective rate does stabilize. ``further/05_weight_decay.py`` measures this, and
+# what happens when the gradients vanish and decay continues alone.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -536,14 +538,14 @@ lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest fin
 # - "If our gradients are noisy, c will be high": yes. $\|v\|^2$ grows by
 #   $\eta^2(\|\bar\nabla\|^2 + \operatorname{tr} D/B)$ a step: 425 times faster with single examples than with 1024.
 # - "Grows quickly until an appropriate effective learning rate is reached": yes. After 2000 steps, rates from 0.1 to
-#   100 have become effective rates from 0.19 to 0.28. Over $1/\sqrt{2\sum G^2}$ the rate that was set has no say.
+#   100 have become effective rates from 0.19 to 0.28. The rate that was set does not enter $1/\sqrt{2\sum G^2}$.
 # - "The effective learning rate stabilizes": without noise, yes. With noise it falls, with a slope of -0.6 at
 #   $\eta = 10$, where constant $G$ would give -0.5.
-# - "Does not strictly hold [...] when using momentum": monotone growth does; it is the right angle that is lost. "Like
-#   Adam": 2 to 4 per cent of the steps shorten $v$; each unit grows all the same, provided that there is noise.
+# - "Does not strictly hold [...] when using momentum": monotone growth does hold; it is the right angle that is lost.
+#   "Like Adam": 2 to 4 per cent of the steps shorten $v$; each $v$ grows all the same, provided that there is noise.
 #
 # The networks here are small, and $g$ and $b$ were held fixed. The laws do not depend on that; the measured $G$ does.
-# Lesson 06 takes all parameters along and asks what the falling rate is worth.
+# Lesson 06 trains all parameters and asks what the falling rate is worth.
 #
 # Questions
 # ---------
@@ -551,12 +553,13 @@ lesson.claim("Adam with noise: qualitatively it does (section 2.1), smallest fin
 # 1. *Into the window.* A unit has $\|v_0\|^2 = 0.34$ and $G = 0.055$. After about how many steps can you no longer
 #    tell $\eta = 1$ from $\eta = 100$ by the effective rate? Compare with the figure.
 # 2. *Batch size in the long run.* The noise is $\operatorname{tr} D/B$. How should $\|v_t\|$ depend on $B$ after many
-#    steps? Train with $\eta = 1$ and $B$ from 1 to 256 for 1000 steps and fit the exponent of $\|v_t\|^4 - \|v_0\|^4$.
+#    steps? Train with $\eta = 1$ and $B$ from 1 to 256 for 1000 steps and fit the exponent of $B$ in
+#    $\|v_t\|^4 - \|v_0\|^4$.
 # 3. *Schedules.* Let $\eta_t$ change from step to step. Derive $\|v_t\|^4 \approx \|v_0\|^4 + 2G^2\sum\eta_s^2$. What
 #    does the effective rate do for $\eta_t = \eta_0/\sqrt t$, and for $\eta_t = \eta_0\,r^t$ with $r > 1$? Check both
 #    with ``tangent_gradient``.
 # 4. *A norm without a weight.* WNGrad (Wu et al. 2018, arXiv:1803.02865) takes $x_{j+1} = x_j - \nabla f(x_j)/b_j$ and
-#    $b_{j+1} = b_j + \|\nabla f(x_{j+1})\|^2/b_j$. Put $b = \|v\|^2/\eta$ into Pythagoras and compare. How does $1/b_j$
-#    fall with persistent noise?
+#    $b_{j+1} = b_j + \|\nabla f(x_{j+1})\|^2/b_j$. Put $b = \|v\|^2/\eta$ into Pythagoras's equation and compare. How
+#    does $1/b_j$ fall with persistent noise?
 
 lesson.finish()

@@ -3,15 +3,15 @@ r"""The effective learning rate
 
 Set a learning rate a thousand times too large, and a network diverges within five steps. Let only the directions of
 its weight vectors take that rate, and it survives: the first step is a disaster, but it makes the vectors so long that
-no later step can be one. From this the paper draws a promise for practice, "a much wider range of learning rates".
-Whoever tunes a network with normalized weights should know how far the promise goes, which parameters it leaves out,
+no later step can be one. From this the paper draws a promise for practice, "a much wider range of learning rates". If
+you tune a network with normalized weights, you should know how far the promise goes, which parameters it leaves out,
 and what it costs.
 
 Afterwards you can explain
 
 - which of three "effective learning rates" can be compared between layers and networks;
 - why a learning rate that is 1000 times too large is the same mistake as a $v$ that is 32 times too short;
-- why the angle by which a direction turns per step comes to $1/\sqrt{2t}$, whatever learning rate you chose;
+- why the angle by which a direction turns per step approaches $1/\sqrt{2t}$, whatever learning rate you chose;
 - which part of "a much wider range" follows from the growth of $v$, which does not, and what to do about it.
 
 Read first: lesson 03 (weight normalization) and lesson 05 (norm growth); section 2.1 of Salimans & Kingma (2016),
@@ -27,10 +27,10 @@ Claims checked, and where they are made:
 - "a much wider range of learning rates" (section 2.1): true where the lengths g and the biases b keep a rate of their
   own.
 
-Three further chapters take up what this one leaves out. Each can be read on its own, after this lesson:
+Three further chapters take up what this lesson leaves out. Each can be read on its own afterwards:
 
 - ``further/06_angles.py``: you log the angle per step of your own network and want to know what it should be;
-- ``further/06_schedules.py``: you ask whether weight normalization makes your schedule superfluous;
+- ``further/06_schedules.py``: you ask whether weight normalization makes your schedule unnecessary;
 - ``further/06_batch_norm.py``: you use batch normalization, or some of your units have died.
 
 Time: quick about 20 s, full about 4 min.
@@ -78,9 +78,9 @@ def problem(number=0):
 
 # %%
 # *The network.* Two hidden layers of ReLU units, weight normalization in every layer. At the start
-# $g = \|v\| = \|w\|$, so that it computes what it would compute without. *The loop* is the usual one but for two
-# optimizers, so that the directions $v$ can have another learning rate $\eta$ than the lengths $g$ and biases $b$. The
-# tracker notes ‖v‖ and the relative step $c = \|\Delta v\|/\|v\|$ at every step.
+# $g = \|v\| = \|w\|$, so that it computes what it would compute without. *The loop* is the usual one, except for two
+# optimizers, so that the directions $v$ can have a learning rate $\eta$ different from that of the lengths $g$ and
+# biases $b$. The tracker records ‖v‖ and the relative step $c = \|\Delta v\|/\|v\|$ at every step.
 
 LAYERS = (0, 2, 4)  # where the linear layers are in the network
 
@@ -178,17 +178,17 @@ lesson.figure(figure, "one_rate", note="synthetic problem, one network", alt="Le
 #
 # 1. *As a step of* $w$: the rate is $\eta\,g^2/\|v\|^2$.
 # 2. *As a step of the direction* $u = w/g$. With $\nabla_u L = g\,\nabla_w L$ it says $\Delta u = -(\eta/\|v\|^2)\,M_w
-#    \nabla_u L$: the rate is $\eta/\|v\|^2$. This is the same in other coordinates.
+#    \nabla_u L$: the rate is $\eta/\|v\|^2$. This is the same step in other coordinates.
 # 3. *As an angle.* $\Delta v$ is at a right angle to $v$, so $u$ turns by $\arctan c$ with $c = \eta\,\|\nabla_v
 #    L\|/\|v\|$. Write $G = \|v\|\,\|\nabla_v L\|$ for the gradient's norm at length 1, as in lesson 05. Then
 #    $c = (\eta/\|v\|^2)\,G$: the rate times the slope that it multiplies.
 #
-# A rate alone does not say how far a step goes; that depends on the slope of the loss as well. The angle includes it.
-# It is a pure number and means the same in every layer of every network: at $c = 1$ a single step replaces the
-# direction, at $c = 0.001$ it takes a thousand to turn it.
+# A rate alone does not say how far a step goes; that also depends on the slope of the loss. The angle includes both. It
+# is a pure number and means the same in every layer of every network: at $c = 1$ a single step replaces the direction,
+# at $c = 0.001$ it takes a thousand steps to turn it.
 #
-# *Adam* divides each entry of the gradient by its typical size. Its step does not know that the gradient is smaller
-# where $v$ is longer: the angle is proportional to $\eta/\|v\|$, without the square (van Laarhoven 2017,
+# *Adam* divides each entry of the gradient by its typical size. So its step does not shrink when the gradient does
+# because $v$ is longer: the angle is proportional to $\eta/\|v\|$, without the square (van Laarhoven 2017,
 # arXiv:1706.05350). We stretch every $v$ by a factor $a$, make one small step, and look at the angle.
 
 stretches = np.logspace(-1, 1, 9)
@@ -224,17 +224,17 @@ lesson.claim("Adam: the angle per step as a power of ‖v‖, exponent", exponen
 # Too fast is too short
 # ---------------------
 #
-# If only $\eta/\|v\|^2$ matters, then $\eta$ means nothing without $\|v_0\|$. Take $a\,v$ in the place of $v$, with any
+# If only $\eta/\|v\|^2$ matters, then $\eta$ means nothing without $\|v_0\|$. Take $a\,v$ in place of $v$, with any
 # $a > 0$. The loss is the same, the gradient is $1/a$ times as long, and a step with the rate $a^2\eta$ leads to
 # $a\,v - a^2\eta\,\nabla_v L/a = a\,(v - \eta\,\nabla_v L)$. Step by step, the two runs keep the same directions:
 #
 # $$\text{learning rate } \eta \text{ from } v_0 \quad\equiv\quad
 #   \text{learning rate } a^2\eta \text{ from } a\,v_0.$$
 #
-# A learning rate that is 1000 times too large is a $v_0$ that is $\sqrt{1000} \approx 32$ times too short. It can be
-# cured by a longer $v_0$ as well as by a smaller $\eta$. If $a$ is a power of 2, multiplying by it is exact in
-# floating-point numbers. So is every step of the argument, and all losses must agree *bit for bit*. (With plain SGD on
-# $v$. Adam would need the rate $a\,\eta$.)
+# A learning rate that is 1000 times too large is a $v_0$ that is $\sqrt{1000} \approx 32$ times too short. A longer
+# $v_0$ cures it as well as a smaller $\eta$. If $a$ is a power of 2, multiplying by it is exact in floating-point
+# numbers. Then every step of the argument is exact, and all losses must agree *bit for bit*. (With plain SGD on $v$.
+# Adam would need the rate $a\,\eta$.)
 
 
 def loss_after(stretch, eta):
@@ -254,15 +254,15 @@ lesson.claim("η from v₀ and a²η from a v₀, a = 1/32 and 8: largest differ
 #
 # Now back to $\eta = 100$. "If the learning rate is too large, the norm of the unnormalized weights grows quickly until
 # an appropriate effective learning rate is reached." In our run the growth took one step. By Pythagoras (lesson 05),
-# $\|v_1\|^2 = \|v_0\|^2 + \eta^2\|\nabla_v L\|^2$. If $c_1$, the $c$ of the first step, is well above 1, the second
-# part is all that counts:
+# $\|v_1\|^2 = \|v_0\|^2 + \eta^2\|\nabla_v L\|^2$. If $c_1$, the $c$ of the first step, is well above 1, only the
+# second term counts:
 #
 # $$\|v_1\| \approx \eta\,\|\nabla_v L\|, \qquad
 #   \frac{\eta}{\|v_1\|^2} \approx \frac{1}{\eta\,\|\nabla_v L\|^2}.$$
 #
 # The rate that you set has moved to the denominator: the larger $\eta$, the *smaller* the effective rate from then on.
-# The sentence above describes a rate that is somewhat too large. One that is far too large does not stop at the
-# appropriate value but overshoots it. Here are the units whose first step has $c_1 > 10$.
+# The quotation describes a rate that is somewhat too large. If it is far too large, the effective rate does not stop at
+# the appropriate value but overshoots it. Here are the units whose first step has $c_1 > 10$.
 
 first_steps = {eta: train(network(), eta, 0.1, steps=1) for eta in (100.0, 1000.0, 10_000.0)}
 measured, overshot = [], []
@@ -285,25 +285,24 @@ lesson.claim("First step far too large: η/‖v₁‖² = 1/(η‖∇_v L‖²),
 # A clock that needs no setting
 # -----------------------------
 #
-# And the later steps? Suppose that $G$ stays the same, as it does where the noise of the minibatches makes up the
-# gradient. Pythagoras says $\|v_{t+1}\|^2 = \|v_t\|^2\,(1 + c_t^2)$, so $c = \eta G/\|v\|^2$ is divided by $1 + c^2$
-# in each step. In terms of the reciprocal that is simple:
+# And the later steps? Suppose that $G$ stays the same, as it does where the gradient is mostly minibatch noise.
+# Pythagoras says $\|v_{t+1}\|^2 = \|v_t\|^2\,(1 + c_t^2)$, so $c = \eta G/\|v\|^2$ is divided by $1 + c^2$ in each
+# step. In terms of the reciprocal that is simple:
 #
 # $$\frac{1}{c_{t+1}} = \frac{1}{c_t} + c_t .$$
 #
-# (The optimizer WNGrad of lesson 05, question 4, sets its rate by this rule.) One line holds everything.
-# $1/c_2 = c_1 + 1/c_1$, the same for $c_1$ as for $1/c_1$. And squared, $1/c_{t+1}^2 = 1/c_t^2 + 2 + c_t^2$, where the
-# last term is small once $c$ is. So from the second step on
+# (The optimizer WNGrad of lesson 05, question 4, sets its rate by this rule.) Everything follows from this line.
+# First, $1/c_2 = c_1 + 1/c_1$ is the same for $c_1$ as for $1/c_1$. Squared, it reads
+# $1/c_{t+1}^2 = 1/c_t^2 + 2 + c_t^2$, where the last term is small once $c$ is. So from the second step on
 #
 # $$c_t \approx \frac{1}{\sqrt{(c_1 + 1/c_1)^2 + 2\,(t-2)}}.$$
 #
-# - *The clock.* Once $t$ is well above $(c_1 + 1/c_1)^2/2$, the angle is $1/\sqrt{2t}$. There is no $\eta$ in that, no
-#   $G$, no $\|v_0\|$, no size of the layer.
-# - *The symmetry.* A learning rate 1000 times too large does not leave the direction restless. From the second step on
+# - *The clock.* Once $t$ is well above $(c_1 + 1/c_1)^2/2$, the angle is $1/\sqrt{2t}$. It contains no $\eta$, no $G$,
+#   no $\|v_0\|$, no layer size.
+# - *The symmetry.* A learning rate 1000 times too large does not make the direction restless. From the second step on
 #   the direction moves as slowly as with a rate 1000 times too *small*.
 # - *The width.* After $t$ steps the angle is within $\sqrt2$ of $1/\sqrt{2t}$ for all $c_1$ from $1/\sqrt{2t}$ to
-#   $\sqrt{2t}$: $\log_{10}(2t)$ decades of $\eta$. That is 2.8 after 320 steps, and one more for each ten times as
-#   many.
+#   $\sqrt{2t}$: $\log_{10}(2t)$ decades of $\eta$. That is 2.8 after 320 steps, and one more after ten times as many.
 #
 # Lesson 05 found the same window from the growth of $\|v\|^4$. We compare with the recursion, for $c_1$ from 0.001 to
 # 1000.
@@ -326,7 +325,7 @@ for t in (1, 2, 10, 100, 1000, 10_000):
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* Since $c_s^2 \le 1/2s$, the terms left out add at most $\sum_{s=2}^{t-1} 1/2s$ to $1/c_t^2$, which is
-# $2t$ at least. Half their ratio is the relative error of $c$. It is largest at $t = 5$: 0.027.
+# at least $2t$. Half their ratio is the relative error of $c$. It is largest at $t = 5$: 0.027.
 
 lesson.claim("The formula for the angle, c₁ from 0.001 to 1000, steps 2 to 10,000: c by the recursion", recursion[1:],
              predicted=clock(first_angles, steps), rtol=0.028)
@@ -352,7 +351,7 @@ print(f"1/√(2t) over the last 50 steps: {rms(1 / np.sqrt(2 * np.arange(STEPS -
 
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* The formula assumes a constant $G$. The loss falls to about half, so let $G$ change by a factor of 2. On
-# the flanks of the curve, where ‖v‖ hardly grows, $c$ then changes by as much; in the middle less.
+# the flanks of the curve, where ‖v‖ hardly grows, $c$ then changes by as much; in the middle, by less.
 
 late = [rms(by_rate[eta].c[0][-50:]) for eta in (1.0, 10.0, 100.0)]
 lesson.claim("η = 1, 10, 100 for v only: the scaled gradient self-stabilizes (section 2.1), late angles of the first "
@@ -393,10 +392,10 @@ lesson.figure(figure, "clock", note="right: synthetic problem, one network", alt
 # %%
 # Rates from 1 to 100, whose first steps differ by a factor of 100, end within a factor of 1.5 of each other. At 0.1
 # and 1000, on the two flanks, the angle has not met the clock yet. (From step 3 to about 20 all measured lines run
-# *below* $1/\sqrt{2t}$. With constant $G$ they could not; it is the gradient that falls after the first steps, as the
-# loss does. The chapter ``further/06_angles.py`` puts the measured $G$ into the law and finds every layer on it.)
+# *below* $1/\sqrt{2t}$. With constant $G$ they could not; but the gradient falls after the first steps, as the loss
+# does. The chapter ``further/06_angles.py`` puts the measured $G$ into the law and finds every layer on it.)
 #
-# So the direction forgets how large its learning rate was. It does not forget for free.
+# So the direction forgets how large its learning rate was. But that has a price.
 #
 # The price
 # ---------
@@ -404,11 +403,11 @@ lesson.figure(figure, "clock", note="right: synthetic problem, one network", alt
 # After a step that is far too large, $v_1 \approx -\eta\,\nabla_v L$: the start is forgotten, and the new direction is
 # the negative gradient of one minibatch, the same for every large $\eta$. Write $v = \eta\,\tilde v$. By the
 # equivalence above, with $a = 1/\eta$, $\tilde v$ learns with the rate $1/\eta$, from a $\tilde v_1$ that does not
-# depend on $\eta$. Steps that small follow the gradient flow, a smooth path on which only the rate times the number of
+# depend on $\eta$. Such small steps follow the gradient flow, a smooth path on which only the rate times the number of
 # steps counts: $t/\eta$. So the curves of different $\eta$ are *one curve* over $t/\eta$, and the number of steps to
 # recover is proportional to $\eta$.
 #
-# To see the direction alone, $g$ and $b$ stay as they are. We count the steps until the loss on 1024 examples is below
+# To see the direction alone, we hold $g$ and $b$ fixed. We count the steps until the loss on 1024 examples is below
 # that of guessing.
 
 
@@ -443,8 +442,8 @@ ratio = np.exp(np.mean(np.log(needed[10_000.0] / needed[3000.0])))
 # %% Tolerance tags=["hide-input"]
 # *Tolerance.* At $\eta = 3000$ recovery takes some 50 steps or more. The first of them are the coarsest, and the loss
 # is looked at every 12 steps; that may shift the crossing by one or two steps, 3 %. The noise of the minibatches
-# shifts it by 10 % in one problem, their geometric mean by half of that. We allow 10 %: the exponent of $\eta$ to
-# 0.08.
+# shifts it by 10 % in one problem, and the geometric mean of all by half of that. We allow 10 %: the exponent of $\eta$
+# to 0.08.
 
 lesson.claim("Direction only: the steps to recover are proportional to η, ratio for η = 10,000 and 3000", ratio,
              predicted=10_000 / 3000, rtol=0.1)
@@ -478,18 +477,18 @@ lesson.figure(figure, "recovery", note=f"synthetic problems, {PROBLEMS} networks
 # %%
 # The problems differ a lot; within each, the steps are proportional to $\eta$. (The slowest network is the one whose
 # first step has left the fewest units alive in the second layer; ``further/06_batch_norm.py`` counts dead units.)
-# Without decay ‖v‖ never comes back, so nothing shortens recovery. It need not wait for the clock, though, which for
+# Without decay ‖v‖ never comes back, so nothing shortens recovery. But recovery need not wait for the clock, which for
 # $c_1 = 100$ begins after 5000 steps. Noise alone needs of the order of $c_1^2$ steps of size $1/c_1$ to turn a
-# direction. The mean gradient adds up, and needs of the order of $c_1$.
+# direction. The mean gradient adds up, and needs only of the order of $c_1$ steps.
 #
 # What the growth does not protect
 # --------------------------------
 #
-# Why did the run with 100 for *all* parameters diverge? Its directions were as well protected. But the logits of a
-# network of three layers are, but for biases, proportional to the product $g_1 g_2 g_3$ of the lengths, and the
+# Why did the run with 100 for *all* parameters diverge? Its directions were just as well protected. But apart from
+# biases, the logits of a network of three layers are proportional to the product $g_1 g_2 g_3$ of the lengths, and the
 # gradient of each length to the product of the other two. A huge step makes all three of the size of $\eta$; the next
 # gradients are of the size of $\eta^2$, and the next lengths of $\eta^3$. The exponent multiplies in every step, and
-# float32 ends at $10^{38}$. Weights without normalization do just the same.
+# float32 ends at $10^{38}$. Weights without normalization behave in the same way.
 #
 # So there are three ways to train, and we try each over eight decades of $\eta$ (six for Adam): the normal
 # parameterization; weight normalization with one $\eta$ for all parameters; and with $\eta$ for $v$ only, while $g$
@@ -498,14 +497,14 @@ lesson.figure(figure, "recovery", note=f"synthetic problems, {PROBLEMS} networks
 # The grid
 # --------
 #
-# What should be expected? At the lower end all three need the same number of steps times $\eta$ to get anywhere, and
-# ‖v‖ has no time to grow. The normal parameterization then ends where the curvature of the loss ends it. For the
-# directions the upper end is where recovery takes the whole training. And Adam? Its steps do not depend on the size of
-# the gradient. So no parameter can run away with an exponent that multiplies; but one that has been thrown to 100
-# still has to come back.
+# What should we expect? At the lower end all three need the same number of steps times $\eta$ to get anywhere, and ‖v‖
+# has no time to grow. At the upper end, the curvature of the loss limits the normal parameterization. For the
+# directions, the upper end is where recovery takes the whole training. And Adam? Its steps do not depend on the size of
+# the gradient. So no parameter can run away with an exponent that multiplies; but one that has been thrown to 100 still
+# has to come back.
 #
-# All networks train side by side: the first two axes of every array count the problem and the learning rate. They start
-# from the weights of ``network``. The optimizers are the library's; their ``lr`` may be an array.
+# All networks train side by side: the first two axes of every array stand for the problem and the learning rate. They
+# start from the weights of ``network``. The optimizers are the library's; their ``lr`` may be an array.
 
 PER_DECADE = 3
 RULES = {  # optimizer, the rate of g and b where they have their own, decades of η
@@ -579,9 +578,9 @@ for rule, (_, _, (low, high)) in RULES.items():
 # %%
 # We call a learning rate *usable* if the test loss after training is below a mark between guessing and the entropy of
 # the labels: at least 60 % of what can be learned has been learned. The mark belongs to the problem, not to a method.
-# The width of the range is counted for each problem; we give the mean and the standard deviation over the problems. The
-# best test loss of a problem is that at the rate which is best for the *other* problems: a rate that is chosen by the
-# loss that it is judged by makes every method look better, and most the one with many rates to choose from.
+# We count the width of the range for each problem, and give the mean and the standard deviation over the problems. The
+# best test loss of a problem is that at the rate which is best for the *other* problems: choosing a rate by the loss
+# that it is judged by flatters every method, and most of all the one with many rates to choose from.
 
 mark = entropy + 0.4 * (GUESSING - entropy)
 
@@ -655,7 +654,8 @@ lesson.figure(figure, "learning_rates", note=f"synthetic problems: median, lowes
 # *Bounds.* A range comes in steps of a third of a decade, and a mean over five problems scatters by 0.1 to 0.2. For
 # one $\eta$ we claim that there is a gain, and that it is below 2 decades. For $v$ only, the upper end moves from
 # where the curvature puts it, near 1, to where recovery takes the whole training. Recovery took some $0.03\,\eta$
-# steps, which makes 320 at $\eta = 10^4$: four decades. Part of the training must be left to learn in; we ask for two.
+# steps, which makes about 320 at $\eta = 10^4$: four decades. Part of the training must be left for learning; we ask
+# for two.
 
 for rule in RULES:
     lesson.claim(f"{rule}, one η for all: weight normalization widens the usable range, mean gain in decades",
@@ -671,11 +671,11 @@ for case, losses in hundred.items():
 # With $\eta$ for $v$ only the range gains 3.3 ± 0.4 decades, with either optimizer. The paper's "much wider range" is
 # true of the part of the network that its argument is about. One $\eta$ for all parameters gains less. With SGD that
 # is 0.7 ± 0.2 decades, a factor of 5, and 100 is out of reach. With Adam it is 1.3 ± 0.4, a factor of 20, and a factor
-# of 3 to 20 with other seeds. That is a lot: many a search over learning rates does not span more. (The authors
-# trained with Adam and Adamax.)
+# of 3 to 20 with other seeds. That is a lot: many searches over learning rates do not span more. (The authors trained
+# with Adam and Adamax.)
 #
-# Is it really the growth of ‖v‖ that does it, or just the split into two rates? Take the growth away: give every $v$
-# its first length back after each step, and leave all else as it is. Then no step makes the next one smaller.
+# Is it really the growth of ‖v‖ that does it, or just the split into two rates? Take the growth away: reset every $v$
+# to its first length after each step, and leave everything else as it is. Then no step makes the next one smaller.
 
 kept = decades(results["SGD"]["η for v only"])
 without_growth = decades(sweep("η for v only", rates["SGD"], reset=True))
@@ -697,15 +697,15 @@ lesson.claim("SGD, each at the rate that is best for the other problems: test lo
 # --------------------
 #
 # - *Give* $g$ *and* $b$ *a rate of their own*, an ordinary one. That takes a second optimizer, and then the rate for
-#   $v$ hardly needs tuning. With one rate for all, tune $\eta$ as you would without weight normalization: what limits
-#   it are the parameters that nothing protects.
-# - *Look at the angle*, not at $\eta$: ``relative_step`` of ``wn.NormTracker``, layer by layer. Far below
-#   $1/\sqrt{2t}$ a direction learns too slowly. Too large an $\eta$ looks the same there as too small a one; the norm
-#   tells which it is.
+#   $v$ hardly needs tuning. With one rate for all, tune $\eta$ as you would without weight normalization: it is limited
+#   by the parameters that nothing protects.
+# - *Look at the angle*, not at $\eta$: ``relative_step`` of ``wn.NormTracker``, layer by layer. Far below $1/\sqrt{2t}$
+#   a direction learns too slowly. In the angle, too large an $\eta$ looks the same as too small a one; the norm tells
+#   which it is.
 # - *Too large costs as much as too small.* After a step that was far too large, ‖v‖ does not come back by itself. Make
 #   $v$ short again by hand, which changes no output, or let weight decay do it (``further/05_weight_decay.py``).
 # - *Think of* $\eta/\|v_0\|^2$. Two programs that start $v$ at different lengths need learning rates that differ by the
-#   square of the ratio, as long as the clock has not begun.
+#   square of that ratio, as long as the clock has not begun.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -718,8 +718,8 @@ lesson.claim("SGD, each at the rate that is best for the other problems: test lo
 # - "The scaled gradient self-stabilizes its norm": yes, for directions. First angles that differ by a factor of 100
 #   differ by 1.5 in the end.
 # - "Neural networks with weight normalization therefore work well with a much wider range of learning rates": by 3.3
-#   decades with $\eta$ for $v$ only, of which 3.0 are lost if ‖v‖ may not grow. With one $\eta$ for all by 0.7 with SGD
-#   and 1.3 with Adam. The mechanism is real and strong, and $g$ and $b$ lie outside it.
+#   decades with $\eta$ for $v$ only, of which 3.0 are lost if ‖v‖ may not grow. With one $\eta$ for all, by 0.7 with
+#   SGD and 1.3 with Adam. The mechanism is real and strong, but $g$ and $b$ lie outside it.
 # - "The effective learning rate stabilizes": it falls as $1/\sqrt{2t}$ while there is noise (lesson 05 and
 #   ``further/06_angles.py``).
 # - "Neural networks with batch normalization also have this property": ``further/06_batch_norm.py``.
@@ -730,7 +730,7 @@ lesson.claim("SGD, each at the rate that is best for the other problems: test lo
 # smallest gradient seen in $T$ steps falls as $T^{-1/2}$ with full gradients, as $T^{-1/4}$, up to logarithms, with
 # stochastic ones (their sections 3 and 4). The other parameters do not get this for free. Their rate must be small
 # enough for the smoothness of the loss, and must fall with time if gradients are stochastic. So theory divides the
-# parameters where our grid does. (The law of the clock is not in that paper; it is derived above.)
+# parameters where our grid does. (The law of the clock is not in that paper; we derived it above.)
 #
 # The networks here are small and train for a short time, without weight decay.
 #
@@ -744,7 +744,7 @@ lesson.claim("SGD, each at the rate that is best for the other problems: test lo
 # 3. *Start longer.* Multiply every $v$ by 10 in ``first_parameters`` and keep $g$. By the equivalence, where must the
 #    curve of "η for v only" go? Why does its lower end move, but the clock not?
 # 4. *A clock with decay.* With weight decay $\lambda$ on $v$, the recursion for ‖v‖² becomes
-#    $\|v'\|^2 = (1 - \eta\lambda)^2\|v\|^2 + \eta^2G^2/\|v\|^2$. What becomes of $1/c' = 1/c + c$? Find the angle at
-#    which it comes to rest, and how many steps that takes from $c_1 = 100$ if $\eta\lambda = 0.001$ or 0.01.
+#    $\|v'\|^2 = (1 - \eta\lambda)^2\|v\|^2 + \eta^2G^2/\|v\|^2$. What becomes of $1/c' = 1/c + c$? Find the value at
+#    which the angle settles, and how many steps that takes from $c_1 = 100$ if $\eta\lambda = 0.001$ or 0.01.
 
 lesson.finish()

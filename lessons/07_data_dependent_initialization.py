@@ -4,13 +4,13 @@ r"""Data-dependent initialization
 A deep network can be lost before its first training step. Draw its weights a little too small, and whatever goes in
 comes out as $10^{-20}$; a little too large, and it comes out as $10^{8}$. No learning rate repairs either. Weight
 normalization does not prevent this, because it gives every weight vector a length $g$ without saying which. The paper
-reads the right $g$, and the right bias, off a single minibatch. It takes four lines of code. Here you derive them, see
-what they buy, and find out what they cost.
+reads the right $g$, and the right bias, off a single minibatch. That takes four lines of code. Here you derive them,
+see what they gain, and find out what they cost.
 
 Afterwards you can
 
 - predict how fast a signal fades or explodes from layer to layer;
-- derive equations 5 and 6, and write them so that every pre-activation begins with mean 0 and variance 1;
+- derive equations 5 and 6, and implement them so that every pre-activation begins with mean 0 and variance 1;
 - explain why this makes gradients grow on their way back, and by how much;
 - say when the initialization helps, and where it cannot be used.
 
@@ -29,8 +29,8 @@ Time: quick about 20 s, full about 3 min.
 """
 
 # %%
-# We use networks of random numbers: no data set is needed. Identities are checked in float64, training is shown in
-# float32.
+# All weights and data are random numbers: no data set is needed. Identities are checked in float64, training is shown
+# in float32.
 
 from itertools import pairwise
 from math import log, pi, sqrt
@@ -81,16 +81,18 @@ for layer in (1, 2, 3, 10, 20, 30, 40, 50):
     print(f"layer {layer:2}: root mean square of t = {np.sqrt((ts[layer - 1] ** 2).mean()):.1e}")
 
 # %%
-# The signal fades by a constant factor per layer. We can predict it. Suppose the entries of $W$ are independent with
+# The signal fades by a constant factor per layer, which we can predict. Suppose the entries of $W$ are independent with
 # mean 0 and standard deviation $s$. Given $x$, each $t_i = \sum_j W_{ij} x_j$ is a sum of $n$ independent terms, so
 # $\mathbb{E}\,t_i^2 = s^2 \sum_j x_j^2$. Here $x_j = \phi(t_j)$ comes from the layer below. For the half of all $t_j$
-# that are positive the ReLU keeps $t_j^2$; for the others it leaves 0. So the mean square of $t$ is
-# $s^2 \cdot n \cdot \frac12$ times that of the layer below, and its root mean square (RMS) changes per layer by
+# that are positive, the ReLU keeps $t_j^2$; for the others it leaves 0. So the mean square of $t$ is
+# $s^2 \cdot n \cdot \frac12$ times that of the layer below, and its root mean square (RMS) changes per layer by a
+# factor of
 #
 # $$s\,\sqrt{n/2}.$$
 #
 # A row of length 1 has entries of size $s = 1/\sqrt n$: the factor is $1/\sqrt2$, whatever the width. Only
-# $s = \sqrt{2/n}$ keeps the scale (He et al. 2015, arXiv:1502.01852). Now several common starts, four networks each:
+# $s = \sqrt{2/n}$ keeps the scale (He et al. 2015, arXiv:1502.01852). Now several common starts, with four networks
+# each:
 
 STARTS = {  # name: (standard deviation s of the entries of W, how W is drawn)
     "N(0, 4/n)": (2 / sqrt(n), lambda rng: rng.normal(0, 2 / sqrt(n), (n, n))),
@@ -113,27 +115,27 @@ for name in STARTS:
           f"RMS {rms[name][-1]:.0e}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* A sum of $n$ terms does not hit its expectation exactly. For Gaussian weights a layer multiplies the mean
-# square by $\frac2n\sum_j\phi(z_j)^2$ with standard normal $z_j$. This has mean 1 and variance
-# $(4\,\mathbb{E}\,\phi(z)^4 - 1)/n = 5/n$. Over 49 layers and four networks, the logarithm of the factor for the RMS
-# has the standard deviation $\frac12\sqrt{5/(49 \cdot 4\,n)} = 0.008$. The logarithm of a quantity that fluctuates is
-# also too small on average, by up to half of half the variance: $5/(4n) = 0.0125$. We allow four standard deviations
-# and the bias, 0.045.
+# *Tolerance.* A sum of $n$ terms does not equal its expectation exactly. With Gaussian weights, the factor of a layer
+# for the mean square is $\frac2n\sum_j\phi(z_j)^2$ times the predicted one, with standard normal $z_j$. This sum has
+# mean 1 and variance $(4\,\mathbb{E}\,\phi(z)^4 - 1)/n = 5/n$. Over 49 layers and four networks, the logarithm of the
+# factor for the RMS has the standard deviation $\frac12\sqrt{5/(49 \cdot 4\,n)} = 0.008$. The logarithm of a quantity
+# that fluctuates is also too small on average, by up to half of half the variance: $5/(4n) = 0.0125$. We allow four
+# standard deviations and the bias, 0.045.
 
 lesson.claim("RMS changes by s√(n/2) per layer, 50 ReLU layers, five starts (section 3, the motivation)",
              list(factors.values()), predicted=list(predicted.values()), rtol=0.045)
 
 # %%
-# So weight normalization with $g = 1$ is one of the starts that fade, and so is the paper's own
-# $v \sim N(0, 0.05^2)$ if it is used as the weights directly. He's start works, but only because someone
-# worked out the 2 for this $\phi$. Max pooling, dropout or another nonlinearity would each need a number of its own.
+# So with weight normalization and $g = 1$ the signal fades, and also with the paper's own $v \sim N(0, 0.05^2)$ if it
+# is used directly as the weights. He's start works, but only because someone worked out the 2 for this $\phi$. Max
+# pooling, dropout or another nonlinearity would each need a number of its own.
 #
 # Equations 5 and 6
 # -----------------
 #
 # The paper's remedy: do not compute the scale, measure it. Send one minibatch of $B$ examples through the network. At
 # each unit take the mean $\mu[t]$ and the standard deviation $\sigma[t]$ of the pre-activation over the minibatch
-# ($\mu$ stands for a mean here, and never for momentum), and normalize (equation 5):
+# (here $\mu$ stands for a mean, never for momentum), and normalize (equation 5):
 #
 # $$t = \frac{v \cdot x}{\|v\|}, \qquad y = \phi\!\left(\frac{t - \mu[t]}{\sigma[t]}\right).$$
 #
@@ -147,7 +149,7 @@ lesson.claim("RMS changes by s√(n/2) per layer, 50 ReLU layers, five starts (s
 #
 # $$g \leftarrow \frac{1}{\sigma[t]}, \qquad b \leftarrow -\frac{\mu[t]}{\sigma[t]} .$$
 #
-# From then on the layer is an ordinary one. It depends on no minibatch, and $g$ and $b$ are trained like any other
+# From then on the layer is an ordinary one. It depends on no minibatch, and $g$ and $b$ are trained like all other
 # parameters.
 
 
@@ -179,11 +181,11 @@ for unit in range(3):
           f"to {after[:, unit].mean():6.2f} ± {after[:, unit].std():.2f}")
 
 # %%
-# The last line of ``initialize`` matters: each layer must be measured on the *new* output of the layer below. It is
-# tempting to run the uninitialized network once, collect all statistics, and set every $g$ together. Then the second
-# layer is measured on inputs that it will never see. If the first layer's $t$ has a deviation of 3 in that run, its
-# outputs are three times too large, the second layer's $g$ comes out three times too small, and the second layer ends
-# at a deviation of 1/3.
+# The last line in the loop of ``initialize`` matters: each layer must be measured on the *new* output of the layer
+# below. It is tempting to run the uninitialized network once, collect all statistics, and set every $g$ at once. Then
+# the second layer is measured on inputs that it will never see. If the first layer's $t$ has a deviation of 3 in that
+# run, its outputs are three times too large, the second layer's $g$ comes out three times too small, and the second
+# layer ends with a deviation of 1/3.
 
 scaled = 3 * x
 t1 = pre_activations(scaled, [(unit_rows(lesson.rng(6)), 0)], mg.relu)[0]
@@ -193,8 +195,8 @@ second = mg.relu((t1 - t1.mean(axis=0)) / t1.std(axis=0)) @ U.T * g_too_small
 
 # %% tags=["hide-input"]
 # *Tolerance.* The first layer's deviations are estimated from 500 examples, to $1/\sqrt{2 \cdot 500} = 3$ % each, and
-# they differ from 3 by little else. A mean over 100 units that share the same inputs averages most of that away. We
-# allow 3 %.
+# hardly anything else makes them differ from 3. A mean over 100 units that share the same inputs averages most of that
+# away. We allow 3 %.
 
 lesson.claim("Mistake: all statistics from one pass leave the second layer's deviation at 1/3",
              second.std(axis=0).mean(), predicted=1 / 3, rtol=0.03)
@@ -206,8 +208,8 @@ lesson.claim("Mistake: all statistics from one pass leave the second layer's dev
 # ``wn.data_dependent_init(model, x)`` applies equations 5 and 6 to any model made of modules. To give it something to
 # do, we draw each layer's weights at a random scale between $10^{-3}$ and $10^3$, with random biases.
 #
-# Section 3 adds that "the method can also be applied to networks without weight normalization": an ordinary $w$ is its
-# own $v$, so divide it by $\|w\|\,\sigma[t]$ and give it the same $b$. We initialize each network both ways.
+# Section 3 adds that "the method can also be applied to networks without weight normalization": take $w$ itself as $v$,
+# so divide it by $\|w\|\,\sigma[t]$ and set the same $b$. We initialize each network both ways.
 
 
 class Stack(nn.Module):
@@ -252,9 +254,9 @@ apart = max(np.abs(a - b).max() for a, b in zip(outputs[::2], outputs[1::2], str
 print(f"largest mean {max(means):.0e}, largest |variance - 1| {max(variances):.0e}")
 
 # %% tags=["hide-input"]
-# *Tolerance.* Each layer rounds at some $10^{-15}$ (sums of 100 products of size 1 in float64). A difference grows by
-# up to 1.21 per layer on its way through the network, as the next part shows: by $10^4$ over 50 layers. So $10^{-9}$
-# leaves room, and is far from anything that a wrong formula could give.
+# *Tolerance.* Each layer has rounding errors of some $10^{-15}$ (sums of 100 products of size 1 in float64). A
+# difference grows by a factor of up to 1.21 per layer on its way through the network, as the next part shows: by $10^4$
+# over 50 layers. So $10^{-9}$ leaves room, and is far from anything that a wrong formula could give.
 
 lesson.claim("wn.data_dependent_init = equations 5 and 6 written out, depth 2 to 50: largest difference in g or b",
              max(difference), below=1e-9)
@@ -265,7 +267,7 @@ lesson.claim("Same function without and with weight normalization (section 3): l
              below=1e-9)
 
 # %%
-# Forward, then, the promise holds to the last digits, for any scale of $v$ and any depth.
+# So in the forward direction the promise holds to the last digits, for any scale of $v$ and any depth.
 
 # %% tags=["hide-input"]
 
@@ -293,14 +295,13 @@ lesson.figure(
 # ---------
 #
 # Training needs gradients, too. Are they well scaled if the signal is? Let $\delta_l$ be the gradient of the loss with
-# respect to the pre-activations of layer $l$. Backpropagation (lesson 01) takes it from layer $l+1$ to layer $l$ by
+# respect to the pre-activations of layer $l$. Backpropagation (lesson 01) carries it from layer $l+1$ to layer $l$ by
 #
 # $$\delta_l = \phi'(t_l) \odot (W^{\mathsf T} \delta_{l+1}),$$
 #
-# where $\odot$ multiplies entry by entry. Two factors set its size. The rows of $W$ have length $g$ and
+# where $\odot$ multiplies entry by entry. Two factors set the size of $\delta_l$. The rows of $W$ have length $g$ and
 # random directions, so $W^{\mathsf T}$ multiplies the mean square by $g^2$. The slopes multiply it by
-# $\mathbb{E}\,\phi'(z)^2$, where $z$ is standard normal: that is what equations 5 and 6 make of $t$, if it
-# is Gaussian.
+# $\mathbb{E}\,\phi'(z)^2$, where $z$ is standard normal, as $t$ is after equations 5 and 6 if it is Gaussian.
 #
 # What is $g$? Equation 6 sets it to $1/\sigma[t]$, and $t = u \cdot x$ with a random unit vector $u$ has the
 # variance of a typical entry of $x = \phi(z)$. So $g^2 = 1/\operatorname{Var}\phi(z)$, and each layer multiplies the
@@ -308,8 +309,8 @@ lesson.figure(
 #
 # $$\chi = \frac{\mathbb{E}\,\phi'(z)^2}{\operatorname{Var}\phi(z)} ,$$
 #
-# hence its RMS by $\sqrt\chi$. (The same $\chi$ multiplies the square of a small difference between two inputs on its
-# way forward: a difference $dt$ becomes $W(\phi'(t) \odot dt)$ in the next layer, with the same two factors.)
+# and hence its RMS by $\sqrt\chi$. (The same $\chi$ multiplies the square of a small difference between two inputs on
+# its way forward: a difference $dt$ becomes $W(\phi'(t) \odot dt)$ in the next layer, with the same two factors.)
 #
 # For the ReLU, $\mathbb{E}\,\phi'^2 = \frac12$, and $\operatorname{Var}\phi = \mathbb{E}\,\phi^2 - (\mathbb{E}\,\phi)^2
 # = \frac12 - \frac1{2\pi}$. That gives $\sqrt\chi = \sqrt{\pi/(\pi - 1)} = 1.211$. With He's start $g^2 = 2$, and the
@@ -364,7 +365,7 @@ for case, (_, _, expected) in CASES.items():
 # 0.006$ for the standard deviation, and a bias of up to 0.006; after equations 5 and 6 the minibatch's own statistics
 # remove most of both. What remains is that the variances of the units scatter about their mean, by $\sqrt{2/n} = 10$ %
 # or more where the features are correlated, as in deep tanh layers. The mean of $g^2 = 1/\sigma^2$ then exceeds
-# the inverse of the mean of $\sigma^2$ by $2/n = 1$ % or more. Half of it counts for $g$. Together we allow 2 %.
+# the inverse of the mean of $\sigma^2$ by $2/n = 1$ % or more. Half of that counts for $g$. In total we allow 2 %.
 
 lesson.claim("Gradients grow by √χ per layer: ReLU and tanh after equations 5 and 6, ReLU with He's start",
              list(growth.values()), predicted=[case[2] for case in CASES.values()], rtol=0.02)
@@ -388,28 +389,28 @@ lesson.figure(
 )
 
 # %%
-# (Over 49 layers the dots leave their lines by up to a factor of 1.5. It is 1 % per layer, from the finite width.)
+# (Over 49 layers the dots leave their lines by up to a factor of 1.5. That is 1 % per layer, from the finite width.)
 #
-# That is the cost. A nonlinearity removes some of the variation between examples, and equations 5 and 6 put it back
-# by making $g$ larger than the slopes make up for. Whatever magnifies differences forward magnifies gradients
+# This growth is the cost. A nonlinearity removes some of the variation between examples, and equations 5 and 6 put it
+# back by making $g$ larger than the slopes make up for. Whatever magnifies differences forward magnifies gradients
 # backward. **With unit variance in every layer, gradients grow exponentially with depth**, whichever nonlinearity you
 # choose, straight lines excepted. Batch normalization does the same (Yang et al. 2019, arXiv:1902.08129). Over 10 ReLU
 # layers the factor is 6.8, which training survives. Over 50 it is 12,000.
 #
-# He's start avoids this. It pays in the forward direction: its scale stays, but the *differences* between
-# examples fade, until all inputs look alike. The chapter on depth (``further/07_depth.py``) measures both.
+# He's start avoids this, but pays in the forward direction: the scale stays, while the *differences* between examples
+# fade, until all inputs look alike. The chapter on depth (``further/07_depth.py``) measures both.
 #
 # What one minibatch can promise
 # ------------------------------
 #
 # "With our method this only holds for the minibatch we use for initialization, and subsequent minibatches may have
 # slightly different statistics" (section 3). How slightly? Take a unit in the first layer whose $t$ is Gaussian with
-# mean 0 and deviation 1 over all data. The $B$ examples of the minibatch estimate the mean to $1/\sqrt B$. They
-# estimate the variance to $\sqrt{2/B}$, and hence the deviation, which is its root, to half of that in relative terms:
+# mean 0 and deviation 1 over all data. The $B$ examples of the minibatch estimate the mean to within $1/\sqrt B$ and
+# the variance to within $\sqrt{2/B}$. The deviation is its root, so its relative error is half of that:
 # $1/\sqrt{2B}$. Later data inherit both errors. They have the mean $-\mu[t]/\sigma[t]$ and the deviation
 # $1/\sigma[t]$ instead of 0 and 1.
 #
-# Gaussian inputs of variance 1 and unit vectors make such a $t$ exactly, so no later data need to be drawn:
+# Gaussian inputs of variance 1 and unit vectors give exactly such a $t$, so no later data need to be drawn:
 
 BATCHES = (100, 300, 1000)
 errors = []
@@ -426,13 +427,13 @@ for row, B in enumerate(BATCHES):
 # %% tags=["hide-input"]
 # *Tolerance.* Root mean squares of 4000 values, of which the 100 of one batch are correlated enough to count half, are
 # known to $1/\sqrt{2 \cdot 2000} = 1.6$ %. The formulas leave out terms of relative size $3/(2B)$, 1.5 % at $B = 100$.
-# Four standard deviations and that make 8 %.
+# Four standard deviations plus these terms make 8 %.
 
 lesson.claim("Layer 1: later minibatches' means are off by 1/√B and their deviations by 1/√(2B), B = 100 to 1000",
              errors, predicted=[(1 / sqrt(B), 1 / sqrt(2 * B)) for B in BATCHES], rtol=0.08)
 
 # %%
-# For a few hundred examples that is slight: the authors used 500. But each layer inherits the errors of
+# For a few hundred examples the difference is slight: the authors used 500. But each layer inherits the errors of
 # all layers below, and small minibatches go badly wrong: ten examples leave the tenth ReLU layer at several
 # times its intended scale. ``further/07_later_minibatches.py`` finds the law for that, and treats inputs
 # that are not Gaussian.
@@ -443,13 +444,13 @@ lesson.claim("Layer 1: later minibatches' means are off by 1/√B and their devi
 # "The downside of this initialization method is that it can only be applied in similar cases as where batch
 # normalization is applicable. For models with recursion, such as RNNs and LSTMs, we will have to resort to standard
 # initialization methods" (section 3). A recurrent layer shows why. It reads its input $x$ and its own last output $h$,
-# $h \leftarrow \phi(W[x, h] + b)$, with *one* $g$ and $b$ for all steps. But its pre-activations have other statistics
-# at each step.
+# $h \leftarrow \phi(W[x, h] + b)$, with *one* $g$ and $b$ for all steps. But its pre-activations have different
+# statistics at each step.
 #
 # Initialize it at its first step. There $h = 0$, and half of the unit vector $u$ has nothing to read, so
 # $\sigma^2[t] = \frac12$ and $g = \sqrt2$. At the second step the other half brings in $h = \phi(z)$. Its share of the
 # variance is $g^2 \cdot \frac12 \cdot \operatorname{Var}\phi = \operatorname{Var}\phi$, and the means of the
-# units, all positive, add an offset of RMS $\mathbb{E}\,\phi = 1/\sqrt{2\pi}$. So we expect a deviation of
+# units' outputs, all positive, add an offset of RMS $\mathbb{E}\,\phi = 1/\sqrt{2\pi}$. So we expect a deviation of
 # $\sqrt{1 + \operatorname{Var}\phi} = 1.158$ and an offset of 0.399.
 
 
@@ -474,8 +475,8 @@ for what, values in zip(("deviation", "offset"), by_step.T, strict=True):
 
 # %% tags=["hide-input"]
 # *Tolerance.* The mean square of the offset over 100 units scatters by $\sqrt{2/100} = 14$ %, its root over 20 networks
-# by 1.6 %; the deviation by far less. To the offset comes the noise of 500 examples, a variance of 1/500 twice over,
-# which is 1.3 % of 0.399. We allow 8 %: $1.158$ is then still told from 1.
+# by 1.6 %; the deviation by far less. The noise of 500 examples adds a variance of 1/500 twice over to the squared
+# offset, which makes 1.3 % of 0.399. We allow 8 %, which still tells $1.158$ from 1.
 
 lesson.claim("Recurrent ReLU layer initialized at its first step: deviation √(1 + Var φ), offset E φ at step 2",
              by_step[1], predicted=[sqrt(1.5 - 1 / (2 * pi)), 1 / sqrt(2 * pi)], rtol=0.08)
@@ -483,14 +484,14 @@ lesson.claim("Recurrent ReLU layer initialized at its first step: deviation √(
 # %%
 # What is set for one step does not hold for the next. ``wn.data_dependent_init`` therefore leaves LSTM cells alone.
 # Nor can the method help where a unit's $t$ is the same for the whole minibatch, as with a single example or an input
-# that is always 0: there $\sigma[t] = 0$. And it sets the scale of the *first* step only. Unlike batch
-# normalization (lesson 08), it does not hold it during training.
+# that is always 0: there $\sigma[t] = 0$. And it sets the scale only for the *start* of training. Unlike batch
+# normalization (lesson 08), it does not maintain it.
 #
 # Does it help?
 # -------------
 #
-# Now train. The task has ten classes, each of which has three clusters of points in 32 dimensions. A shallow network
-# solves it easily, so depth is the only difficulty. Layers have 40 units, the optimizer is SGD with minibatches of 40,
+# Now we train. The task has ten classes, each of which has three clusters of points in 32 dimensions. A shallow network
+# solves it easily, so depth is the only difficulty. Layers have 40 units; the optimizer is SGD with minibatches of 40,
 # for 200 steps. There are four starts: PyTorch's default, He's, and equations 5 and 6 on $v \sim N(0, 0.05^2)$, the
 # paper's choice, without and with weight normalization.
 
@@ -521,8 +522,8 @@ def start(kind, count, x, rng):
 
 
 # %%
-# We train each start at seven learning rates $\eta$ side by side: the first axis of every array counts networks. The
-# gradient of the *sum* of their losses gives each network its own gradient.
+# We train each start at seven learning rates $\eta$ side by side: the first axis of every array runs over the networks.
+# The gradient of the *sum* of their losses gives each network its own gradient.
 
 
 def weight(layer):
@@ -567,8 +568,9 @@ for kind, final in zip((KINDS[0], KINDS[2]), train(starts, etas, points, labels,
 
 # %%
 # Now all four starts at several depths. For each we report the loss at its *best* learning rate. (The networks with
-# weight normalization get rates ten times smaller; the chapter ``further/07_scale_of_v.py`` says why they want them.)
-# Two problems only, five with ``--full``: believe what is large, such as learning or not, and no small difference.
+# weight normalization get rates ten times smaller; the chapter ``further/07_scale_of_v.py`` says why they need them.)
+# There are only two problems, five with ``--full``: trust large effects, such as learning or not, and no small
+# difference.
 
 DEPTHS = (4, 8, 16, 24, 32, 48) if lesson.full else (4, 8, 16, 32)
 best = {kind: np.zeros((len(DEPTHS), problems)) for kind in KINDS}
@@ -585,9 +587,9 @@ for kind in KINDS:
     print(f"{kind:31}", "".join(f"{value:8.3f}" for value in best[kind].mean(axis=1)))
 
 # %% tags=["hide-input"]
-# *Bounds.* There is no theory of the final loss to compare with. 2.1 is nearer to guessing, 2.3, than chance takes the
-# mean of 20 losses (which scatter by 0.05 or less around 2.3); 1 is less than half of guessing. At 32 layers we claim
-# only which start gets further.
+# *Bounds.* There is no theory of the final loss to compare with. If a network only guesses, its losses scatter by 0.05
+# or less around 2.3, so that by chance the mean of 20 does not fall to 2.1; 1 is less than half of guessing. At 32
+# layers we claim only which start gets further.
 
 at = {count: row for row, count in enumerate(DEPTHS)}
 lesson.claim("16 layers: PyTorch's default does not learn at any rate, lowest final loss (guessing: 2.30)",
@@ -621,16 +623,16 @@ lesson.figure(
 )
 
 # %%
-# The paper's sentence holds, with a limit. At moderate depth, equations 5 and 6 make a network trainable that could not
-# be trained at all, and nobody had to know about $\sqrt{2/n}$. At 32 layers they do not: between the first and the last
-# layer gradients differ by $1.211^{31} = 380$, and no single learning rate suits both. He's start, whose gradients
-# keep their size, gets further there, if not far. (Depths like these became routine with shortcuts around layers: He et
-# al. 2015, arXiv:1512.03385.)
+# The paper finds that the method works well; this holds, with a limit. At moderate depth, equations 5 and 6 make a
+# network trainable that could not be trained at all, and nobody had to know about $\sqrt{2/n}$. At 32 layers they do
+# not: between the first and the last layer gradients differ by a factor of $1.211^{31} = 380$, and no single learning
+# rate suits both. He's start, whose gradients keep their size, gets further there, if not far. (Depths like these
+# became routine with shortcuts around layers: He et al. 2015, arXiv:1512.03385.)
 #
 # Two groups had similar ideas at the same time, and section 3 names both. Mishkin & Matas (2016, arXiv:1511.06422)
 # start from orthonormal matrices and divide each by the deviation of the whole *layer's* output: one number where
 # equation 6 has one per unit, and no change of means. Krähenbühl et al. (2016, arXiv:1511.06856) choose weights from
-# data such that all layers train at about the same rate.
+# data so that all layers train at about the same rate.
 #
 # What the paper says, and what we found
 # --------------------------------------
@@ -641,21 +643,20 @@ lesson.figure(
 #   0.71.
 # - *Zero mean and unit variance in all layers.* Exact up to rounding after 50 layers, with or without weight
 #   normalization, for vectors of any length.
-# - *"Subsequent minibatches may have slightly different statistics."* In the first layer by $1/\sqrt B$ for the mean
-#   and $1/\sqrt{2B}$ for the deviation. More in deeper layers.
+# - *"Subsequent minibatches may have slightly different statistics."* In the first layer they differ by $1/\sqrt B$ in
+#   the mean and $1/\sqrt{2B}$ in the deviation. In deeper layers they differ more.
 # - *"Experimentally we find this initialization method to work well."* At 16 layers it made training possible where
-#   PyTorch's default had failed. At 32 layers its growing gradients, 1.21 per layer, defeated it.
+#   PyTorch's default failed. At 32 layers its gradients, which grow by 1.21 per layer, defeated it.
 # - *Recurrent models:* as the paper says.
 #
 # Questions
 # ---------
 #
 # 1. *Half a step.* Apply equation 6 only halfway: $g \leftarrow \sigma^{-1/2}$ and $b \leftarrow -\mu\,\sigma^{-1/2}$.
-#    To which deviation does a deep ReLU network settle? Answer with pencil first, then change two lines of
-#    ``initialize``.
+#    At which deviation does a deep ReLU network settle? Answer on paper first, then change two lines of ``initialize``.
 # 2. *Closer to linear.* Compute $\chi$ of the leaky ReLU, $\phi(t) = \max(t, \alpha t)$, as a function of its slope
 #    $\alpha$. Which slopes keep the growth below 10 over 50 layers? Does a 32-layer network with such a slope learn?
-# 3. *Which minibatch?* Initialize a 10-layer network of the last part with examples of a single class, and look at the
+# 3. *Which minibatch?* Initialize a 10-layer network of the last part on examples of a single class, and look at the
 #    statistics of the other classes. What should the minibatch look like?
 #
 # Further chapters
