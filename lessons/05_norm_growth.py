@@ -272,8 +272,8 @@ lesson.figure(figure, "noise", note="synthetic problem, 20 % of the answers flip
 # learning rate. The norm grows, so this rate falls. How fast?
 #
 # The gradient itself is proportional to $1/\|v\|$ (equation 3). Write $\|\nabla_v L\| = G/\|v\|$, so that $G$ is the
-# size that the gradient would have at $\|v\| = 1$, and suppose that noise keeps $G$ constant. Then square the theorem
-# of Pythagoras:
+# size that the gradient would have at $\|v\| = 1$, and suppose that noise keeps $G$ constant. The theorem of Pythagoras
+# gives the next line (*Pythagoras* in later lessons), and its square the law:
 #
 # $$\|v'\|^2 = \|v\|^2 + \frac{\eta^2 G^2}{\|v\|^2} \quad\Longrightarrow\quad
 #   \|v'\|^4 = \|v\|^4 + 2\,\eta^2 G^2 + \frac{\eta^4 G^4}{\|v\|^4}.$$
