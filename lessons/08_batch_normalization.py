@@ -561,8 +561,8 @@ lesson.claim("Best rate of each: test loss, weight norm − (WN + mean-only BN),
 
 # %%
 # In this network equation 7 recovers about half of what weight normalization lacks (up to two thirds with other seeds),
-# and it allows a larger learning rate. (At 0.3 weight normalization alone diverges in some of the problems.) The rest is
-# due to the deviations, which batch normalization holds fixed and equation 7 does not. Do we see the mechanism, too?
+# and it allows a larger learning rate. (At 0.3 weight normalization alone diverges in some of the problems.) The rest
+# is due to the deviations, which batch normalization holds fixed and equation 7 does not. Do we see the mechanism, too?
 # Here are the statistics after training, at a rate that suits all three; for mean-only batch normalization the means
 # are those of $t$, *before* $\mu[t]$ is subtracted. Afterwards they would be 0.
 

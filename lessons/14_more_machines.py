@@ -433,8 +433,8 @@ lesson.figure(figure, "cost", alt="The share of a step's time that is computing,
               "batch norm last.")
 
 # %%
-# With two workers on two cores, the benchmark's steps took 1.02 to 1.31 times what the model predicts (23 November 2026,
-# ``results/benchmarks/workers.json``), with batch norm the furthest off: its synchronized form is made of single
+# With two workers on two cores, the benchmark's steps took 1.02 to 1.31 times what the model predicts (23 November
+# 2026, ``results/benchmarks/workers.json``), with batch norm the furthest off: its synchronized form is made of single
 # operations. (Two runs on busy cores gave 1.00 to 1.07 and 0.98 to 1.28.)
 #
 # The lines of weight normalization and of the normal parameterization coincide: one more number for each unit costs
