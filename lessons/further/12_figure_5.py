@@ -613,8 +613,9 @@ print(f"weight norm has the higher one in {ahead.sum()} of {ahead.size} pairs of
 # %%
 # Two runs that differ only in their seed differ by 7 and 11 % here, in the median, and by up to 24 %. If scores on
 # Atari scatter like that, the paper's 2 and 3 % in Breakout and Seaquest are no evidence for either side, and even 16 %
-# in Enduro and 22 % in Space Invaders can come from seeds. In the mean over the four games weight normalization is
-# ahead by 10 ± 6 %; the 95 % interval (Student's, with three degrees of freedom) reaches from -8 to 28 %.
+# in Enduro and 22 % in Space Invaders can come from seeds. (Ours scatter more for one reason: each is a mean over
+# 10,000 moves, the paper's over 125,000.) In the mean over the four games weight normalization is ahead by 10 ± 6 %;
+# the 95 % interval (Student's, with three degrees of freedom) reaches from -8 to 28 %.
 #
 # How much of the paper's experiment can this code reach? With ``--full --game atari/breakout`` it does what the paper
 # describes: 200 epochs of 250,000 moves, with an evaluation of 125,000 moves after each. One core of our machine makes
