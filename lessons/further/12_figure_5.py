@@ -57,9 +57,9 @@ ARM_COLOURS["normal, initialized"] = COLOURS["mean-only BN"]
 # --------------------------------------------
 #
 # Equation 4 holds for any loss: the gradient for $v$ is at a right angle to $v$. A target that moves is another loss in
-# each step, and that changes nothing. So plain gradient descent can make $v$ longer only, and each step turns it by
-# less. Where a problem stays the same, this is a schedule that comes for free (lesson 06). Here the problem does not
-# stay, and the last target is as far away as the first.
+# each step, and that changes nothing. So plain gradient descent can only make $v$ longer, and equal steps turn it less
+# and less. Where a problem stays the same, this is a schedule that comes for free (lesson 06). Here the problem
+# changes, and the last target may be as far away as the first.
 #
 # How fast does $\|v\|$ grow under momentum $\mu$? A step is $d_t = \mu d_{t-1} - \eta(1 - \mu)\nabla$. Its part along
 # $v$ is all of the earlier steps: $v_t \cdot d_t = \mu\,v_t \cdot d_{t-1} = \mu\,(v_{t-1} + d_{t-1}) \cdot d_{t-1}$.
@@ -138,14 +138,15 @@ lesson.figure(figure, "lengths", alt="Three panels over 1,350 updates, medians o
 # 40 %, and the relative steps stay about the same, since the steps grow with it: in this run, with Adamax, no schedule
 # comes for free. Each new target makes steps a few percent larger for a while. That is all: nothing in the method
 # notices that a problem has become another one. (Weights without normalization begin much longer here, so their
-# relative steps are smaller from the start. That is a difference of rates, and the grid below takes it away.)
+# relative steps are smaller from the start. That amounts to another learning rate, and the grid below removes the
+# difference.)
 #
 # What batch normalization does to a prediction
 # ---------------------------------------------
 #
 # Under batch normalization, a prediction in training depends on the other 31 moves of the minibatch. What acts, and
 # what computes targets, is the network in evaluation, with running averages in place of the minibatch's statistics. So
-# two functions differ that Q-learning takes for one, and the difference has two parts: *noise*, from minibatch to
+# Q-learning treats two different functions as one, and their difference has two parts: *noise*, from minibatch to
 # minibatch, and an *offset* that stays in the mean over minibatches. What counts is their size next to the *gap*
 # between the best move and the second best, since a player looks for the largest entry. We take 1,024 moves from the
 # memory of an agent with batch normalization, and split them at random into minibatches of $B$, six times.
@@ -195,24 +196,24 @@ lesson.claim("the noise of predictions under batch norm falls as 1/√B: minibat
              predicted=[2 * finite[8] / finite[32], 2 * finite[32] / finite[128]], rtol=0.15)
 
 # %%
-# This is the paper's noise in numbers: at the minibatches of 32 that the agent learns from, what it fits and what it
-# acts on disagree about the best move in one state of six or so, and it takes many hundreds of moves in a minibatch,
-# here a thousand, to bring the noise down to a tenth of the gap. The offset adds to it. Whether an agent fails because
-# of that is another question; the runs below answer it for our game.
+# Here is the paper's noise in numbers. With minibatches of 32, as in training, the function that is fitted and the one
+# that acts disagree about the best move in one state of six or so. To bring the noise down to a tenth of the gap, a
+# minibatch would need many hundreds of moves, here a thousand. The offset adds to it. Whether an agent fails because of
+# that is another question; the runs below answer it for our game.
 #
 # The experiment
 # --------------
 #
-# Five arms. *Weight norm* and *normal, initialized* begin as the same function, by data-dependent initialization, and
-# differ in the parameterization alone; *normal* begins as the authors' reference code does, but with weights √2 times
-# as large, as He et al. (2015) propose for ReLUs. *Batch norm*, and *WN + mean-only BN*, complete them. The orchard,
-# network and settings are those of lesson 12, 4,000 moves a run. Every 200 moves we compute what the network's own
-# policy is worth, as a share of the best one's. Its mean over the run is the score of the run: whoever learns sooner,
-# or better, has more.
+# There are five arms. *Weight norm* and *normal, initialized* begin as the same function, by data-dependent
+# initialization, and differ in the parameterization alone; *normal* begins as the authors' reference code does, but
+# with weights √2 times as large, as He et al. (2015) propose for ReLUs. *Batch norm*, and *WN + mean-only BN*, complete
+# them. The orchard, network and settings are those of lesson 12, 4,000 moves a run. Every 200 moves we compute what the
+# network's own policy is worth, as a share of the best one's. The mean of these shares is the score of the run: an
+# agent that learns sooner, or better, scores higher.
 #
-# Rates are powers of √10, rounded. Each arm tries 0.01 and its neighbours with seeds 0, 1 and 2, and goes on to the
-# best until that lies between two that are worse. The best rate then gets ten new seeds. A rate chosen on the seeds
-# that it is judged by would look better than it is. (With three seeds and steps of half a decade, the best rates
+# Rates are powers of √10, rounded. Each arm tries 0.01 and its neighbours with seeds 0, 1 and 2, and moves on towards
+# better rates until the best lies between two worse ones. The best rate then gets ten new seeds: judged on the seeds
+# that chose it, it would look better than it is. (With three seeds and steps of half a decade, the best rates
 # themselves are known to a step or so.)
 
 
@@ -516,9 +517,9 @@ lesson.figure(draw("orchard", tuning, best, curves), "scores", alt="Left: the sc
 # %%
 # *At one rate for all* weight normalization is far ahead of the normal parameterization: 0.57 against 0.36 at 0.01, the
 # rate of lesson 12, and 0.50 against 0.20 at 0.003 (mean scores over three seeds). At 0.03 the lead is 0.05, and at 0.1
-# the order is reversed. The curves on the right say what changes: from 0.003 to 0.03 weight normalization hardly minds
-# the rate, since short vectors turn fast at first and slow themselves down by growing. The normal network needs the
-# large rate. Its start has no part in this: initialized from data, it does the same.
+# the order is reversed. The curves on the right say what changes: from 0.003 to 0.03 weight normalization hardly
+# depends on the rate, since short vectors turn fast at first and slow themselves down by growing. The normal network
+# needs the large rate. Its start is not the reason: initialized from data, it behaves the same.
 #
 # *Each at its best rate*, 0.03 and 0.1, on ten other seeds, the normal parameterization is ahead by 0.06, with an
 # interval from 0.03 to 0.10. *Normal, initialized*, which begins as the same function as *weight norm*, is ahead by
@@ -641,7 +642,8 @@ if lesson.flags.game not in ("orchard", LARGER):
 # - *Batch normalization works here*, behind the other two: 0.58 over the run, and 0.90 at the end. Its noise is there,
 #   as computed above, and costs something, but it does not keep the agent from learning a game of 4,000 moves.
 #   Mean-only batch normalization with weight normalization comes last, with 0.49.
-# - *One run is an anecdote.* On MinAtar the scatter between seeds is as large as most differences in figure 6.
+# - *One run is an anecdote.* On MinAtar two seeds typically differ by more than the two smaller differences in figure
+#   6, and sometimes by more than any.
 # - *Small:* a hidden layer of 48 units and 4,000 moves, or 128 units and 1,000,000 moves, are a long way from the
 #   paper's network and its 50,000,000 moves. The methods that are ahead here are those that learn fast.
 #
