@@ -489,8 +489,8 @@ for epoch, (wrong, test, loss, seconds) in enumerate(zip(*curves.values(), stric
         print(f"{epoch:5} {loss:6.3f} {wrong:14.1f} % {test:10.1f} % {seconds:9.1f}")
 
 # %%
-# Is the gradient at a right angle to $v$?
-# ----------------------------------------
+# 5. Is the gradient at a right angle to $v$?
+# -------------------------------------------
 #
 # Lesson 03 derived that it is (equation 4); here we test it on a real network after training. We take the gradient of
 # the loss on the 500 pictures and, for each weight vector, the part of the gradient that lies along it, relative to the
@@ -530,8 +530,8 @@ lesson.claim("∇_v L is orthogonal to v in every unit of the trained network: l
              along_v.max(), below=1e-5)
 
 # %%
-# How long does v get?
-# --------------------
+# 6. How long does v get?
+# -----------------------
 #
 # With plain gradient descent, the step is at a right angle to $v$, too, and can only make it longer: $\lVert v\rVert^2$
 # grows by the square of each step. The optimizer here is Adam. It divides each entry of the gradient by its own typical
@@ -631,7 +631,7 @@ lesson.figure(figure, "growth_by_layer", note=note, alt="Three plots against the
 # plain gradient descent. Adam's steps do not shrink with the gradient, so for Adam the relative step on the right is
 # the measure. The stairs come from the learning rate, which falls once an epoch in the second half.
 #
-# 5. Training all five
+# 7. Training all five
 # --------------------
 #
 # Now the others, and then all five again from other starts.
@@ -700,7 +700,7 @@ if size.starts > 1:
 # All starts agree on that. Whether batch norm or weight norm + mean-only BN is first changes from start to start, and
 # so does the order of normal and weight norm: with seed 0, normal is ahead by 3 to 8 points. None of this is claimed.
 #
-# 6. Growth in all five
+# 8. Growth in all five
 # ---------------------
 #
 # In the networks without weight normalization the tracker follows the weight itself. Before batch normalization a
@@ -770,7 +770,7 @@ lesson.figure(figure, "growth_by_parameterization", note=note, alt="Left: mean l
 # %%
 # Batch normalization and weight normalization with mean-only batch normalization lie near the line for noise, in
 # every layer. Weight normalization alone scatters about it, with multiples from 11 to 19: its gradients are less like
-# noise, as all logits of all pictures keep moving together (part 7). (On the left it grows as fast as these two for 30
+# noise, as all logits of all pictures keep moving together (part 9). (On the left it grows as fast as these two for 30
 # steps, and then hardly at all: its first gradients are large, and Adam remembers them.) Where the length matters,
 # growth is less than the steps would give, and in the last layers $w$ can get shorter. So "qualitatively we still find
 # the same effect to hold" is right, and for noise it can be made quantitative.
@@ -791,7 +791,7 @@ print(f"‖v‖/‖v₀‖ by the law {np.sqrt(1 + np.sum(eta**2) / 0.05**2):.2f
       f"{grown[FIRST].max():.2f}")
 
 # %%
-# 7. What a small run can show, and what it cannot
+# 9. What a small run can show, and what it cannot
 # ------------------------------------------------
 #
 # The quick run sees 300 steps of a narrow network, at learning rates fixed beforehand. It can show that the five start

@@ -46,7 +46,7 @@ from lessons.exercises.cases import POSITIVE
 
 exercise = Exercise(
     __file__,
-    "lesson 09, part 4",
+    "lesson 09, part 6",
     hints=[
         "Make the matrix d first, with a row for each step t and a column for each gradient k. Above the diagonal "
         "stand zeros: a step does not know later gradients.",
