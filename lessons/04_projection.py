@@ -184,8 +184,8 @@ lesson.figure(figure, "cloud", note="400 gradients; ellipse: two standard deviat
 # All noise along $w$ is gone. Most of the noise along $e$ has gone with it, because $e$ is close to $w$. How much
 # is that worth?
 #
-# 3. What it gains
-# ----------------
+# 3. What the projection gains
+# ----------------------------
 #
 # **Noise and curvature.** Take a linear neuron $t = w \cdot x$ and targets $y = w_* \cdot x + \xi$ with
 # independent noise $\xi$ of standard deviation $\sigma$. For one example $L = \frac12 (t - y)^2$, and its gradient at

@@ -224,8 +224,8 @@ lesson.claim("at the end incoming and outgoing norms are equal: largest |ln(I/O)
              below=1e-9)
 
 # %%
-# Only one end
-# ------------
+# Only one minimum
+# ----------------
 #
 # Is that the smallest network, or only one where no single step helps? Write the factor of unit $u$ as $e^{s_u}$, and
 # let $a_{uv}$ be $\sum|W|^p$ over all weights that lead from unit $v$ to unit $u$. Input and output are units as well,

@@ -153,8 +153,8 @@ lesson.claim("A small difference grows by √χ per layer: ReLU, leaky ReLU, tan
              list(growth.values()), predicted=list(expected.values()), rtol=0.02)
 
 # %%
-# What He's start pays
-# --------------------
+# What He's initialization costs
+# ------------------------------
 #
 # He's start keeps the RMS of $t$. (So does $\sqrt2$ times a random orthogonal matrix, question 2.) How much of that
 # RMS is standard deviation between examples, and how much a mean that all examples share? First, one network of lesson

@@ -1,5 +1,5 @@
-r"""Examples that know each other
-=============================
+r"""Examples that depend on each other
+==================================
 
 With batch normalization, the output for one example depends on the others that happen to be in the minibatch. That is
 how a model can give two answers for the same picture, how information leaks between examples that should not know of

@@ -99,7 +99,7 @@ def gradient_noise(z, delta, r):
 
 
 # %%
-# Pairs that are made for it
+# Pairs made for the purpose
 # --------------------------
 #
 # In trained networks $\overline{\delta z}$ is close to 0, and a mistake in the term with the 3 would not be seen. So
