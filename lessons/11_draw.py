@@ -366,11 +366,11 @@ lesson.claim("H u of the bound, the pieces differentiated twice, is the differen
 # of the implementation that the paper started from. DRAW is known for something else: a small window that it moves,
 # sharp or blurred. A network can learn to move it only if what it sees depends smoothly on the window's place, so the
 # window does not cut out pixels. Instead, Gaussian filters lie on a square grid. Five numbers, a linear map of the
-# decoder's $h$, determine them: the center (down and across), the distance between neighbours, the filters' standard
+# decoder's $h$, determine them: the centre (down and across), the distance between neighbours, the filters' standard
 # deviation $\sigma$, and a strength. The first two run from -1, one pixel before the picture, to 1, one pixel beyond
 # it. The others are logarithms; at 0 the filters span the picture from its first pixel to its last, $\sigma$ is one
 # pixel, and the strength is 1. So a window whose numbers are close to 0 sees the whole picture. Along each axis, filter
-# $i$, centered at $m_i$, gives pixel $a$ the weight
+# $i$, centred at $m_i$, gives pixel $a$ the weight
 #
 # $$F_{ia} = \frac{e^{-(a - m_i)^2/2\sigma^2}}{S_i + 10^{-4}}, \qquad S_i = \sum_a e^{-(a - m_i)^2/2\sigma^2},
 #   \qquad \text{read}(x) = \text{strength} \cdot F_{\text{down}}\, x\, F_{\text{across}}^\top.$$
@@ -379,7 +379,7 @@ lesson.claim("H u of the bound, the pieces differentiated twice, is the differen
 # 200 random windows.
 
 rng = lesson.rng(7)
-numbers = rng.normal(size=(200, 5)) * [1, 1, 0.5, 1, 0.3]  # center down and across, and three logarithms
+numbers = rng.normal(size=(200, 5)) * [1, 1, 0.5, 1, 0.3]  # centre down and across, and three logarithms
 window = Window(numbers, 5, side)
 y, _, log_distance, log_variance, _ = numbers.T[:, :, None]
 centers = (y + 1) / 2 * (side + 1) - 1 + (np.arange(5) - 2) * np.exp(log_distance) * (side - 1) / 4
@@ -725,7 +725,7 @@ lesson.figure(figure, "bound_and_steps", note=note, alt="Left: the test bound in
 # -------------------------
 #
 # The network with windows paints pictures of its own: each $z_t$ comes from a normal distribution, without the encoder.
-# A frame shows where its window is, from the first filter's center to the last's.
+# A frame shows where its window is, from the first filter's centre to the last's.
 
 painter, shown = trained["windows"].model, 8
 painters = painter, trained["weight norm, length 1"].model
@@ -795,7 +795,7 @@ lesson.animation(figure, draw_frame, range(T + 3), "painting", note=note, per_se
 # Questions
 # ---------
 #
-# 1. *Half a pixel.* One implementation of DRAW centers its windows at $(y + 1)/2$ times the side, in pixels counted
+# 1. *Half a pixel.* One implementation of DRAW centres its windows at $(y + 1)/2$ times the side, in pixels counted
 #    from 0. Where, then, is the window that covers the picture, and what does it read?
 # 2. *Forgetting less.* Add 2 to the forget gates' bias, in the cell whose memory was followed. What becomes of the
 #    product of the forget gates after six steps? And what of the bound, if both cells of *normal, length 1* begin like

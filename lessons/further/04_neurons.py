@@ -298,7 +298,7 @@ def dense_network(rng, sizes=(32, 32, 32, 10)):
 # For each neuron, at the start, after a tenth of the training, and at the end, we measure
 #
 # - $|\cos|$ of the angle between $w$ and the leading eigenvector of $C$; the paper does not say whether its covariance
-#   is centered, so we also take the second moment $\frac1N \sum_i \nabla_i \nabla_i^{\mathsf T}$;
+#   is centred, so we also take the second moment $\frac1N \sum_i \nabla_i \nabla_i^{\mathsf T}$;
 # - the noise along $w$ relative to the average direction, $n\,u^{\mathsf T} C u/\operatorname{tr} C$, which is 1 on
 #   average for a direction at random;
 # - the *participation ratio* of $C$, of $D$, and without a random direction in place of $w$. It is
@@ -489,7 +489,7 @@ lesson.claim("Hidden dense layers: noise along w / noise in the average directio
 # neurons lie above chance, already before the first step, and with or without weight normalization. It is the case of
 # lesson 04, part 4: inputs without a mean, equal in all directions, and one weight vector shared by 256 positions.
 #
-# Whether $C$ is centered makes little difference. In the first dense layer, with white inputs and a single position,
+# Whether $C$ is centred makes little difference. In the first dense layer, with white inputs and a single position,
 # theory does not favour $w$ either: $r = 1$ for a ReLU whose $\delta$ does not depend on $t$, and less where large $t$
 # mean confident, correct answers.
 #

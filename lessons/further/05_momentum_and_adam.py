@@ -110,7 +110,7 @@ epsilon = float(np.finfo(float).eps)
 #   = -\eta \sum_{k<t} \mu^{t-k} \|p_k\|^2.$$
 #
 # So the step $-\eta\,p_t$ always has a part that points *outward*. The old gradients were tangent where $v$ was then,
-# and $v$ has turned since: a stone leaves the sling along the tangent, and so moves away from the center. Put the
+# and $v$ has turned since: a stone leaves the sling along the tangent, and so moves away from the centre. Put the
 # product into $\|v_t - \eta\,p_t\|^2$ (Heo et al. 2020):
 #
 # $$\|v_{t+1}\|^2 = \|v_t\|^2 + \eta^2 \|p_t\|^2 + 2\,\eta^2 \sum_{k<t} \mu^{t-k} \|p_k\|^2 .$$
