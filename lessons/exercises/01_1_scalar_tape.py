@@ -1,8 +1,8 @@
 """1.1 A tape for single numbers
 
-Write reverse mode for numbers that know addition, multiplication and powers. A `Number` holds its value and the steps
-to it: pairs (input, slope), where the slope is the derivative of this number with respect to that input. Every new
-Number goes on the tape.
+Write reverse mode for single numbers, with addition, multiplication and powers. A `Number` holds its value and the
+steps to it: pairs (input, slope), where the slope is the derivative of this number with respect to that input. Every
+new Number goes on the tape.
 
     a + b, a * b
         a : Number
@@ -91,7 +91,7 @@ exercise = Exercise(
     hints=[
         "Each operation returns `Number(value, (input, slope), …)` with a pair for each input that is a Number. What "
         "is the slope of a · b with respect to a?",
-        "go_back: all gradients 0, that of the result 1, then from the youngest number to the oldest.",
+        "go_back: set all gradients to 0 and that of the result to 1, then go from the youngest number to the oldest.",
         "Each number hands `slope * number.gradient` to each of its inputs, and an input that is used twice gets two "
         "such shares.",
     ],

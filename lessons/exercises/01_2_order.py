@@ -2,7 +2,7 @@
 
 A tape is a list from the oldest number to the youngest. Without that list, all that is known is what each number was
 made from, and the backward pass must find an order by itself: a number may hand on its gradient only when all of its
-shares have arrived, that is, after every number that was made from it.
+shares have arrived, that is, after every number that was made from it has handed on its own.
 
 Here a program is plain data. Its numbers are called 0, 1, 2, …; these names say nothing about their ages.
 
@@ -11,7 +11,7 @@ Here a program is plain data. Its numbers are called 0, 1, 2, …; these names s
             and has this slope with respect to it. Inputs have none: []. A source may come twice, as in x · x.
         result : int, the number to go back from
         returns a list of floats, as long as steps: the derivative of the result with respect to each number. It is 1.0
-        for the result itself, and 0.0 for what the result was not made from.
+        for the result itself, and 0.0 for each number that the result was not made from.
 
 Programs are large. A number may be reached along 2^60 paths, so visit each number once (or a few times), not once for
 each path; a chain may be 100,000 numbers long, too long for recursion. Leave `steps` as it is.
@@ -56,12 +56,12 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 2 (and further/01_order)",
     hints=[
-        "First find out which numbers the result was made from, and how many shares each of them is going to get: one "
-        "for each step that leads to it.",
+        "First find out which numbers the result was made from, and how many shares each of them will get: one for "
+        "each step that leads to it.",
         "A number whose last share has arrived is ready. At the beginning only the result is. Keep the ready ones in a "
         "list; a loop over that list takes the place of recursion.",
-        "Take a ready number, hand on its shares, and count down at each source; a source that gets to 0 is ready. "
-        "Count only steps from numbers that the result was made from, or some will wait for ever.",
+        "Take a ready number, hand on its shares, and count down at each source; a source whose count reaches 0 is "
+        "ready. Count only steps from numbers that the result was made from, or some will wait forever.",
     ],
     seconds=6.0,
 )

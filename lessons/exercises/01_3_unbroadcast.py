@@ -1,11 +1,11 @@
 """1.3 The gradient of what was broadcast
 
-Broadcasting uses one value many times, and what is used many times gets the sum of its shares. Write the rule: sum a
-gradient to the shape that the operand had before it was broadcast.
+Broadcasting uses one value many times, and a value that is used many times gets the sum of its shares. Write the rule:
+sum a gradient to the shape that the operand had before it was broadcast.
 
     unbroadcast(g, shape)
         g : array, of a shape to which `shape` broadcasts
-        shape : tuple of int, the operand's
+        shape : tuple of int, the operand's shape
         returns an array of that shape and of g's dtype; g stays as it is
 
 NumPy broadcasts in two ways: it puts new axes in front, and it stretches axes of size 1. For example, in x * s with x
@@ -40,7 +40,7 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 4",
     hints=[
-        "Two kinds of axes are to be summed. The new ones in front are the first g.ndim - len(shape).",
+        "Two kinds of axes must be summed. The new ones in front are the first g.ndim - len(shape).",
         "When those are gone, g has as many axes as `shape`. Sum over those whose size in `shape` is 1, and keep them.",
         "`g.sum(axis=(0, 2), keepdims=True)` sums over two axes and leaves them with size 1; an empty tuple of axes "
         "sums over none. The new axes in front must go, those of size 1 must stay.",

@@ -11,7 +11,7 @@ shares add up.
         g : array of the shape of a @ b: (n, m), or (B, n, m) if a or b is a stack
         returns (gradient of a, gradient of b), of the shapes of a and b
 
-No axis is called for to be 1 and stretched: two stacks have the same B. For example, a row times a matrix:
+No axis of size 1 has to be stretched: two stacks have the same B. For example, a row times a matrix:
 
     a, b = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]])
     matmul_rules(np.array([[1.0, 10.0]]), a, b)     # ([[43.0, 65.0]], [[1.0, 10.0], [2.0, 20.0]])
@@ -45,11 +45,11 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 4",
     hints=[
-        "For two matrices the shapes leave hardly a choice: the gradient of a is (n, k), made from g (n, m) and b "
-        "(k, m); that of b is (k, m), made from a (n, k) and g (n, m).",
-        "`.T` turns all axes around. For a stack only the last two may be exchanged: np.swapaxes(x, -1, -2).",
-        "If a is a single matrix and g is a stack, g @ (b transposed) is a stack of shares, one for each use of a. So "
-        "what remains to be done with it?",
+        "For two matrices the shapes leave little choice: the gradient of a is (n, k), made from g (n, m) and b (k, "
+        "m); that of b is (k, m), made from a (n, k) and g (n, m).",
+        "`.T` reverses the order of all axes. For a stack only the last two may be exchanged: np.swapaxes(x, -1, -2).",
+        "If a is a single matrix and g is a stack, g @ (b transposed) is a stack of shares, one for each use of a. "
+        "What remains to be done with it?",
     ],
 )
 

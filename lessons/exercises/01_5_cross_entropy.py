@@ -4,8 +4,8 @@ A network that chooses among K classes gives K numbers for each example, its log
 
     p_k = exp(t_k) / Σ_j exp(t_j)          (softmax)
 
-and the loss, the cross-entropy, is minus the logarithm of the probability that it gives to the right class, averaged
-over the N examples. Write it, and its gradient with respect to the logits.
+and the loss, the cross-entropy, is minus the logarithm of the probability of the right class, averaged over the N
+examples. Write it, and its gradient with respect to the logits.
 
     cross_entropy(t, labels)
         t : array (N, K)

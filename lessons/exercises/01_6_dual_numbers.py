@@ -1,7 +1,7 @@
 """1.6 Dual numbers
 
-Write forward mode. A dual number carries a tangent beside its value: its derivative along the direction in which the
-inputs move. Each operation computes both at once, so there is no tape.
+Write forward mode. A dual number carries a tangent beside its value: the derivative of the value along the direction in
+which the inputs move. Each operation computes both at once, so there is no tape.
 
     a + b, a * b, a / b
         a, b : Dual, or one of them a float, which is a constant: `dual` makes it a Dual with the tangent 0
@@ -87,8 +87,8 @@ exercise = Exercise(
         "`self.tangent` and b' as `other.tangent`.",
         "jvp: make a Dual of each input with its entry of v as tangent, call f with them, read value and tangent of "
         "the result.",
-        "gradient: the derivative with respect to input i is the one along the direction that has a 1 in place i and 0 "
-        "elsewhere. That takes a run for each i.",
+        "gradient: the derivative with respect to input i is the one along the direction that has a 1 in place i and "
+        "0 elsewhere. That takes one run for each i.",
     ],
 )
 

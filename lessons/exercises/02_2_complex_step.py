@@ -9,9 +9,9 @@ complex step.
         x : array of float64, of any shape; it stays as it is
         returns the derivatives of f with respect to the entries of x, an array of float64 of the shape of x
 
-It works on the program, not on the function: every step of it must be smooth for complex numbers. np.abs and
-np.linalg.norm are not, as they take the absolute value √(a² + b²) of a + ib, and the imaginary part is lost. So write
-the length of a vector anew, in such a way that the complex step finds its derivative.
+The complex step works on the program, not on the function: every operation in it must be smooth for complex numbers.
+np.abs and np.linalg.norm are not: they take the absolute value √(a² + b²) of a + ib, and the imaginary part is lost. So
+write the length of a vector anew, so that the complex step finds its derivative.
 
     length(v)
         v : array (n,), real or complex, its real part not zero
@@ -59,8 +59,8 @@ exercise = Exercise(
     "further/02_complex_step, parts 1 and 2",
     hints=[
         "Copy x as an array of complex numbers with `x.astype(complex)`, and add 1j * h to one entry at a time.",
-        "The derivative is the imaginary part of what f returns, divided by h. Give the result the shape of x: "
-        "`for entry in np.ndindex(x.shape)` goes through all its places.",
+        "The derivative is the imaginary part of what f returns, divided by h. Give the result the shape of x: `for "
+        "entry in np.ndindex(x.shape)` goes through all its entries.",
         "length: v * v is a² - b² + 2iab for complex numbers, as it should be. Its sum and np.sqrt are smooth.",
     ],
 )

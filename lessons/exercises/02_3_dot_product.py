@@ -15,10 +15,10 @@ central difference along v.
         seed : int, for np.random.default_rng(seed)
         returns True if the rule is right, False if it is not
 
-Draw u and v at random, such as random signs, or normal numbers, and divide each by its length. Take h = ε^(1/3),
+Draw u and v at random, as random signs or normal numbers, say, and divide each by its length. Take h = ε^(1/3),
 J v ≈ (f(x + hv) - f(x - hv)) / 2h. A trial raises an alarm if the two sides differ by more than 1e-6 ‖J v‖: relative to
-J v, since f may be of any size. Call the rule right if none of three trials raises an alarm, each with u and v of its
-own. A right rule leaves a gap below 1e-8 ‖J v‖; a rule that is wrong in one entry only has to be found.
+J v, since f may be of any size. Call the rule right if none of three trials, each with its own u and v, raises an
+alarm. A right rule leaves a gap below 1e-8 ‖J v‖; a rule that is wrong in a single entry must be found.
 
 For example, for y = x² the rule is 2x u:
 

@@ -8,14 +8,14 @@ function and, beside it, a backward rule for each operand. (minigrad/ops/element
         a, b : arrays
         returns y = √(a² + b²), of the shape to which a and b broadcast
     rule_a(g, y, a, b), rule_b(g, y, a, b)
-        g : the gradient of the output y, and of its shape
-        returns the gradient of a, or of b, and of its shape; `unbroadcast(gradient, a)` sums a gradient to the shape
-        of a
+        g : the gradient of the output y, in the shape of y
+        returns the gradient of a, or of b, in the shape of a, or of b; `unbroadcast(gradient, a)` sums a gradient to
+        the shape of a
 
 a and b are never both 0. In an ordinary backward pass a rule runs on plain arrays. For derivatives of second order it
-runs on Tensors and is recorded itself; so write it with operators and with functions of minigrad (mg), which work on
-both, and leave no Tensor behind that is turned into a constant. (You may put an underscore before the name of a
-parameter of which the rule needs the shape at most, as in lesson 01, part 6; you need not.)
+runs on Tensors and is recorded itself. So write it with operators and with functions of minigrad (mg), which work on
+both, and never turn a Tensor into a constant. (If the rule needs at most the shape of a parameter, you may, but need
+not, put an underscore before its name, as in lesson 01, part 6.)
 
 `derivatives` is complete: it computes y, the gradients of Σ u y, and the gradients of ⟨gradients, (v, w)⟩. For example,
 at (3, 4) y is 5, its gradients are a/y = 0.6 and b/y = 0.8, and with v = 1, w = 0 the second derivatives are b²/y³

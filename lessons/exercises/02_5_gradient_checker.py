@@ -73,7 +73,7 @@ exercise = Exercise(
         "differences: for each entry make an array of zeros with h in that place, `move`, and evaluate f at x + move "
         "and at x - move. `for entry in np.ndindex(x.shape)` works for any shape.",
         "wrong_entries: all three parts of the tolerance are arrays of the shape of x, or numbers. Truncation comes "
-        "from a second call of differences, with the double step.",
+        "from a second call of differences, with twice the step.",
         "Compare |claimed - D₀(h)| with the tolerance. A comparison with nan is never true, so ask which entries are "
         "within the tolerance, and return all others.",
     ],

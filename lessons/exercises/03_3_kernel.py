@@ -1,9 +1,9 @@
 """3.3 A convolution's kernel
 
 In a layer with one row for each unit, ‖v‖ is taken over axis 1. The kernel of a convolution has four axes, (outputs,
-inputs, height, width). Its weight vectors belong to the outputs: all that one output is computed with is one vector,
-and has one length. A transposed convolution keeps its kernel as (inputs, outputs, height, width); there the outputs
-are axis 1. So the axis is an argument. Write equation 2, w = g v/‖v‖, for such a kernel.
+inputs, height, width). Its weight vectors belong to the outputs: all weights that one output is computed with form one
+vector, with one length. A transposed convolution keeps its kernel as (inputs, outputs, height, width); there the
+outputs are axis 1. So the axis is an argument. Write equation 2, w = g v/‖v‖, for such a kernel.
 
     weight_norm(v, g, axis)
         v : array of four axes; the part that belongs to one output is never all zero
@@ -45,8 +45,8 @@ exercise = Exercise(
     'lesson 03, "Equation 2" and "In a layer"',
     hints=[
         "NumPy sums over several axes at once if axis is a tuple: all of 0, 1, 2, 3 except the axis of the outputs.",
-        "With keepdims=True the length has four axes too, and divides v without more ado. g needs such a shape as "
-        "well.",
+        "With keepdims=True the length has four axes, too, and v can be divided by it directly. g needs such a shape "
+        "as well.",
         "If the outputs are axis 0, `g.reshape(-1, 1, 1, 1)` fits; if they are axis 1, `g.reshape(1, -1, 1, 1)`.",
     ],
 )

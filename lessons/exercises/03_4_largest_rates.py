@@ -54,7 +54,7 @@ exercise = Exercise(
         "In the plane the other eigenvector is at a right angle to u: (-u₂, u₁). Or use that the two eigenvalues "
         "add up to "
         "the trace of H.",
-        "Put each factor equal to -1 and solve for η. For the length that is 2/h_along.",
+        "Set each factor equal to -1 and solve for η. For the length that is 2/h_along.",
     ],
 )
 

@@ -1,7 +1,7 @@
 """4.1 Equation 4 without the matrix
 
 M_w = I - u uᵀ with u = w/‖w‖ takes out of a vector d its part along w, and leaves the rest. The matrix has n² entries,
-and nobody needs them: M_w d = d - (d · u) u takes some 4n operations. Write that, for several vectors at once. Your
+and nobody needs them: M_w d = d - (d · u) u takes about 4n operations. Write that, for several vectors at once. Your
 function must not form any array of n × n entries; a law looks at the memory that it takes.
 
     project(w, d)

@@ -14,7 +14,8 @@ eigenvalues, divided by the smallest of them.
         C : array (n, n), symmetric; all its eigenvalues are positive
         returns a float
 
-For example, w = (3, 4) has ‖w‖² = 25. And across w = (0, 0, 2) are the first two axes, with the variances 8 and 2:
+For example, w = (3, 4) has ‖w‖² = 25. And the directions across w = (0, 0, 2) are the first two axes, with the
+variances 8 and 2:
 
     projection_matrix(np.array([3.0, 4.0]))                                   # [[0.64, -0.48], [-0.48, 0.36]]
     condition_across(np.array([0.0, 0.0, 2.0]), np.diag([8.0, 2.0, 100.0]))   # 4.0
@@ -52,11 +53,10 @@ exercise = Exercise(
     "lesson 04, parts 1 and 3",
     hints=[
         "w wᵀ is the array of all products w_i w_j: `np.outer`. ‖w‖² is the product of w with itself.",
-        "`np.linalg.eigvalsh` has the eigenvalues of a symmetric matrix, in ascending order. M_w C is not symmetric; "
-        "M_w C M_w is.",
-        "No eigenvalue is negative, but for rounding. So in ascending order the 0 of w comes first, and the "
-        "smallest that "
-        "counts comes second.",
+        "`np.linalg.eigvalsh` returns the eigenvalues of a symmetric matrix, in ascending order. M_w C is not "
+        "symmetric; M_w C M_w is.",
+        "Except for rounding, no eigenvalue is negative. So in ascending order the 0 of w comes first, and the "
+        "smallest that counts comes second.",
     ],
 )
 

@@ -5,7 +5,7 @@ Is w a direction of much noise? The lesson measures that by
     r = (variance of the gradient along w) / (mean variance across w)
 
 With u = w/‖w‖ the variance along w is uᵀ C u. Across w there are n - 1 directions at right angles to w and to each
-other; the mean is that of their n - 1 variances. It is the same for any choice of these directions, since the variances
+other; the mean is over their n - 1 variances. It is the same for any choice of these directions, since the variances
 along n directions at right angles to each other always add up to the trace of C, the sum of its diagonal.
 
     noise_ratio(w, C)

@@ -11,11 +11,11 @@ eigenvector by its eigenvalue. So, product by product, the leading one gains on 
         returns the pair (value, d): d, array (n,), is C C … C start, with `steps` factors C, divided by its length;
             value, a float, is dᵀ C d, the variance along d
 
-Divide by the length after each product, and not in the end alone: 2^2000 is more than float64 can hold. The law is
-tried with 2000 steps, too.
+Divide by the length after each product, not only at the end: 2^2000 is more than float64 can hold, and one law takes
+2000 steps.
 
-For example, one product makes of (1, 0) the vector (2, 1), of length √5; along it the variance is 14/5. Many
-products end at (1, 1)/√2, with the eigenvalue 3.
+For example, one product turns (1, 0) into (2, 1), of length √5; along it the variance is 14/5. Many products end at
+(1, 1)/√2, with the eigenvalue 3.
 
     C = np.array([[2.0, 1.0], [1.0, 2.0]])
     leading_eigenvector(C, np.array([1.0, 0.0]), 1)      # (2.8, [0.894, 0.447])
@@ -48,10 +48,9 @@ exercise = Exercise(
     "lesson 04, part 4",
     hints=[
         "Divide start by its length before the loop: with 0 steps that is d already.",
-        "In each step: multiply by C, then divide by the length of what came out.",
-        "The value comes last, from the final d: d · (C d). It is not the length that you divided by, though the "
-        "two end up "
-        "alike.",
+        "In each step: multiply by C, then divide by the length of the result.",
+        "The value comes last, from the final d: d · (C d). It is not the length that you divided by, though the two "
+        "agree in the end.",
     ],
 )
 

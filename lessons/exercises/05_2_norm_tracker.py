@@ -1,6 +1,6 @@
 """5.2 A tracker of norms
 
-Whoever trains with normalized weights should watch ‖v‖. Write a class that takes notes, for each unit of one layer.
+Anyone who trains with normalized weights should watch ‖v‖. Write a class that takes notes, for each unit of one layer.
 `NormTracker(v)` begins with the v from which training starts; `record` is called after each step. It keeps three lists,
 each with an array (units,) for the beginning and one for each step:
 
@@ -15,10 +15,10 @@ each with an array (units,) for the beginning and one for each step:
     record(v, grad_v, eta)
         v : array (units, n), after the step
         grad_v : array (units, n), the gradient that the step used
-        eta : float, its learning rate; it may be another one in each step
+        eta : float, its learning rate, which may differ from step to step
 
-Optimizers often change v in place: the same array, with other numbers in it. `track` below does so. It makes a tracker
-and some steps, and returns the three lists; the laws call it, and there is nothing to write in it.
+Optimizers often change v in place: the same array, with other numbers in it. `track` below does so. It is complete: it
+makes a tracker and some steps, and returns the three lists. The laws call it.
 
 For example, v = (3, 4) makes the step (-8, 6) with η = 0.5 and the gradient (16, -12): ‖v‖ grows from 5 to √125.
 
@@ -74,10 +74,10 @@ exercise = Exercise(
     __file__,
     'lesson 03, "In a layer", and lesson 05, "A step at a right angle"',
     hints=[
-        "`record` has to know v from before the step. As v may be changed in place, keep a copy of it.",
+        "`record` has to know the v from before the step. As v may be changed in place, keep a copy of it.",
         "The relative step divides by the length before the step; so compute it before you note the new length.",
-        "The prediction goes on from the prediction, not from what was measured: its square grows by η² ‖∇_v L‖² "
-        "a step.",
+        "Each prediction goes on from the one before, not from what was measured: its square grows by η² ‖∇_v L‖² a "
+        "step.",
     ],
 )
 

@@ -10,8 +10,8 @@ angle whose tangent is c.
     spiral(norm_0, c)
         norm_0 : float, ‖v_0‖, positive
         c : array (steps,), the relative step of each; none is negative; there may be none
-        returns the pair (norm, angle), two arrays (steps + 1,): ‖v_0‖, ‖v_1‖, …, and the angle between v_0 and each of
-            them in radians, which goes on beyond π; it begins with 0
+        returns the pair (norm, angle), two arrays (steps + 1,): ‖v_0‖, ‖v_1‖, …, and the angle by which each v has
+            turned from v_0, in radians; it begins with 0 and goes on beyond π
 
 For example, a step as long as v makes it √2 times as long and turns it by 45°. After two such steps:
 
@@ -44,8 +44,8 @@ exercise = Exercise(
     'lesson 05, "A step at a right angle"',
     hints=[
         "Each step multiplies the length by its own √(1 + c²), and adds its own angle to the angle so far.",
-        "`np.cumprod` has all products of the first entries of an array, `np.cumsum` all sums.",
-        "Both arrays have an entry more than c: put 1 before the factors, and 0 before the angles.",
+        "`np.cumprod` returns the products of the first 1, 2, 3, … entries of an array, `np.cumsum` their sums.",
+        "Both arrays have one entry more than c: put 1 before the factors, and 0 before the angles.",
     ],
 )
 RELATIVE = st.integers(0, 8).map(lambda k: k / 4)

@@ -1,12 +1,12 @@
 """5.4 The effective learning rate of a schedule
 
-The gradient of v is G/‖v‖ long, and suppose that noise keeps G constant. Once the steps are small compared with v, the
+The gradient of v is G/‖v‖ long. Suppose that noise keeps G constant. Once the steps are small compared with v, the
 fourth power of the length grows by 2η²G² in each step. If the learning rate η_t changes from step to step, that is
 
     ‖v_t‖⁴ = ‖v_0‖⁴ + 2 G² (η_0² + η_1² + … + η_{t-1}²)
 
-Step t begins at the length ‖v_t‖, so the direction of v learns in it at the effective learning rate η_t/‖v_t‖². Write
-that for each step of a schedule; take the formula as exact.
+Step t begins at the length ‖v_t‖, so in this step the direction of v learns at the effective learning rate η_t/‖v_t‖².
+Write that for each step of a schedule; take the formula as exact.
 
     effective_rates(norm_0, rates, G)
         norm_0 : float, ‖v_0‖, positive
@@ -43,12 +43,11 @@ exercise = Exercise(
     __file__,
     'lesson 05, "The effective learning rate"',
     hints=[
-        "Compute ‖v_t‖⁴ for all steps at once. The sums of the squares of the rates are `np.cumsum` of them, with "
-        "one thing "
-        "to look after:",
+        "Compute ‖v_t‖⁴ for all steps at once. `np.cumsum` gives the sums of the squares of the rates, with one thing "
+        "to watch:",
         "the sum for step t holds the rates of the steps before t, and not that of t itself. For the first step "
         "it is 0.",
-        "From ‖v_t‖⁴ to ‖v_t‖² it is one square root.",
+        "From ‖v_t‖⁴ to ‖v_t‖² is one square root.",
     ],
 )
 RATES = arrays(float, st.integers(0, 4), elements=POSITIVE)

@@ -18,7 +18,7 @@ lesson finds c = √(2ηλ) there. Find the length and c without such an approxi
         returns the pair (norm, c) of floats: the length ‖v‖ at which ‖v'‖ = ‖v‖, exactly, and the relative step of the
             gradient there, c = η ‖∇_v L‖/‖v‖ = η G/‖v‖²
 
-For example, with η = 1, λ = 0.4 and G = 0.8 the balance is at ‖v‖ = 1. For decay leaves 1 - 0.4 = 0.6 of v, the
+For example, with η = 1, λ = 0.4 and G = 0.8 the balance is at ‖v‖ = 1. There decay leaves 1 - 0.4 = 0.6 of v, the
 gradient adds 0.8 at a right angle, and √(0.6² + 0.8²) = 1. (√(2ηλ) would be 0.89 in place of 0.8.)
 
     decayed_step(np.array([1.0, 0.0]), np.array([0.0, 0.8]), 1.0, 0.4)     # [0.6, -0.8]
@@ -56,7 +56,7 @@ exercise = Exercise(
     'lesson 05, "Momentum and Adam", and further/05_weight_decay.py, "The balance"',
     hints=[
         "v' has two parts: (1 - ηλ) v along v, and -η ∇_v L at a right angle to it. So ‖v'‖² is a sum of two squares.",
-        "Put ‖v'‖ = ‖v‖ and divide by ‖v‖²: 1 = (1 - ηλ)² + c². There is no G in it.",
+        "Set ‖v'‖ = ‖v‖ and divide by ‖v‖²: 1 = (1 - ηλ)² + c². There is no G in it.",
         "Once you have c, c = ηG/‖v‖² gives the length.",
     ],
 )

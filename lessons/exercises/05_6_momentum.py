@@ -1,7 +1,8 @@
 """5.6 Growth with momentum
 
 Momentum μ adds up past gradients, p_t = μ p_{t-1} + ∇_t, and steps by Δv_t = -η p_t. Each gradient is at a right angle
-to v as it was then. As v has turned on since, the old ones point slightly outward, and v grows by more than √(1 + c²):
+to v as it was then. As v has turned further since then, the old ones point slightly outward, and v grows by more than
+√(1 + c²):
 
     ‖v_{t+1}‖² = ‖v_t‖² + ‖Δv_t‖² + 2 Σ_{k<t} μ^{t-k} ‖Δv_k‖²
 
@@ -46,7 +47,7 @@ exercise = Exercise(
     __file__,
     'lesson 05, "Momentum and Adam"',
     hints=[
-        "Add up squares of lengths; take the root in the end.",
+        "Add up squares of lengths; take the root at the end.",
         "Carry the sum over k along from step to step: when a step has been made, its square joins the sum, and "
         "then all of "
         "it is multiplied by μ.",

@@ -1,7 +1,7 @@
 """6.1 The effective learning rate
 
-A step v ← v - η ∇_v L has the learning rate η. As a step of something else it has another rate. Write the first two
-readings of the lesson, for small steps in which g stays the same:
+A step v ← v - η ∇_v L has the learning rate η. Read as a step of something else, it has another rate. Write the first
+two readings of the lesson, for small steps in which g stays the same:
 
 - the step turns w = g v/‖v‖ by Δw = -(rate of w) M_w ∇_w L;
 - it turns the direction u = v/‖v‖ by Δu = -(rate of u) M_w ∇_u L, where ∇_u L = g ∇_w L.

@@ -11,7 +11,7 @@ Small angles are to be as precise as large ones: a step with c = η ‖∇_v L�
         eta : number, the learning rate η
         returns the angle for each row, array (units,)
 
-For example, v = (3, 4) has length 5, and 0.5 (-8, 6) has, too. So the step turns v by 45°, which is π/4:
+For example, v = (3, 4) has length 5, and so has 0.5 (-8, 6). So the step turns v by 45°, which is π/4:
 
     turning_angle(np.array([[3.0, 4.0]]), np.array([[-8.0, 6.0]]), 0.5)     # [0.7854]
 """
@@ -40,8 +40,8 @@ exercise = Exercise(
     hints=[
         "Draw v, the step, and the new v: a triangle with a right angle between v and the step.",
         "In this triangle the step is opposite to the angle that you want, and v is adjacent. Which function of the "
-        "angle is opposite by adjacent?",
-        "c, the length of the step by that of v, is the tangent. Take norms with axis=1.",
+        "angle is opposite over adjacent?",
+        "c, the length of the step over that of v, is the tangent. Take norms with axis=1.",
     ],
 )
 

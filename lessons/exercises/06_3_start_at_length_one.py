@@ -50,7 +50,7 @@ exercise = Exercise(
         "Multiply v by a. For the direction to turn by the same angle, the step has to be a times as long, too.",
         "At a v the gradient is 1/a times as long. SGD's step is η times the gradient; Adam's step is of the size of "
         "η, whatever the gradient.",
-        "So a times as long a v wants a²η under SGD, and a η under Adam. Which a makes the length 1?",
+        "So a v that is a times as long wants a²η under SGD, and a η under Adam. Which a makes the length 1?",
     ],
 )
 

@@ -9,7 +9,7 @@ if it is c₁ at the first: exactly, not by the lesson's formula for large t, wh
         steps : int, 1 or more
         returns c₁, c₂, …: array (steps,)
 
-For example, after a first step as long as v is, ‖v‖² has doubled:
+For example, after a first step that is as long as v, ‖v‖² has doubled:
 
     relative_steps(1.0, 3)     # [1.0, 0.5, 0.4]
 """
@@ -39,7 +39,7 @@ exercise = Exercise(
     "lesson 06, part 5",
     hints=[
         "In terms of G, c = η G/‖v‖². Only ‖v‖² changes from step to step.",
-        "By Pythagoras one step makes (1 + c²)‖v‖² of ‖v‖². So what becomes of c?",
+        "By Pythagoras one step turns ‖v‖² into (1 + c²)‖v‖². So what becomes of c?",
         "c is divided by 1 + c², with the c of that same step. Keep a list, and get each entry from the one before.",
     ],
 )

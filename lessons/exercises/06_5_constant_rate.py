@@ -1,8 +1,8 @@
 """6.5 A schedule that undoes the growth
 
 Steps of gradient descent on v make v longer, and so the rate η/‖v‖², at which the direction u = v/‖v‖ learns, falls.
-Choose the learning rate of each step such that η/‖v‖² stays what it is at the first step. v grows as it likes: do not
-change its length, change η.
+Choose the learning rate of each step so that η/‖v‖² stays what it is at the first step. Let v grow: do not change its
+length, change η.
 
     descend(v, gradient, eta, steps)
         v : array (n,), where to start; it is not changed

@@ -1,6 +1,6 @@
 """7.1 Equations 5 and 6
 
-Initialize one layer from one minibatch. Its pre-activations are g (v · x)/‖v‖ + b. Choose g and b such that over this
+Initialize one layer from one minibatch. Its pre-activations are g (v · x)/‖v‖ + b. Choose g and b so that over this
 minibatch each unit's pre-activation has mean 0 and variance 1, with g above 0. The variance is the mean of the squared
 deviations over the minibatch (it divides by B, not by B - 1); nothing is added to it.
 

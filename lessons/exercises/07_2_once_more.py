@@ -1,6 +1,6 @@
 """7.2 A layer that has a length and a bias already
 
-Equation 6 is for a layer with g = 1 and b = 0. Suppose that a layer has others, and that its whole pre-activation
+Equation 6 is for a layer with g = 1 and b = 0. Suppose that a layer has other values, and that its whole pre-activation
 t = g (v · x)/‖v‖ + b has been measured over a minibatch: each unit's mean μ[t] and standard deviation σ[t]. Give it the
 g and b with which the layer computes (t - μ[t])/σ[t] instead, with the same t and the same v.
 
@@ -35,7 +35,8 @@ exercise = Exercise(
     __file__,
     "lesson 07, part 2",
     hints=[
-        "Put t = g (v · x)/‖v‖ + b into (t - μ[t])/σ[t], and sort: what multiplies (v · x)/‖v‖, and what stands alone?",
+        "Put t = g (v · x)/‖v‖ + b into (t - μ[t])/σ[t], and sort the terms: what multiplies (v · x)/‖v‖, and what "
+        "stands alone?",
         "What multiplies (v · x)/‖v‖ is the new g. Both terms of the rest are divided by σ[t].",
         "The old g divided by σ[t]; and for b, subtract first, then divide all of it.",
     ],

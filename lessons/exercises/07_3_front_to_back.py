@@ -2,7 +2,7 @@
 
 "The method can also be applied to networks without weight normalization" (section 3). A network's layers compute
 t = W x + b. The first reads the minibatch x itself; each further one reads φ(t) of the layer below. Give every row of
-every W another length, and every unit a bias, such that over the minibatch each unit's t has mean 0 and variance 1 (the
+every W a new length, and every unit a bias, so that over the minibatch each unit's t has mean 0 and variance 1 (the
 variance divides by B, not by B - 1; nothing is added to it). No row changes its direction.
 
     initialize_network(x, weights, phi)
@@ -49,7 +49,7 @@ exercise = Exercise(
         "One layer first: t = W x without a bias, its mean and its deviation over the examples. Dividing a row of W by "
         "a number divides t by it.",
         "b then takes away what is left of the mean, as in equation 6.",
-        "Before you go on to the next layer, compute what this one sends now, with its new W and b: φ of the "
+        "Before you go on to the next layer, compute what this one outputs now, with its new W and b: φ of the "
         "normalized t.",
     ],
 )

@@ -2,7 +2,7 @@
 
 After equations 5 and 6 the pre-activations of a wide layer are standard normal numbers z. On the way back each layer
 then multiplies the root mean square of the gradient by √χ, where χ is the mean of φ'(z)² divided by the variance of
-φ(z). Compute √χ for any nonlinearity, to three digits (0.5 %): with sums over a grid of values of z, say, each value
+φ(z). Compute √χ for any nonlinearity, to three digits (0.5 %): for example with sums over a grid of values of z, each
 weighted with the density of z. (φ and φ' grow no faster than z³. Random numbers would be too coarse.)
 
     growth(phi, slope)

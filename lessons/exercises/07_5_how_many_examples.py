@@ -1,11 +1,11 @@
 """7.5 How many examples?
 
-Equation 6 takes μ[t] and σ[t] from B examples, and later minibatches inherit what these miss. Let t be Gaussian with
-mean 0 and standard deviation 1, as in the first layer of the lesson. Typically the mean is then off by 1/√B, and the
-standard deviation by 1/√(2B). Which is the smallest B for which both errors are small enough?
+Equation 6 takes μ[t] and σ[t] from B examples, and later minibatches inherit their errors. Let t be Gaussian with mean
+0 and standard deviation 1, as in the first layer of the lesson. Typically the mean is then off by 1/√B, and the
+standard deviation by 1/√(2B). What is the smallest B for which both errors are small enough?
 
     examples_needed(mean_error, deviation_error)
-        mean_error : number above 0, how large the error of the mean may be: at most this
+        mean_error : number above 0, the largest error allowed for the mean
         deviation_error : number above 0, the same for the standard deviation
         returns B, an int
 

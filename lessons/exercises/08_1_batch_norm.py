@@ -11,7 +11,7 @@ and one unit in each column. Each unit is normalized by itself, with its statist
     batch_norm(t, g, b, eps)
         t : array (B, units)
         g, b : arrays (units,), scale and shift of each unit; g may be negative
-        eps : float, at least 0; it keeps a unit that is the same for all examples from 0/0
+        eps : float, at least 0; it saves a unit that is the same for all examples from 0/0
         returns t̃, array (B, units)
 
 For example, the unit (1, 5) has mean 3 and variance 4. With eps = 12, t̂ is (-2, 2)/√16:

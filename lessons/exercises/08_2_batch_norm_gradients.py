@@ -4,10 +4,10 @@ Write the gradients of batch normalization,
 
     t̂ = (t - μ[t]) / σ[t],      t̃ = g t̂ + b,
 
-with the statistics over the minibatch of size B, and eps = 0. δ is the derivative of the loss by t̃. Both statistics
-depend on t, so the gradient goes through them as well. In the space of examples it is a projection: it removes from δ
-the part along (1, …, 1) and the part along t̂, and multiplies what is left by g/σ[t]. g and b belong to all examples,
-so their gradients are sums over the minibatch.
+with the statistics over the minibatch of size B, and eps = 0. δ is the derivative of the loss with respect to t̃. Both
+statistics depend on t, so the gradient goes through them as well. In the space of examples it is a projection: it
+removes from δ the part along (1, …, 1) and the part along t̂, and multiplies what is left by g/σ[t]. g and b belong to
+all examples, so their gradients are sums over the minibatch.
 
     batch_norm_gradients(delta, t, g)
         delta : array (B, units), ∇_t̃ L

@@ -1,11 +1,11 @@
 """8.4 Equation 8, and what it does to the weights
 
 A layer computes t = x wᵀ and then, in training, t̃ = t - μ[t] + b, with the mean over the minibatch of size B. Each row
-of w is one unit's weight vector. δ is the derivative of the loss by t̃. Write the gradients:
+of w is one unit's weight vector. δ is the derivative of the loss with respect to t̃. Write the gradients:
 
 - ∇_t L by equation 8, which centres δ over the minibatch, for each unit;
 - ∇_w L, the sum over the examples of ∇_t L times the inputs: row j is unit j's;
-- ∇_b L, the sum over the examples of the gradient for what b is added to.
+- ∇_b L, the sum over the examples of the gradient with respect to what b is added to.
 
     mean_only_gradients(delta, x)
         delta : array (B, units), ∇_t̃ L

@@ -1,6 +1,6 @@
 """8.5 Mean-only batch normalization as a layer
 
-Write equation 7 as a layer of minigrad, such that it can stand in a network and be trained:
+Write equation 7 as a layer of minigrad that can stand in a network and be trained:
 
     nn.Sequential(nn.Linear(20, 8, bias=False), MeanOnlyBatchNorm(8), nn.ReLU(), nn.Linear(8, 3))
 
@@ -16,9 +16,9 @@ Write equation 7 as a layer of minigrad, such that it can stand in a network and
 In training (`self.training` is true) t̃ = t - μ[t] + b with the minibatch's mean, and the running mean becomes
 (1 - momentum) times the old one plus momentum times μ[t]. In evaluation the running mean replaces μ[t] and stays.
 
-The gradient goes through μ[t], since the tape has recorded how it was made: you write no equation 8. The running mean
-takes no part in it and gets plain numbers: `tensor.data` is a tensor's array, and what is assigned to
-`self.running_mean.data` becomes the buffer's.
+The gradient goes through μ[t], since the tape has recorded how it was made: you need not write equation 8. The running
+mean takes no part in it and gets plain numbers: `tensor.data` is a tensor's array, and what is assigned to
+`self.running_mean.data` becomes the buffer's array.
 
 For example, in training, with momentum 0.25:
 
@@ -66,12 +66,12 @@ exercise = Exercise(
     __file__,
     "lesson 08, part 5",
     hints=[
-        "`nn.Parameter(array)` and `nn.Buffer(array)` are all that `__init__` needs, beside the momentum: what is "
+        "`nn.Parameter(array)` and `nn.Buffer(array)` are all that `__init__` needs, apart from the momentum: what is "
         "assigned to self is found by `parameters()` and `state_dict()`.",
         "`t.mean(axis=0)` is a Tensor and remembers how it was made. Subtract it as it is, and use its `.data` for the "
         "running mean only.",
-        "Two cases: `if not self.training` return t less the running mean plus the bias. Otherwise the mean of t, the "
-        "running mean's new numbers, and t less the mean plus the bias.",
+        "Two cases: `if not self.training`, return t less the running mean plus the bias. Otherwise take the mean of "
+        "t, give the running mean its new numbers, and return t less the mean plus the bias.",
     ],
     uses=("numpy", "minigrad"),
     forbids={"BatchNorm", "LayerNorm", "GroupNorm", "batch_norm", "normalize", "follow", "lerp"},

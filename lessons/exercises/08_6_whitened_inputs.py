@@ -1,8 +1,8 @@
 """8.6 Batch normalization as weight normalization
 
 For whitened inputs batch normalization is weight normalization. So for *any* inputs it is weight normalization of other
-inputs and other directions. Find them: transform the inputs x of a minibatch such that they are whitened, and the
-weight vectors v such that every t = v · x changes by nothing but its mean.
+inputs and other directions. Find them: transform the inputs x of a minibatch so that they are whitened, and the weight
+vectors v so that every t = v · x changes only by its mean.
 
     whitened_layer(x, v)
         x : array (B, n), one example in each row; its covariance has no eigenvalue 0
@@ -48,7 +48,7 @@ exercise = Exercise(
         "Centre x, and form the covariance XᵀX/B of what is left: a symmetric matrix (n, n).",
         "`np.linalg.eigh` gives the eigenvalues S and, in the columns of U, the eigenvectors. U diag(S) Uᵀ is the "
         "covariance; any power of it has the same U, and the powers of S.",
-        "x is multiplied by U diag(1/√S) Uᵀ, and v by the inverse of that matrix, which has √S in the place of 1/√S.",
+        "x is multiplied by U diag(1/√S) Uᵀ, and v by the inverse of that matrix, which has √S in place of 1/√S.",
     ],
 )
 SIGNS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]).T[:, 1:].astype(float)

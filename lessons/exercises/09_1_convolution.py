@@ -1,9 +1,9 @@
 """9.1 A convolution
 
-Write the convolution of a network: at every place of a picture the same weighted sums of the places around it, of all
-channels, one sum for each channel that comes out. Around the picture there is a border of zeros, `padding` places wide
-on all four sides. As in every network library the kernel is not flipped: w[o, c, i, j] multiplies what stands i rows
-below and j columns to the right of the upper left corner of the window,
+Write the convolution of a network: at every place of a picture it takes the same weighted sums of the places around it,
+over all channels, one sum for each channel that comes out. Around the picture there is a border of zeros, `padding`
+places wide on all four sides. As in every network library the kernel is not flipped: w[o, c, i, j] multiplies what
+stands i rows below and j columns to the right of the upper left corner of the window,
 
     y[n, o, row, column] = Σ over c, i, j of  w[o, c, i, j] · padded[n, c, row + i, column + j],
 
@@ -48,7 +48,7 @@ exercise = Exercise(
         "two.",
         "Loop over the places of the kernel, not over those of the picture: for fixed i and j, w[:, :, i, j] "
         "multiplies one slice of the padded pictures, as large as the result.",
-        'Add up, over i and j, np.einsum("nchw,oc->nohw", slice, w[:, :, i, j]): it sums over c, as is wanted.',
+        'Add up, over i and j, np.einsum("nchw,oc->nohw", slice, w[:, :, i, j]): it sums over c, as wanted.',
     ],
 )
 NUMBERS = st.integers(-4, 4).map(float)

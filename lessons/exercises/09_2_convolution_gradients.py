@@ -4,9 +4,9 @@ Write the gradients of the convolution of 9.1,
 
     y[n, o, row, column] = Σ over c, i, j of  w[o, c, i, j] · padded[n, c, row + i, column + j],
 
-where `padded` is x with a border of zeros, `padding` places wide on all four sides. δ is the derivative of the loss by
-y. Each number of x goes into several places of y, by several weights, and each weight is used at every place of every
-picture: all these contributions are added up.
+where `padded` is x with a border of zeros, `padding` places wide on all four sides. δ is the derivative of the loss
+with respect to y. Each number of x goes into several places of y, through several weights, and each weight is used at
+every place of every picture: all these contributions are added up.
 
     conv2d_gradients(delta, x, w, padding=0)
         delta : array (N, out, H + 2 padding - kh + 1, W + 2 padding - kw + 1), ∇_y L
@@ -53,7 +53,7 @@ exercise = Exercise(
         "Going back, the same slice of the padded picture's gradient gets δ times w[:, :, i, j], summed over `out`. "
         "The slices overlap, so add (`+=`). The gradient of w[:, :, i, j] is δ times that slice of the padded "
         "picture, summed over pictures and places.",
-        'The two sums are np.einsum("nohw,oc->nchw", ...) and np.einsum("nohw,nchw->oc", ...). In the end cut '
+        'The two sums are np.einsum("nohw,oc->nchw", ...) and np.einsum("nohw,nchw->oc", ...). At the end, cut '
         "off the border of the padded gradient.",
     ],
 )

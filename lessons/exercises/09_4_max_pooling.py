@@ -1,9 +1,9 @@
 """9.4 Max pooling, forwards and backwards
 
-Max pooling keeps the largest number of each 2 × 2 places, channel by channel; the squares do not overlap. Backwards,
-the gradient goes to the place where that number stood, and the other three get 0. Where the largest number stands more
-than once, the first of these places gets the whole gradient, in the order of reading: upper left, upper right, lower
-left, lower right.
+Max pooling keeps the largest number of each square of 2 × 2 places, channel by channel; the squares do not overlap.
+Backwards, the gradient goes to the place where that number stood, and the other three get 0. If the largest number
+occurs more than once, the first of its places in the order of reading gets the whole gradient: upper left, upper right,
+lower left, lower right.
 
     max_pool(x)
         x : array (N, C, H, W), with H and W even
@@ -57,10 +57,10 @@ exercise = Exercise(
     "lesson 09, part 2",
     hints=[
         "Reshape x to (N, C, H/2, 2, W/2, 2): the two axes of length 2 are the rows and the columns of a square.",
-        "For the gradient bring these two axes side by side (swapaxes) and join them to one of length 4, which is then "
-        "in the order of reading. argmax gives the first of equals.",
+        "For the gradient bring these two axes side by side (swapaxes) and join them into one of length 4, which is "
+        "then in the order of reading. argmax gives the first of equals.",
         "Compare the argmax with np.arange(4): that is 1 at one place of each square, 0 at three. Multiply by δ, and "
-        "take the way back through the same reshapes, in reverse order.",
+        "go back through the same reshapes, in reverse order.",
     ],
 )
 SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))  # in the order of reading

@@ -55,7 +55,8 @@ exercise = Exercise(
         "Update the two running means first; the step uses the new ones.",
         "Keep two names for each: the running mean, which is returned, and the corrected one, which is only used in "
         "this step.",
-        "The correction of the mean is `mean / (1 - beta1**t)`; the square's is alike. eps is added after the root.",
+        "The correction of the mean is `mean / (1 - beta1**t)`; that of the square is alike. eps is added after the "
+        "root.",
     ],
 )
 BETAS = st.sampled_from([(0.5, 0.75), (0.75, 0.5), (0.0, 0.5), (0.75, 0.875)])

@@ -1,8 +1,8 @@
 """9.6 The schedule, and how long v gets
 
 Write the paper's schedule. In the first half of the training the learning rate is η and β₁ is 0.9. From the middle on
-β₁ is 0.5, and the learning rate falls: in the epoch in the middle it is still η, and from there it falls by the same
-amount from each epoch to the next, such that it would be 0 one epoch after the last.
+β₁ is 0.5, and the learning rate falls: in the middle epoch it is still η, and from there it falls by the same amount
+from each epoch to the next, so that it would be 0 one epoch after the last.
 
     schedule(epoch, epochs, rate)
         epoch : int, 0 in the first epoch and epochs - 1 in the last
@@ -11,7 +11,8 @@ amount from each epoch to the next, such that it would be 0 one epoch after the 
         returns (the learning rate of this epoch, its β₁)
 
 Then write the law of growth. If Adam's gradients are noise, step t adds (η_t)² to the mean of the squared entries of a
-weight vector v, where η_t is the learning rate of that step. So how long has v become, relative to its beginning?
+weight vector v, where η_t is the learning rate of that step. So how long has v become, relative to its length at the
+start?
 
     growth(rates, start=0.05)
         rates : array (T,), the learning rate of every step
@@ -54,12 +55,12 @@ exercise = Exercise(
     __file__,
     "lesson 09, parts 4 and 6",
     hints=[
-        "In the second half the learning rate is proportional to the number of epochs that are left, with this one: "
-        "epochs - epoch.",
-        "In the middle epochs/2 are left, and the rate is η. After it, the factor is the share of the second half that "
-        "is left; in the first half that number is above 1, and `min` cuts it off.",
-        "For the growth, ‖v‖² is proportional to the mean square of the entries: first start², in the end start² and "
-        "one square more for each step. The ratio of lengths is the root of the ratio of squares.",
+        "In the second half the learning rate is proportional to the number of epochs that are left, this one "
+        "included: epochs - epoch.",
+        "In the middle, epochs/2 are left, and the rate is η. After it, the factor is the share of the second half "
+        "that is left; in the first half that number is above 1, and `min` cuts it off.",
+        "For the growth, ‖v‖² is proportional to the mean square of the entries: first start², at the end start² plus "
+        "one square for each step. The ratio of lengths is the root of the ratio of squares.",
     ],
 )
 EPOCHS = st.integers(2, 6).map(lambda half: 2 * half)

@@ -1,13 +1,13 @@
 """9.7 The multiple by which v grows under Adam
 
-Suppose that Adam's gradients, once divided, are nothing but noise: z_k is the gradient of step k, and different ones
-have nothing to do with each other. Adam's step t is a weighted mean of those so far,
+Suppose that Adam's gradients, once divided, are nothing but noise: z_k is the gradient of step k, and those of
+different steps have nothing to do with each other. Adam's step t is a weighted mean of those so far,
 
     Δv_t = -Σ over k ≤ t of  d_tk z_k,       d_tk = η_t (1 - β₁) β₁^(t - k) / (1 - β₁ᵗ),
 
-where steps and gradients are counted from 1, and η_t is the learning rate of step t. In the end gradient k has moved v
-by Σ_t d_tk times itself. Squares add up gradient by gradient for the whole way, but step by step and gradient by
-gradient for the single steps. Write the ratio of the two, the *multiple*:
+where steps and gradients are counted from 1, and η_t is the learning rate of step t. By the end, gradient k has moved v
+by Σ_t d_tk times itself. For the whole way squares add up over the gradients, for the single steps over steps and
+gradients. Write the ratio of the two, the *multiple*:
 
     multiple = Σ_k (Σ_t d_tk)² / Σ_t Σ_k d_tk²
 
@@ -48,11 +48,11 @@ exercise = Exercise(
     __file__,
     "lesson 09, part 6",
     hints=[
-        "Make the matrix d first, with a row for each step t and a column for each gradient k. Above the diagonal "
-        "stand zeros: a step does not know later gradients.",
+        "Make the matrix d first, with a row for each step t and a column for each gradient k. Above the diagonal it "
+        "is zero: a step does not know later gradients.",
         "`t[:, None] - t` with t = np.arange(1, T + 1) is the exponent t - k for all pairs at once. The factor "
         "η_t/(1 - β₁ᵗ) depends on the row only.",
-        "Above the line of the fraction add up over the steps, which are the rows, then square, then add up. Below it "
+        "In the numerator add up over the steps, which are the rows, then square, then add up. In the denominator "
         "square first.",
     ],
 )

@@ -1,13 +1,13 @@
 """10.1 A divergence in closed form
 
-The bound holds an average over draws from q. One part of it needs no draws where q and p are both normal distributions
+The bound holds an average over draws from q. One part of it needs no draws if q and p are both normal distributions
 with independent entries: the Kullback–Leibler divergence
 
     KL(q ‖ p) = E_q[log q(z) - log p(z)] ,
 
 which is a sum over the entries of z. The logarithm of a normal density with mean z̄ and standard deviation σ is
 -(z - z̄)²/2σ² - log σ - ½ log 2π. Take the average over q by hand, and write what is left. A network returns log σ,
-which may have any sign, so that is what comes here: not σ, and not log σ².
+which may have any sign, so that is what your function gets: not σ, not log σ².
 
     divergence(mean, log_scale, prior_mean, prior_log_scale)
         mean, log_scale : arrays (N, latents), of q for each of N pictures
@@ -42,8 +42,8 @@ exercise = Exercise(
     __file__,
     'lesson 10, "The bound"',
     hints=[
-        "Under q, the average of (z - z̄)² is σ². The average of (z - prior mean)² is more, by the square of the "
-        "distance of the two means.",
+        "Under q, the average of (z - z̄)² is σ². The average of (z - prior mean)² is larger, by the square of the "
+        "distance between the two means.",
         "For one entry that makes log(σ_p/σ) - ½ + (σ² + (z̄ - z̄_p)²)/2σ_p². The ½ log 2π of both cancel.",
         "σ²/σ_p² is `np.exp(2 * (log_scale - prior_log_scale))`. Sum over the entries of a picture, axis 1.",
     ],

@@ -6,8 +6,8 @@ A draw z from q has the importance weight ω = p(x, z)/q(z). With K draws for a 
 
 the logarithm of the mean of K weights; with one draw it is log ω. With many pixels a weight is e^(-1000) or less, which
 no float can hold, so what is known is log ω. Subtract the largest log ω of a picture before you take exponentials, and
-make up for it afterwards: then nothing can overflow, and not all weights underflow. A weight may be 0, log ω = -∞, and
-counts among the K; not all of a picture are 0.
+make up for it afterwards: then nothing can overflow, and not all weights underflow. A weight may be 0, with log ω = -∞,
+and still counts among the K; the weights of a picture are never all 0.
 
     bound(log_weights)
         log_weights : array (N, K), log ω of K draws for each of N pictures
@@ -57,8 +57,8 @@ exercise = Exercise(
     hints=[
         "For any number c, log Σ ω = c + log Σ e^(log ω - c). Which c makes the largest of the exponentials 1?",
         "The largest is taken over the draws of a picture, axis 1. To subtract it from (N, K) it needs a second axis.",
-        "bound: `largest + np.log(np.mean(np.exp(…), axis=1))`, where largest is (N,) again. In shares the same factor "
-        "stands above and below the line, so there is nothing to make up for.",
+        "bound: `largest + np.log(np.mean(np.exp(…), axis=1))`, where largest is (N,) again. In shares the same "
+        "factor stands in numerator and denominator, so there is nothing to make up for.",
     ],
 )
 

@@ -1,8 +1,8 @@
 """10.3 Masks for an autoregressive network
 
-A dense layer multiplies by weights (outputs, inputs). A mask of the same shape, 1 where a weight may be and 0 where it
-is to stay 0, says which inputs an output sees. Entries of z have the numbers 0 to latents - 1 in their order, and each
-hidden unit is given one of these numbers, too. What a unit sees depends on the numbers only:
+A dense layer multiplies by weights (outputs, inputs). A mask of the same shape, 1 where a weight is allowed and 0 where
+it must stay 0, says which inputs an output sees. Entries of z have the numbers 0 to latents - 1 in their order, and
+each hidden unit is given one of these numbers, too. What a unit sees depends on the numbers only:
 
     mask(outputs, inputs, strict)
         outputs, inputs : arrays of int, (n_outputs,) and (n_inputs,), the numbers of a layer's outputs and inputs
@@ -12,12 +12,12 @@ hidden unit is given one of these numbers, too. What a unit sees depends on the 
 
 Now a network: entries of z, hidden layers, and an output for each entry. A hidden unit may see entries up to its own
 number, that one included, at whatever distance; the output for entry i must not see z_i, nor any entry after it. So one
-layer is strict, and it is the last: if it were the first, a unit of number 0 would see nothing at all.
+layer is strict, and it is the last: if it were the first, a unit with number 0 would see nothing at all.
 
     masks(latents, hidden)
         latents : int, how many entries z has
-        hidden : list of arrays of int, the numbers of the units in each hidden layer, from the entries on; there may be
-                 one hidden layer, or several
+        hidden : list of arrays of int, the numbers of the units in each hidden layer, in order from the entries to the
+                 outputs; there may be one hidden layer, or several
         returns a list of masks, one for each layer, those of the hidden layers first, then that of the outputs
 
 For example, three entries and one hidden layer, in which the numbers come 0, 1, 2, 1:
@@ -62,8 +62,7 @@ exercise = Exercise(
         "n_inputs).",
         "Write down the numbers of all layers, one after the other: the entries, the hidden layers, the entries again. "
         "Each layer's mask is made of two neighbours in this list.",
-        "`np.arange(latents)` has the numbers of the entries, and of the outputs. Of the masks, the last is strict, "
-        "and the others are not.",
+        "`np.arange(latents)` has the numbers of the entries, and of the outputs. Only the last mask is strict.",
     ],
 )
 

@@ -5,8 +5,9 @@ An autoregressive step shifts and scales each entry of z by amounts that depend 
     z_i ← (z_i - m_i) / e^(s_i) .
 
 m and s come from a function, in the lesson a masked network: `shift(z)` returns both, arrays like z, where m_i and s_i
-of a picture depend on entries 0 to i - 1 of its z only (so those of entry 0 are constants). Write the step. It takes
-along log q, the logarithm of the density of z; the step's Jacobian is triangular, with e^(-s_i) on the diagonal.
+of a picture depend on entries 0 to i - 1 of its z only (so those of entry 0 are constants). Write the step. It also
+carries along log q, the logarithm of the density of z; the step's Jacobian is triangular, with e^(-s_i) on the
+diagonal.
 
     step(z, log_q, shift)
         z : array (N, latents), the draws for N pictures
@@ -67,8 +68,8 @@ exercise = Exercise(
     __file__,
     'lesson 10, "A posterior that is not independent"',
     hints=[
-        "The density of what a function makes is the old one over |det J|. Here log |det J| = -Σ s, so log q grows by "
-        "Σ s: where a step squeezes, the density rises.",
+        "The density of what a function returns is the old density divided by |det J|. Here log |det J| = -Σ s, so "
+        "log q grows by Σ s: where a step squeezes, the density rises.",
         "Backwards, z_i = z'_i e^(s_i) + m_i. Begin with any array, say zeros: m_0 and s_0 do not depend on it. Once "
         "entry 0 is known, shift of what is known gives m_1 and s_1, and so on.",
         "`for i in range(latents): m, s = shift(before)`, then column i of `before` is set. After the last entry call "

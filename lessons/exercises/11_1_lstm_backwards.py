@@ -1,6 +1,6 @@
 """11.1 An LSTM with peepholes, forward and back
 
-A step of an LSTM, for one minibatch. What W, U and b have made is given: the pre-activations of the input gate, the
+A step of an LSTM, for one minibatch. What W, U and b contribute is given: the pre-activations of the input gate, the
 forget gate, the new content and the output gate. With the logistic function 1/(1 + e^(-t)), the memory c, and the
 peepholes p_i, p_f and p_o, three numbers for each unit,
 
@@ -14,12 +14,12 @@ peepholes p_i, p_f and p_o, three numbers for each unit,
         peepholes : array (3, units), p_i, p_f and p_o
         returns (h, c'), arrays (N, units)
 
-Then the way back. From later steps come the derivatives of the loss by h and by c', as if these had nothing to do with
-each other. Write the derivatives by the pre-activations and by c:
+Then the way back. Later steps send the derivatives of the loss with respect to h and c', taken as if the two were
+independent variables. Write the derivatives with respect to the pre-activations and c:
 
     back(gates, c, peepholes, grad_h, grad_c)
-        grad_h, grad_c : arrays (N, units), the derivatives of the loss by h and by c'
-        returns the derivatives by gates, array (N, 4, units), and by c, array (N, units)
+        grad_h, grad_c : arrays (N, units), the derivatives of the loss with respect to h and c'
+        returns the derivatives with respect to gates, array (N, 4, units), and c, array (N, units)
 
 For example, with everything 0 but the memory, and a loss that is c' itself:
 
@@ -72,9 +72,10 @@ exercise = Exercise(
     'lesson 11, "A cell that remembers"',
     hints=[
         "logistic'(t) = y (1 - y) with y the value, and tanh' = 1 - y². Compute the gates once more in back.",
-        "Begin at the end: h = o tanh(c') gives the derivative by o's pre-activation and a share of that by c'. The "
-        "other shares of c' are grad_c and, through o's peephole, p_o times the derivative by o's pre-activation.",
-        "When all of the derivative by c' is there, i, f and new get theirs from c' = f c + i new. c gets a share "
+        "Begin at the end: h = o tanh(c') gives the derivative with respect to o's pre-activation and a share of that "
+        "for c'. The other shares of c' are grad_c and, through o's peephole, p_o times the derivative for o's "
+        "pre-activation.",
+        "When the derivative for c' is complete, i, f and new get theirs from c' = f c + i new. c gets a share "
         "through f c, and one through each peephole of i and f.",
     ],
 )

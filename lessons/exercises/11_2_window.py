@@ -13,7 +13,7 @@ with S_i the sum of e^(-(a - m_i)²/2σ²) over all pixels a of the picture.
         returns F, array (points, side)
 
 With one such matrix for the rows of a picture, `down`, and one for its columns, `across`, a window reads a small
-picture out of a large one, and writes a small one into a large one: the transpose of reading, but that reading
+picture out of a large one, and writes a small one into a large one: the transpose of reading, except that reading
 multiplies by the strength and writing divides by it.
 
     read(picture, down, across, strength)

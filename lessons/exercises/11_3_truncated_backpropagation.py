@@ -53,10 +53,10 @@ exercise = Exercise(
     __file__,
     'lesson 11, "The length of the tape"',
     hints=[
-        "Keep the states of a piece in a list, the one that it begins with included. Then go back through the list.",
-        "On the way back carry the derivative of the loss by the state. At each step: add h_t - y_t, multiply by "
-        "1 - h_t², add the outer product with h_(t-1) to the gradient, and multiply by W transposed for the step "
-        "before.",
+        "Keep the states of a piece in a list, including the one that it begins with. Then go back through the list.",
+        "On the way back carry the derivative of the loss with respect to the state. At each step: add h_t - y_t, "
+        "multiply by 1 - h_t², add the outer product with h_(t-1) to the gradient, and multiply by W transposed for "
+        "the step before.",
         "What is carried begins at 0 in each piece. The state is carried forward into the next piece.",
     ],
 )

@@ -1,8 +1,8 @@
 """12.1 Bellman's equation
 
-A game with few states, whose rules are known: after the move a in the state z comes the state z' with the probability
-P[a, z, z'], and the mean reward is R[a, z]. The rows of a move that may end the game add up to less than 1, and to 0 if
-it always does. A reward that comes j moves later counts discount^j.
+A game has few states, and its rules are known: the move a in the state z leads to the state z' with the probability
+P[a, z, z'], and its mean reward is R[a, z]. The rows of a move that may end the game add up to less than 1, and to 0 if
+it always does. A reward that comes j moves later is multiplied by discount^j.
 
     sweep(Q, P, R, discount)
         Q : array (actions, states), any guess at what moves are worth

@@ -2,10 +2,10 @@
 
 Deep Q-learning draws moves from its memory. For each of them the network predicts Q of all moves in the state before,
 and the target network Q of all moves in the state after. The loss is Huber's, added up over the minibatch: with d the
-prediction for the move that was made less its target, ½d² where |d| ≤ 1, and |d| - ½ beyond.
+prediction for the move that was made minus its target, it is ½d² where |d| ≤ 1, and |d| - ½ beyond.
 
 The target is y = reward + discount · (largest Q of the target network); after a terminal move nothing comes, and y is
-the reward. Targets are constants for the gradient.
+the reward alone. Targets are constants for the gradient.
 
     gradient(values, actions, rewards, next_values, terminals, discount)
         values : array (B, moves), the network's Q before

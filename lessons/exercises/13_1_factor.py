@@ -6,7 +6,7 @@ each hidden unit find the d that makes
     (c d I)^p + (O/d)^p
 
 smallest, where I is the p-norm of the weights that come in, ‖w‖_p = (Σ |w|^p)^(1/p), and O that of the weights that go
-out. At a unit whose weights on one side are all 0 nothing is to be gained, and d is 1.
+out. For a unit whose weights on one side are all 0 there is nothing to gain, and d is 1.
 
     factors(incoming, outgoing, p, c)
         incoming : array (units, inputs), the weights of the layer: row i leads into unit i
@@ -48,7 +48,7 @@ exercise = Exercise(
         "The product of the two terms does not depend on d. A sum of two positive numbers with a given product is "
         "smallest where they are equal.",
         "c d I = O/d. What is d²? Rows of incoming are axis 1, columns of outgoing axis 0.",
-        "A quotient with 0 is no number: choose 1 there with np.where, and give the division something else than 0.",
+        "Where I or O is 0, choose 1 with np.where, and give the division something other than 0.",
     ],
 )
 POWERS = st.sampled_from([1, 2, 3])

@@ -5,8 +5,9 @@ A fully connected network with ReLUs between its layers computes, for an input x
     x ← relu(W x + b)   for each layer but the last,   x ← W x + b   for the last.
 
 Make one cycle of equi-normalization, with p = 2 and c = 1. Go through the hidden layers, front to back. For each hidden
-unit take I, the norm of what comes in, without the bias, and O, that of what goes out, as the weights are by then; then
-multiply what comes in, bias included, by d = √(O/I), and divide what goes out by d. No row or column is all zeros.
+unit take I, the norm of what comes in, without the bias, and O, that of what goes out, both with the weights as they
+are by then; then multiply what comes in, bias included, by d = √(O/I), and divide what goes out by d. No row or column
+is all zeros.
 
     cycle(weights, biases)
         weights : list of arrays, at least one; that of layer k is (outputs, inputs)

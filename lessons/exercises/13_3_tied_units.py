@@ -5,7 +5,7 @@ A network with one residual block and no biases computes, for an input x,
     h = relu(stem x),   s = relu(second relu(first h) + h),   output = last s .
 
 The block's shortcut is the identity: entry i of `second …` is added to entry i of h. So unit i of the sum and unit i of
-h have to be rescaled by the same factor d_i, if the network is to compute what it computed: they are tied. Rescale
+h have to be rescaled by the same factor d_i if the network is to compute the same as before: they are tied. Rescale
 these units with the d that makes the sum of the squares of all weights smallest. Leave the units in the block alone.
 
     balance(stem, first, second, last)

@@ -39,7 +39,7 @@ exercise = Exercise(
     hints=[
         "A mean over B_r examples times B_r is a sum over them, and sums can be added up.",
         "The weight of a worker is B_r/B with B = Σ B_r. Weights add up to 1.",
-        "0 times NaN is NaN: leave out whoever has no examples.",
+        "0 times NaN is NaN: leave out workers without examples.",
     ],
 )
 

@@ -2,8 +2,8 @@
 
 P workers stand in a ring. Each has an array that is cut into P parts, and all want the sum of the arrays. They need
 2(P - 1) rounds. In round k, from 0, worker r sends its part (r - k) mod P to the next worker, (r + 1) mod P; all do so
-at the same time. In the rounds 0 to P - 2 who gets a part adds it to its own part of that number. In the later rounds
-it puts what it gets in the place of its own. Write one round.
+at the same time. In the rounds 0 to P - 2 the worker that gets a part adds it to its own part of that number. In the
+later rounds what it gets replaces its own. Write one round.
 
     ring_round(parts, k)
         parts : array (P, P, n), parts[r, j] is what worker r has of part j

@@ -9,9 +9,9 @@ variance. Compute the mean and the variance of all values from these.
         means, variances : arrays (workers, channels), for each channel
         returns (mean, variance) of all values, two arrays (channels,)
 
-The variance of all is the weighted mean of the workers' variances, plus that of their means' squared distances from the
-mean of all. (To subtract the squared mean from the mean of squares is the same on paper, and loses all digits where the
-mean is large.) For example, the values 1, 3 and 8, 8, with means 2 and 8 and variances 1 and 0:
+The variance of all values is the weighted mean of the workers' variances, plus that of their means' squared distances
+from the mean of all values. (Subtracting the squared mean from the mean of squares is the same on paper, but loses all
+digits where the mean is large.) For example, the values 1, 3 and 8, 8, with means 2 and 8 and variances 1 and 0:
 
     merge(np.array([2, 2]), np.array([[2.0], [8.0]]), np.array([[1.0], [0.0]]))      # [5] and [9.5]
 """
@@ -40,7 +40,7 @@ exercise = Exercise(
     __file__,
     'lesson 14, "What depends on the batch"',
     hints=[
-        "The mean of all is the means' mean, each weighted by its count.",
+        "The mean of all values is the mean of the workers' means, each weighted by its count.",
         "For one worker: the mean of (t - m)² around another centre m is the variance plus (mean - m)².",
         "Weights are counts / counts.sum(); they need [:, None] beside arrays (workers, channels).",
     ],

@@ -22,7 +22,7 @@ For example:
     optimizer.step()                    # p.data is [0], the velocity is 2
     optimizer.step()                    # p.data is [-1.5], the velocity is 3
 
-When all of it is right, lesson 03's network trains with weight normalization on your engine: 300 steps, in which
+When everything is right, lesson 03's network trains with weight normalization on your engine: 300 steps, in which
 its loss must be that of NumPy code with all formulas written out. This check takes some seconds. The curve is then
 drawn into my_engine.png, beside that of minigrad.
 """

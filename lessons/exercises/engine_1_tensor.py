@@ -1,6 +1,6 @@
 """engine.1 An array that remembers how it was made
 
-You write an engine as that of lesson 01, part 5, in one file, my_engine.py, in ten steps. Each step has a text like
+You write an engine like that of lesson 01, part 5, in one file, my_engine.py, in ten steps. Each step has a text like
 this one; you write where the dots are, in the functions that it names.
 
     Tensor(data, *steps)     `data` is numbers in any form that NumPy takes; each of the steps is a pair (source, rule)
@@ -13,12 +13,12 @@ this one; you write where the dots are, in the functions that it names.
     add(a, b)        a + b, entry by entry, of two tensors of one shape; returns a Tensor
     multiply(a, b)   a · b, entry by entry, likewise
 
-The step (source, rule) of a result says that the source was used in it, and what to do on the way back. A *rule* is
-a function of one argument: it takes `g`, the gradient of some loss with respect to the result, and returns the
-share of the source, g times the slope of the result with respect to the source. Lesson 01 kept the slopes
-themselves with its single numbers; functions will do for arrays of any kind. Both g and the share are Tensors of
-the result's shape. Write rules with functions of your own engine (`multiply(g, …)`), never with NumPy on `.data`:
-then the share remembers how it was made as well, and step 8 has its second derivatives.
+The step (source, rule) of a result says that the source was used in it, and what to do on the way back. A *rule* is a
+function of one argument: it takes `g`, the gradient of some loss with respect to the result, and returns the share of
+the source, g times the slope of the result with respect to the source. For its single numbers, lesson 01 kept the
+slopes themselves; functions work for arrays of any kind. Both g and the share are Tensors of the result's shape. Write
+rules with functions of your own engine (`multiply(g, …)`), never with NumPy on `.data`: then the share remembers how it
+was made as well, and step 8 has its second derivatives.
 
 For example:
 

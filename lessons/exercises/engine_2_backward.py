@@ -47,8 +47,8 @@ exercise = Exercise(
         " the tensors with a list of those still to be looked at, and sort them by that number.",
         "go_back starts with {result: g}. In the order of in_order, each tensor's gradient is complete when its turn"
         " comes; each of its rules makes a share of it, which is added to what the source has already, if anything.",
-        "backward calls go_back within `with recording(False):` and looks at all (tensor, gradient) of what it returns;"
-        " those without steps get `.grad`, or have the gradient added to it.",
+        "backward calls go_back within `with recording(False):` and looks at all pairs (tensor, gradient) that it "
+        "returns; those without steps get `.grad`, or have the gradient added to it.",
     ],
     uses=("math", "numpy", "contextlib", "copy", "itertools"),
     only_one=False,

@@ -1,16 +1,16 @@
 """engine.3 Broadcasting
 
 NumPy repeats what is smaller: numbers of shape (3,) beside some of shape (2, 3) are used in both rows. What is used
-many times gets the sum of its shares. Write the repetition and the sum as operations of your engine; each goes back
-by the other.
+many times gets the sum of its shares. Write the repetition and the sum as operations of your engine; the rule of each
+is the other.
 
     broadcast_to(x, shape)   x repeated to this shape, by NumPy's rules (`np.broadcast_to`); a Tensor with one step,
                              to x
     sum_to(x, shape)         the opposite way: the sum of x over the axes along which an array of this shape would
                              be repeated to get the shape of x; a Tensor of this shape with one step, to x
     alike(a, b)              a pair of Tensors of one shape, to which both broadcast (`np.broadcast_shapes`); a and
-                             b may be Tensors, numbers or arrays, of which `tensor` makes Tensors. The two lead back
-                             to a and b
+                             b may be Tensors, numbers or arrays, which `tensor` turns into Tensors. The two lead
+                             back to a and b
 
 With `alike` the operators + - * work, also with numbers and arrays: they are written in Tensor already. / and **
 wait for step 4, the others for 5 and 7. (Rules are functions of your engine here, too: sum_to and broadcast_to.)

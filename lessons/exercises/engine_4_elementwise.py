@@ -13,7 +13,7 @@ For example:
 
     x = Tensor([3.0])
     power(x, 2).backward(Tensor([10.0]))      # x.grad.data is [60]: 10 · 2 · 3
-    y = relu(Tensor([-1.0, 0.0, 2.0]))        # y.data is [0, 0, 2]; the rule makes [0, 0, g₂] of g
+    y = relu(Tensor([-1.0, 0.0, 2.0]))        # y.data is [0, 0, 2]; the rule turns g into [0, 0, g₂]
 """
 
 # %% Laws

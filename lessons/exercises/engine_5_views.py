@@ -3,7 +3,7 @@
     reshape(x, shape)            the same entries in another shape, as `x.data.reshape(shape)` has them; shape may
                                  have a -1
     transpose(x, axes=None)      axis i of the result is axis axes[i] of x, as in `x.data.transpose(axes)`; axes is
-                                 a tuple of 0, 1, …, each once; without it the order of the axes is turned around
+                                 a tuple of 0, 1, …, each once; without it the order of the axes is reversed
     index(x, key)                x.data[key], for every key that NumPy takes: numbers, slices, tuples, lists,
                                  arrays, masks
     put_back(x, key, shape)      the opposite way: zeros of this shape, to which x is added at [key]. A list such as
@@ -35,9 +35,8 @@ exercise = Exercise(
     hints=[
         "Ask of each function: where has entry number i gone, and how does the gradient that arrives there come home?"
         " After reshape, by a reshape to x.shape.",
-        "Axis axes[i] of x went to place i. So axis j of x is to be found at the place where axes has j:"
-        " `np.argsort(axes)`"
-        " lists these places. Without axes the way back turns the order around, too.",
+        "Axis axes[i] of x went to place i. So axis j of x is to be found at the place where axes has j: "
+        "`np.argsort(axes)` lists these places. Without axes the way back reverses the order, too.",
         "`whole[key] += x.data` adds once only where key names a place twice; `np.add.at(whole, key,"
         " x.data)` adds each."
         " The rules of index and of put_back are each other.",

@@ -30,8 +30,8 @@ exercise = Exercise(
     __file__,
     "lesson 01, part 4",
     hints=[
-        "transpose(x, axes) of step 5 exchanges two axes: its axes are 0, 1, … in order, but for the last two.",
-        "Of the rules, the shapes leave hardly another choice: g is (n, m), and the share of a is (n, k) as a is.",
+        "transpose(x, axes) of step 5 exchanges two axes: its axes are 0, 1, … in order, except for the last two.",
+        "For the rules, the shapes leave little choice: g is (n, m), and the share of a is (n, k) as a is.",
         "The share of a is `sum_to(g @ flipped(b), a.shape)`: where a was not repeated, sum_to changes nothing.",
     ],
     uses=("math", "numpy", "contextlib", "copy", "itertools"),

@@ -5,11 +5,11 @@
 
 For an input that the result was not made from, it is zeros. No tensor's `.grad` changes.
 
-With create_graph=True the way back is recorded, so that you can go back through it again and have the derivative of
-the derivative, and so on. Without it, nothing is recorded: the gradients have no steps. `recording` is the switch,
-in both directions, and is as it was afterwards. There is nothing else to do, if your rules are written with
-functions of the engine. Where one computes with `.data` instead, the derivative of its share is missing, and the
-laws of this step say which one; mend it there. (Earlier steps are then checked again.)
+With create_graph=True the way back is recorded, so that you can go back through it again and have the derivative of the
+derivative, and so on. Without it, nothing is recorded: the gradients have no steps. `recording` is the switch, in both
+directions; afterwards it must be as it was before. There is nothing else to do, if your rules are written with
+functions of the engine. Where one computes with `.data` instead, the derivative of its share is missing, and the laws
+of this step say which one; mend it there. (Earlier steps are then checked again.)
 
 For example:
 

@@ -1,10 +1,9 @@
 """engine.9 In-place protection
 
 A rule looks at `x.data` when the way back comes along it. If somebody has changed the numbers by then, the gradient is
-wrong, and nothing tells. Make sure that this is an error, always. Changes of what you wrote before:
+wrong, and nothing shows it. Make sure that this always raises an error. Changes of what you wrote before:
 
-    Tensor(data)       keeps a copy of its own: who changes `data` later changes nothing here, and may go on to
-                       change it
+    Tensor(data)       keeps a copy of its own: changing `data` later changes nothing here, and is still allowed
     t.data             cannot be written into: `t.data[0] = 1.0` is NumPy's ValueError; the same for results and
                        gradients. (An array's `flags.writeable` is the switch.)
     go_back            a RuntimeError, if a tensor that was used has been given other numbers since then
@@ -43,7 +42,8 @@ exercise = Exercise(
     "lesson 01, part 6",
     hints=[
         "`np.array` copies and `np.asarray` may not. `array.flags.writeable = False` protects an array.",
-        "The setter can make a Tensor of the numbers and take its array: then they are copied and protected as any.",
+        "The setter can make a Tensor of the numbers and take its array: then they are copied and protected like any "
+        "others.",
         "In Tensor.__init__ a list of `source.data` for all steps is what go_back compares with:"
         " `source.data is not seen`"
         " means that there was a replacement.",
